@@ -1,0 +1,217 @@
+//! [`RecvBuf`] and [`SendBuf`]: the two ends of a message's journey.
+//!
+//! ```text
+//!   RecvBuf   0 ≤ start ≤ searched ≤ end ≤ capacity
+//!             ┌────────┬───────────┬──────────┬────────┐
+//!             │consumed│ searched  │ new bytes│ spare  │   read() fills spare, decoders consume
+//!             └────────┴───────────┴──────────┴────────┘
+//!   SendBuf   ┌────────┬──────────────────────┐
+//!             │ sent   │ pending              │           encode appends, flush consumes
+//!             └────────┴──────────────────────┘
+//! ```
+
+/// Bytes received and not yet decoded.
+#[derive(Debug, Default)]
+pub struct RecvBuf {
+    bytes: Vec<u8>,
+    start: usize,
+    /// Offset from `start` up to which a decoder has already looked for its delimiter.
+    searched: usize,
+    end: usize,
+}
+
+impl RecvBuf {
+    /// An empty buffer that allocates on first use.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Room for at least `min` more bytes; moves or grows the content as needed.
+    pub fn spare(&mut self, min: usize) -> &mut [u8] {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            self.searched = 0;
+        }
+        if self.bytes.len() - self.end < min {
+            if self.start > 0 {
+                self.bytes.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            if self.bytes.len() - self.end < min {
+                // Doubling keeps the total copied for one large message linear in its size.
+                let want = (self.end + min).max(self.bytes.len() * 2);
+                self.bytes.resize(want, 0);
+            }
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Declares `n` bytes of `spare` as received.
+    pub fn advance(&mut self, n: usize) {
+        self.end += n;
+        assert!(self.end <= self.bytes.len(), "advance past the spare room");
+    }
+
+    /// Received bytes that nobody has consumed.
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Received bytes that nobody has consumed.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// How far into `filled` a decoder has searched in vain.
+    pub fn searched(&self) -> usize {
+        self.searched
+    }
+
+    /// Remembers that the first `n` bytes of `filled` hold no delimiter.
+    pub fn set_searched(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        self.searched = n;
+    }
+
+    /// Drops the first `n` bytes of `filled`; the bytes stay in place until the next `spare`.
+    pub fn consume(&mut self, n: usize) {
+        assert!(n <= self.len(), "consume past the end");
+        self.start += n;
+        self.searched = self.searched.saturating_sub(n);
+    }
+
+    /// Takes the first `n` bytes of `filled` out and lends them.
+    pub fn take(&mut self, n: usize) -> &mut [u8] {
+        let start = self.start;
+        self.consume(n);
+        &mut self.bytes[start..start + n]
+    }
+
+    /// Number of unconsumed bytes.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether everything received was consumed.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes of memory held.
+    pub fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Bytes encoded and not yet written.
+#[derive(Debug, Default)]
+pub struct SendBuf {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl SendBuf {
+    /// An empty buffer that allocates on first use.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends `bytes`.
+    #[inline]
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Makes room for `additional` bytes at once, reusing what was sent already.
+    pub fn reserve(&mut self, additional: usize) {
+        if self.start > 0 && self.bytes.capacity() - self.bytes.len() < additional {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.reserve(additional);
+    }
+
+    /// What is still to be written.
+    pub fn pending(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Drops the first `n` pending bytes.
+    pub fn consume(&mut self, n: usize) {
+        self.start += n;
+        assert!(self.start <= self.bytes.len(), "consume past the end");
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Number of pending bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether nothing is pending.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    /// Drops everything pending.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+    }
+
+    /// Bytes of memory held.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(buf: &mut RecvBuf, bytes: &[u8]) {
+        buf.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        buf.advance(bytes.len());
+    }
+
+    #[test]
+    fn recv_keeps_unconsumed_bytes_across_growth_and_moves() {
+        let mut buf = RecvBuf::new();
+        let mut expected = Vec::new();
+        for round in 0..200usize {
+            let chunk: Vec<u8> = (0..round % 37).map(|i| (round + i) as u8).collect();
+            put(&mut buf, &chunk);
+            expected.extend_from_slice(&chunk);
+            assert_eq!(buf.filled(), &expected[..]);
+            buf.set_searched(buf.len());
+            let n = (round * 13) % (expected.len() + 1);
+            assert_eq!(buf.take(n).to_vec(), expected.drain(..n).collect::<Vec<_>>());
+            assert_eq!(buf.searched(), buf.len());
+        }
+        assert!(buf.capacity() < 2_000, "consumed room is used again: {}", buf.capacity());
+    }
+
+    #[test]
+    fn send_gives_bytes_in_order_and_forgets_what_was_sent() {
+        let mut buf = SendBuf::new();
+        let mut expected = Vec::new();
+        for round in 0..100u8 {
+            let chunk = vec![round; 50];
+            buf.reserve(chunk.len());
+            buf.extend(&chunk);
+            expected.extend_from_slice(&chunk);
+            let n = (usize::from(round) * 31) % (expected.len() + 1);
+            assert_eq!(buf.pending(), &expected[..]);
+            buf.consume(n);
+            expected.drain(..n);
+        }
+        buf.consume(buf.len());
+        assert!(buf.is_empty());
+        assert!(buf.capacity() < 10_000);
+    }
+}

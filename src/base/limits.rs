@@ -1,0 +1,48 @@
+//! Every bound of the program in one table, each with its reason and its effect.
+
+/// Longest message a child may send, in bytes. Longer: skipped, the request it answers fails by name.
+pub const CHILD_MESSAGE_MAX: usize = 32 << 20;
+/// Longest message a client may send unless the server's `max_request_bytes` says otherwise.
+pub const CLIENT_MESSAGE_MAX: usize = 1 << 20;
+/// Deepest nesting of a JSON message. Deeper: refused with -32700, before any recursion downstream.
+pub const DEPTH_MAX: usize = 128;
+/// Room made for each read, in bytes: a pipe's default capacity, so that one read empties it.
+pub const READ_CHUNK: usize = 64 << 10;
+/// Bytes read from one connection in one turn before the next one has its turn.
+pub const READ_BUDGET: usize = 256 << 10;
+/// Connections accepted from one listener in one turn.
+pub const ACCEPT_BUDGET: usize = 64;
+/// Requests of one client at one child at once; more wait in muxloop, so that another client's
+/// request stands behind at most so many of theirs (B10).
+pub const IN_FLIGHT_PER_CLIENT: usize = 32;
+/// Requests of one client that muxloop holds at once, sent or waiting. At the limit the client is not
+/// read from until one is answered.
+pub const REQUESTS_PER_CLIENT: usize = 256;
+/// Bytes of waiting requests per client. Past it the client is not read from until they are sent.
+pub const WAITING_BYTES_PER_CLIENT: usize = 1 << 20;
+/// Requests of one server at once. Past it a request is refused with -32603.
+pub const REQUESTS_PER_SERVER: usize = 60_000;
+/// Unwritten bytes towards a child at which its clients' requests wait in muxloop …
+pub const CHILD_SEND_HIGH: usize = 1 << 20;
+/// … until so few are left.
+pub const CHILD_SEND_LOW: usize = 256 << 10;
+/// Unwritten bytes towards a client at which it is closed: waiting for it would stall everyone (P58).
+pub const CLIENT_SEND_MAX: usize = 64 << 20;
+/// Connections at once, clients and children together; the next client is refused.
+pub const CONNECTIONS_MAX: usize = 32_000;
+/// Resource subscriptions of one client. Past it `resources/subscribe` is refused with -32603.
+pub const SUBSCRIPTIONS_PER_CLIENT: usize = 1_024;
+/// Open `subscriptions/listen` streams of one client. Past it a listen is refused with -32603.
+pub const LISTENS_PER_CLIENT: usize = 64;
+/// Tasks remembered per server. Past it the oldest is forgotten (its owner gets -32602).
+pub const TASKS_PER_SERVER: usize = 4_096;
+/// Elicitations in URL mode remembered per server, for `notifications/elicitation/complete`.
+pub const ELICITATIONS_PER_SERVER: usize = 1_024;
+/// Requests of a child to clients at once. Past it the child gets -32603.
+pub const REVERSE_PER_CHILD: usize = 1_024;
+/// Bytes of a child's standard error that are kept to be shown.
+pub const STDERR_RING: usize = 64 << 10;
+/// Longest piece of a message that is quoted in a log line or an error.
+pub const QUOTE_MAX: usize = 200;
+/// Bytes of log lines that wait for a stalled standard error. Past it lines are counted, not kept.
+pub const LOG_QUEUE: usize = 256 << 10;

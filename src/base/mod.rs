@@ -1,0 +1,14 @@
+//! Keys, buffers, the timer wheel and the limits: what every layer above stands on.
+//!
+//! Knows nothing of MCP and does no I/O.
+
+pub mod arena;
+pub mod buffer;
+pub mod limits;
+pub mod time;
+pub mod wheel;
+
+pub use arena::{Arena, Key, KeyMap};
+pub use buffer::{RecvBuf, SendBuf};
+pub use time::Time;
+pub use wheel::{TimerKey, TimerWheel};

@@ -1,0 +1,195 @@
+//! [`Incoming::scan`]: the JSON-RPC spans muxloop cares about, in one pass and without a DOM.
+//!
+//! Two parsers that read one text differently are how a proxy is fooled, so what is ambiguous is
+//! refused: duplicate keys that muxloop acts on, invalid UTF-8, trailing bytes, too much depth. Keys
+//! are unescaped before they are compared. Numbers are never converted.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// A piece of a message: byte offsets `start..end`, never empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    /// Non-zero, so that an `Option<Span>` is as small as a `Span`.
+    end: NonZeroU32,
+}
+
+impl Span {
+    /// `start < end ≤ u32::MAX`; panics otherwise (callers bound a message well below 4 GiB).
+    pub fn new(start: usize, end: usize) -> Span {
+        assert!(start < end && end <= u32::MAX as usize, "an empty or huge span");
+        Span { start: start as u32, end: NonZeroU32::new(end as u32).expect("start < end") }
+    }
+    /// First byte.
+    pub fn start(self) -> usize {
+        self.start as usize
+    }
+    /// One past the last byte.
+    pub fn end(self) -> usize {
+        self.end.get() as usize
+    }
+    /// Number of bytes, at least 1.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(self) -> usize {
+        self.end() - self.start()
+    }
+    /// The bytes of `text` that the span names.
+    pub fn of(self, text: &[u8]) -> &[u8] {
+        &text[self.start()..self.end()]
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.start(), self.end())
+    }
+}
+
+/// What a JSON-RPC message is (protocol.md §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `method` and `id`.
+    Request,
+    /// `method` without `id`.
+    Notification,
+    /// `result` and `id`.
+    Response,
+    /// `error`, and `id` unless the sender could not tell it.
+    Error,
+}
+
+/// Spans of one message. Every span covers a whole JSON value as written: strings with their quotes,
+/// objects with their braces, no surrounding white space.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    pub kind: Kind,
+    /// The id, a string or a number. `None` on notifications, and on errors without id or with `null`.
+    pub id: Option<Span>,
+    /// The method, with its quotes.
+    pub method: Option<Span>,
+    pub params: Option<Span>,
+    pub result: Option<Span>,
+    pub error: Option<Span>,
+
+    // Members of `params`, or of `result`, if that is an object:
+    /// `_meta`, if it is an object.
+    pub meta: Option<Span>,
+    /// `progressToken` (of `notifications/progress`).
+    pub token: Option<Span>,
+    /// `requestId` (of `notifications/cancelled`).
+    pub request_id: Option<Span>,
+    pub name: Option<Span>,
+    pub uri: Option<Span>,
+    pub level: Option<Span>,
+    /// `ref` (of `completion/complete`).
+    pub reference: Option<Span>,
+    pub cursor: Option<Span>,
+    pub next_cursor: Option<Span>,
+    pub protocol_version: Option<Span>,
+    pub capabilities: Option<Span>,
+    pub client_info: Option<Span>,
+    pub server_info: Option<Span>,
+    /// `task` (of a task-augmented request, or of the result that creates a task).
+    pub task: Option<Span>,
+    pub task_id: Option<Span>,
+    pub elicitation_id: Option<Span>,
+    /// `mode` (of `elicitation/create`).
+    pub mode: Option<Span>,
+    /// `status` (of `notifications/tasks/status`).
+    pub status: Option<Span>,
+    /// `notifications` (of `subscriptions/listen`, and of its acknowledgement).
+    pub notifications: Option<Span>,
+    pub result_type: Option<Span>,
+
+    // Members of that `_meta`:
+    /// `_meta.progressToken`.
+    pub meta_token: Option<Span>,
+    /// `_meta["io.modelcontextprotocol/protocolVersion"]`, and so on.
+    pub meta_protocol_version: Option<Span>,
+    pub meta_client_capabilities: Option<Span>,
+    pub meta_client_info: Option<Span>,
+    pub meta_log_level: Option<Span>,
+    pub meta_subscription_id: Option<Span>,
+    /// `_meta["io.modelcontextprotocol/related-task"]`, an object `{"taskId": …}`.
+    pub meta_related_task: Option<Span>,
+}
+
+/// One received message: its bytes and the spans in them.
+#[derive(Clone, Debug)]
+pub struct Incoming<'a> {
+    pub bytes: &'a [u8],
+    pub envelope: Envelope,
+}
+
+impl<'a> Incoming<'a> {
+    /// Scans one complete JSON text (surrounding white space allowed).
+    ///
+    /// # Errors
+    /// [`ScanError`] with the place; its `id` is set where the message's id could still be told.
+    pub fn scan(bytes: &'a [u8]) -> Result<Incoming<'a>, ScanError> {
+        let _ = bytes;
+        todo!("the codec helper fills this in")
+    }
+
+    /// The bytes of `span`.
+    pub fn text(&self, span: Span) -> &'a [u8] {
+        span.of(self.bytes)
+    }
+
+    /// The method without its quotes, as written (an escaped method compares unequal to every known
+    /// one, and is forwarded as written); empty for responses.
+    pub fn method(&self) -> &'a [u8] {
+        match self.envelope.method {
+            Some(span) => &self.bytes[span.start() + 1..span.end() - 1],
+            None => b"",
+        }
+    }
+}
+
+/// Why a text is not a JSON-RPC message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanErrorKind {
+    /// Not one JSON text, or not UTF-8: -32700.
+    Syntax,
+    InvalidUtf8,
+    TooDeep,
+    /// JSON, but an array: a 2025-03-26 batch, see [`crate::codec::batch`].
+    Batch,
+    /// JSON, but not a JSON-RPC message: -32600.
+    NotAnObject,
+    DuplicateKey,
+    /// `jsonrpc` is missing or not `"2.0"`.
+    Version,
+    /// `id` is neither a string nor a number (nor `null` in an error).
+    BadId,
+    /// `method` is not a string.
+    BadMethod,
+    /// `params` is neither an object nor an array.
+    BadParams,
+    /// Neither a request, a notification, a result nor an error, or several of them at once.
+    Shape,
+}
+
+/// A refused text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanError {
+    pub kind: ScanErrorKind,
+    /// Byte offset of the first offending byte.
+    pub at: usize,
+    /// The id, where it was found and is a string or a number: the error can be addressed.
+    pub id: Option<Span>,
+    /// Whether the text is a request or notification as far as it was read (has a `method`); an
+    /// error must never be sent in answer to a response.
+    pub has_method: bool,
+}
+
+impl ScanError {
+    /// The JSON-RPC code: -32700 for text that is not JSON, -32600 for JSON that is not JSON-RPC.
+    pub fn code(&self) -> i32 {
+        match self.kind {
+            ScanErrorKind::Syntax | ScanErrorKind::InvalidUtf8 | ScanErrorKind::TooDeep => -32700,
+            _ => -32600,
+        }
+    }
+}

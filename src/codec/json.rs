@@ -1,0 +1,1 @@
+//! JSON skipper: checks structure, remembers spans, bounded depth.

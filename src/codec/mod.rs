@@ -1,0 +1,13 @@
+//! Wire formats as byte slices: bytes are pushed in, slices pulled out; `None` asks for more bytes.
+//!
+//! Knows nothing of who is connected, of time, or of descriptors.
+
+pub mod batch;
+pub mod envelope;
+pub mod json;
+pub mod line;
+pub mod message;
+
+pub use envelope::{Envelope, Incoming, Kind, ScanError, ScanErrorKind, Span};
+pub use line::{Line, LineFramer, Overlong};
+pub use message::{Message, Value};

@@ -1,0 +1,8 @@
+//! muxloop: every MCP server runs once, every client shares it.
+//!
+//! One process, one thread, one poll loop. See `docs/architecture.md`.
+
+pub mod base;
+pub mod codec;
+pub mod engine;
+pub mod mux;

@@ -1,0 +1,113 @@
+//! What an operator decided about a server: the final, checked values of its configuration entry.
+
+/// How clients share the processes of one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// One process for all clients.
+    #[default]
+    Shared,
+    /// One process for each client.
+    Session,
+    /// One process for each request.
+    Request,
+}
+
+/// What happens to requests from a server to its clients (protocol.md §2.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interactive {
+    /// The server is told that nobody can be asked.
+    #[default]
+    Off,
+    /// One client's interactive requests at a time, so that it is always known who is asked.
+    Serialize,
+    /// One process for each client: everything passes through.
+    PerClient,
+}
+
+/// Which protocol era a child is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EraPolicy {
+    /// The era of its first client, the other one if it refuses.
+    #[default]
+    Auto,
+    /// `initialize`: 2024-11-05 to 2025-11-25.
+    Legacy,
+    /// Stateless: 2026-07-28.
+    Modern,
+}
+
+/// Liveness checks of an idle child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    /// Misses in a row that make the child be restarted.
+    pub failures_max: u32,
+}
+
+/// A root that muxloop itself offers to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// A `file://` URI.
+    pub uri: String,
+    pub name: Option<String>,
+}
+
+/// Policy of one server; defaults are the contract of `mux.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerPolicy {
+    pub name: String,
+    /// Clients at once; the next one is refused with an error that says so.
+    pub max_active_clients: usize,
+    /// Start the process with the first request instead of at once.
+    pub lazy_start: bool,
+    /// Longest message a client may send, in bytes.
+    pub max_request_bytes: usize,
+    pub request_timeout_ms: u64,
+    /// Latest moment to which progress may extend a request.
+    pub request_timeout_max_ms: u64,
+    pub startup_timeout_ms: u64,
+    pub restart_backoff_ms: u64,
+    pub restart_backoff_max_ms: u64,
+    /// Restarts in a row before the server is given up; 0 means no limit.
+    pub max_restarts: u32,
+    pub heartbeat: Option<Heartbeat>,
+    /// Stop the process after so long without clients' requests.
+    pub idle_stop_ms: Option<u64>,
+    /// Time between the steps of a stop: close stdin, SIGTERM, SIGKILL.
+    pub stop_grace_ms: u64,
+    pub share: Share,
+    pub interactive: Interactive,
+    pub era: EraPolicy,
+    pub roots: Vec<Root>,
+}
+
+impl ServerPolicy {
+    /// The defaults for a server of that name.
+    pub fn new(name: impl Into<String>) -> Self {
+        ServerPolicy {
+            name: name.into(),
+            max_active_clients: 5,
+            lazy_start: false,
+            max_request_bytes: 1 << 20,
+            request_timeout_ms: 30_000,
+            request_timeout_max_ms: 600_000,
+            startup_timeout_ms: 60_000,
+            restart_backoff_ms: 1_000,
+            restart_backoff_max_ms: 30_000,
+            max_restarts: 5,
+            heartbeat: Some(Heartbeat { interval_ms: 30_000, timeout_ms: 30_000, failures_max: 3 }),
+            idle_stop_ms: None,
+            stop_grace_ms: 2_000,
+            share: Share::Shared,
+            interactive: Interactive::Off,
+            era: EraPolicy::Auto,
+            roots: Vec::new(),
+        }
+    }
+
+    /// Whether each client has a process of its own.
+    pub fn is_per_client(&self) -> bool {
+        self.share == Share::Session || self.interactive == Interactive::PerClient
+    }
+}
