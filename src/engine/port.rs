@@ -18,6 +18,9 @@ pub trait Io {
     fn write(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize>;
     /// Ends the writing direction; reading goes on.
     fn shutdown_write(&mut self) -> io::Result<()>;
+    /// What a platform registers: the number it reads from and the one it writes to (equal for a
+    /// socket, two for a pair of pipes, -1 for a direction that does not exist).
+    fn descriptors(&self) -> [i32; 2];
 }
 
 /// What became ready.
