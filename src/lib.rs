@@ -5,4 +5,4 @@
 pub mod base;
 pub mod codec;
 pub mod engine;
-pub mod mux;
+// pub mod mux;
