@@ -236,7 +236,12 @@ Options:
 const FIRST_FAULT: &str = "noise";
 
 static TABLE: &[Opt] = &[
-    opt("era", "ERA", "auto (default: by the first message), legacy, modern, both, legacy-exit (exits if probed)", set_era),
+    opt(
+        "era",
+        "ERA",
+        "auto (default: by the first message), legacy, modern, both, legacy-exit (exits if probed)",
+        set_era,
+    ),
     opt("role", "ROLE", "server (default), sleeper or mute: used by this program itself", set_role),
     opt!("name" "NAME", "name in serverInfo (default muxloop-demo)", |o, v| o.name = v.text()?),
     opt!("instructions" "TEXT", "instructions for the model", |o, v| o.instructions = Some(v.text()?)),
