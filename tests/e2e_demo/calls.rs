@@ -44,10 +44,13 @@ fn a_sleeping_call_reports_progress_and_blocks_nobody() {
 #[test]
 fn a_cancelled_call_is_never_answered() {
     let mut client = Client::plain(&[]);
-    let cancelled = client.start_call("sleep", json!({ "ms": 250 }));
+    let params = json!({
+        "name": "sleep", "arguments": { "ms": 250, "steps": 2 }, "_meta": { "progressToken": 1 },
+    });
+    let cancelled = client.request("tools/call", params);
     let other = client.start_call("sleep", json!({ "ms": 400 }));
     client.notify("notifications/cancelled", json!({ "requestId": cancelled }));
-    assert_eq!(client.message()["id"], other);
+    assert_eq!(client.message()["id"], other, "neither progress nor a result of the cancelled call");
     assert_eq!(client.whoami()["violations"], json!([]));
 }
 

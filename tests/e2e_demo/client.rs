@@ -70,8 +70,12 @@ impl Client {
     }
 
     pub fn send_line(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().expect("stdin is open");
-        stdin.write_all(format!("{line}\n").as_bytes()).expect("the server reads");
+        self.send_bytes(format!("{line}\n").as_bytes());
+    }
+
+    /// Writes these bytes at once, wherever a line ends in them.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().expect("stdin is open").write_all(bytes).expect("the server reads");
     }
 
     pub fn notify(&mut self, method: &str, params: Value) {

@@ -280,3 +280,18 @@ fn the_bench_echo_answers_every_request_in_order() {
     client.close_stdin();
     assert_eq!(client.exit_code(), Some(0));
 }
+
+#[test]
+fn the_bench_echo_reads_lines_that_come_in_pieces() {
+    let mut client = Client::start(&["--bench-echo"]);
+    let line = |id: u64, text: &str| {
+        let params = json!({ "name": "echo", "arguments": { "text": text } });
+        json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string() + "\n"
+    };
+    let (first, second) = (line(1, "one"), line(2, "two"));
+    let (head, tail) = second.split_at(second.len() / 2);
+    client.send_bytes(format!("{first}{head}").as_bytes());
+    assert_eq!(text(&client.response(&json!(1))["result"]), "one");
+    client.send_bytes(tail.as_bytes());
+    assert_eq!(text(&client.response(&json!(2))["result"]), "two");
+}
