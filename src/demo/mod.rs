@@ -5,12 +5,12 @@
 //! It also watches its client: what a client may not do is noted, and the tool `whoami` lists it.
 //!
 //! ```text
-//! stdin ─ reader thread ─▶ channel ─▶ server ─▶ outbox ─▶ stdout        one main loop: lines, timers, flush
-//!                                      ├─ session    eras, handshake, who the caller is
-//!                                      ├─ tools, tasks, questions       what `tools/call` does
-//!                                      ├─ content    resources, prompts, completion
-//!                                      ├─ listen     modern subscriptions and all change notifications
-//!                                      └─ ledger     counts per method, protocol violations of the client
+//! stdin ─▶ reader (thread) ─▶ server ─▶ outbox ─▶ stdout        one main loop: lines, timers, flush
+//!                              ├─ session    eras, handshake, who the caller is
+//!                              ├─ tools, tasks, questions       what `tools/call` does
+//!                              ├─ content    resources, prompts, completion
+//!                              ├─ listen     modern subscriptions and all change notifications
+//!                              └─ ledger     counts per method, protocol violations of the client
 //! ```
 //!
 //! This is a child process and never part of the multiplexer: it blocks, it has a thread, it builds JSON trees.
@@ -25,6 +25,7 @@ mod options;
 mod outbox;
 mod process;
 mod questions;
+mod reader;
 mod rpc;
 mod server;
 mod session;

@@ -1,16 +1,14 @@
-//! The server itself: reads lines, knows every open request, routes methods, runs what is due.
+//! The server itself: takes lines, knows every open request, routes methods, runs what is due.
 //!
-//! One reader thread hands lines over a bounded channel; everything else happens in the main loop. Leaves to
-//! the other modules what a method does and to the outbox how a line is written.
+//! Leaves to the other modules what a method does, to the reader how lines arrive and to the outbox how they go.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::process::{Child, ExitCode};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -20,6 +18,7 @@ use super::listen::{Listeners, notification};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::questions::Questions;
+use super::reader::{self, Event};
 use super::rpc::{Handled, Object, Request, RpcError, level_rank};
 use super::session::{Era, Session};
 use super::tasks::{TaskStep, Tasks};
@@ -82,11 +81,6 @@ pub struct Server {
     hung: Arc<AtomicBool>,
 }
 
-enum Event {
-    Line(Vec<u8>),
-    Eof,
-}
-
 enum Failure {
     Asked(u8),
     Io(&'static str, io::Error),
@@ -113,9 +107,7 @@ fn start(options: Options) -> Result<(Server, Receiver<Event>), Failure> {
     let journal = process::open_journal(&options).map_err(failed("cannot open the journal"))?;
     let out = Outbox::new(faults).map_err(failed("cannot write to stdout"))?;
     let hung = Arc::new(AtomicBool::new(false));
-    let (sender, lines) = sync_channel(LINES_AHEAD);
-    let stop = Arc::clone(&hung);
-    std::thread::spawn(move || read_lines(&sender, journal, &stop));
+    let lines = reader::start(journal, Arc::clone(&hung));
     let server = Server {
         session: Session::new(&options),
         ledger: Ledger::default(),
@@ -137,30 +129,6 @@ fn start(options: Options) -> Result<(Server, Receiver<Event>), Failure> {
         options,
     };
     Ok((server, lines))
-}
-
-/// The reader thread: stdin to the journal and to the main loop. A full channel stops it, so a busy server
-/// pushes back on its client as any other does.
-fn read_lines(sender: &SyncSender<Event>, mut journal: Option<File>, hung: &AtomicBool) {
-    let mut stdin = BufReader::with_capacity(64 * 1024, io::stdin());
-    while !hung.load(Ordering::Relaxed) {
-        let mut line = Vec::new();
-        match stdin.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        if let Some(journal) = &mut journal
-            && let Err(error) = journal.write_all(&line)
-        {
-            eprintln!("demo-server: cannot write the journal: {error}");
-        }
-        if sender.send(Event::Line(line)).is_err() {
-            return;
-        }
-    }
-    if !hung.load(Ordering::Relaxed) {
-        let _ = sender.send(Event::Eof);
-    }
 }
 
 impl Server {
@@ -530,6 +498,3 @@ impl Server {
         questions::withdraw(self, serial);
     }
 }
-
-/// Lines that are read before the main loop takes them.
-const LINES_AHEAD: usize = 64;

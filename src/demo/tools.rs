@@ -163,9 +163,9 @@ impl Nap {
     }
 
     fn schedule(self, server: &mut Server) {
-        // In this order it is exact to the nanosecond at the last step and cannot overflow for 58,000 years.
-        let part =
-            (self.duration.as_nanos() * u128::from(self.steps_done + 1) / u128::from(self.steps)) as u64;
+        // Multiplied before it is divided, so that the last step comes exactly at the end.
+        let part = self.duration.as_nanos() * u128::from(self.steps_done + 1) / u128::from(self.steps);
+        let part = u64::try_from(part).unwrap_or(u64::MAX);
         server.timers.add(self.start + Duration::from_nanos(part), Job::Nap(self));
     }
 }
@@ -223,8 +223,8 @@ fn big(arguments: &Arguments) -> Handled {
     if bytes > BIG_MAX {
         return Err(RpcError::invalid_params(format!("bytes must be at most {BIG_MAX}")));
     }
-    // A pattern, so that a lost or repeated piece shows.
-    let text: String = "0123456789abcdef".chars().cycle().take(bytes as usize).collect();
+    let mut text = PATTERN.repeat(bytes as usize / PATTERN.len() + 1);
+    text.truncate(bytes as usize);
     Ok(Some(tool_result(text, Value::Null)))
 }
 
@@ -335,6 +335,9 @@ fn tool(name: &str, description: &str, properties: Value, required: &[&str]) -> 
 
 /// More steps than this say nothing more.
 const STEPS_MAX: u64 = 1_000_000;
+
+/// What `big` repeats: not one byte only, so that a lost or repeated piece shows.
+const PATTERN: &str = "0123456789abcdef";
 
 /// 64 MiB: four times the message limit of muxloop.
 const BIG_MAX: u64 = 64 * 1024 * 1024;
