@@ -1,6 +1,7 @@
 //! The comparison: every load on every relay, in rounds that take turns (direct, floor, muxloop,
 //! rmcp-mux, direct, …), each time with a fresh relay and server, so that a slow minute of the machine
-//! meets all of them. The figures of a load are the medians of its rounds.
+//! meets all of them. The figures of a load are the medians of its rounds; a ratio of two relays is
+//! the median of the ratios within each round.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::load::{self, Failure, Moment, Plan};
 use crate::payload::{Shape, Timing};
 use crate::processes::{cpu_ns, status_kib};
 use crate::relays::{Binaries, Purpose, Relay, Running};
+use crate::sys::OneCpu;
 
 /// How thoroughly to measure.
 #[derive(Clone, Copy)]
@@ -34,9 +36,8 @@ pub struct Figures {
 /// One relay under one load.
 pub struct Entry {
     pub relay: Relay,
-    pub result: Result<Figures, Failure>,
-    /// Lowest and highest requests per second of the rounds.
-    pub spread: (f64, f64),
+    /// The figures of each round.
+    pub rounds: Result<Vec<Figures>, Failure>,
 }
 
 /// One load on all relays.
@@ -59,61 +60,95 @@ impl Comparison {
                 }
             }
         }
-        let entries = relays.into_iter().zip(runs).map(|(relay, runs)| Entry::new(relay, runs)).collect();
+        let entries = relays.into_iter().zip(runs).map(|(relay, rounds)| Entry { relay, rounds }).collect();
         Self { shape, entries }
     }
 
-    /// The figures of a relay, if it took part and passed.
-    pub fn figures(&self, relay: Relay) -> Option<&Figures> {
-        self.entries.iter().find(|entry| entry.relay == relay)?.result.as_ref().ok()
+    /// The rounds of a relay, if it took part and passed.
+    pub fn rounds(&self, relay: Relay) -> Option<&[Figures]> {
+        self.entries.iter().find(|entry| entry.relay == relay)?.rounds.as_deref().ok()
+    }
+
+    /// The median, over the rounds, of `over`'s figure divided by `under`'s.
+    pub fn ratio(&self, over: Relay, under: Relay, figure: fn(&Figures) -> Option<f64>) -> Option<f64> {
+        ratio(self.rounds(over)?, self.rounds(under)?, figure)
+    }
+
+    /// What muxloop adds to the p50 of `direct`, divided by what the floor adds.
+    pub fn added_latency(&self) -> Option<f64> {
+        let rounds = |relay| Some(self.rounds(relay)?.iter().map(|figures| figures.p50_us));
+        let rounds = rounds(Relay::Direct)?.zip(rounds(Relay::Floor)?).zip(rounds(Relay::Muxloop)?);
+        let ratios = rounds.filter(|((direct, floor), _)| floor > direct);
+        let ratios: Vec<f64> =
+            ratios.map(|((direct, floor), muxloop)| (muxloop - direct) / (floor - direct)).collect();
+        (!ratios.is_empty()).then(|| median(ratios))
     }
 
     pub fn to_json(&self) -> Value {
-        let entries = self.entries.iter().map(|entry| match &entry.result {
-            Ok(figures) => json!({
+        let entries = self.entries.iter().map(|entry| match (&entry.rounds, entry.medians()) {
+            (Ok(rounds), Some(figures)) => json!({
                 "relay": entry.relay.name(),
-                "requests_per_s": figures.requests_per_s,
-                "requests_per_s_min": entry.spread.0,
-                "requests_per_s_max": entry.spread.1,
-                "p50_us": figures.p50_us,
-                "p99_us": figures.p99_us,
-                "p999_us": figures.p999_us,
-                "relay_cpu_us_per_request": figures.cpu_us,
-                "relay_rss_kib": figures.rss_kib,
+                "median": figures.to_json(),
+                "rounds": rounds.iter().map(|figures| figures.to_json()).collect::<Vec<_>>(),
             }),
-            Err(failure) => json!({ "relay": entry.relay.name(), "failure": failure.0 }),
+            (Err(failure), _) => json!({ "relay": entry.relay.name(), "failure": failure.0 }),
+            (Ok(_), None) => json!({ "relay": entry.relay.name() }),
         });
         json!({ "load": self.shape.to_string(), "relays": entries.collect::<Vec<_>>() })
     }
 }
 
+impl Figures {
+    fn to_json(self) -> Value {
+        json!({
+            "requests_per_s": self.requests_per_s,
+            "p50_us": self.p50_us,
+            "p99_us": self.p99_us,
+            "p999_us": self.p999_us,
+            "relay_cpu_us_per_request": self.cpu_us,
+            "relay_rss_kib": self.rss_kib,
+        })
+    }
+}
+
 impl Entry {
-    fn new(relay: Relay, runs: Result<Vec<Figures>, Failure>) -> Self {
-        let runs = match runs {
-            Ok(runs) => runs,
-            Err(failure) => return Self { relay, result: Err(failure), spread: (0.0, 0.0) },
-        };
-        let of = |field: fn(&Figures) -> f64| median(runs.iter().map(field).collect());
-        let of_relay = |field: fn(&Figures) -> Option<f64>| {
-            let values: Vec<f64> = runs.iter().filter_map(field).collect();
+    /// The median of each figure. `None` without a round that passed.
+    pub fn medians(&self) -> Option<Figures> {
+        let rounds = self.rounds.as_ref().ok().filter(|rounds| !rounds.is_empty())?;
+        let of = |figure: fn(&Figures) -> f64| median(rounds.iter().map(figure).collect());
+        let of_relay = |figure: fn(&Figures) -> Option<f64>| {
+            let values: Vec<f64> = rounds.iter().filter_map(figure).collect();
             (!values.is_empty()).then(|| median(values))
         };
-        let figures = Figures {
+        Some(Figures {
             requests_per_s: of(|f| f.requests_per_s),
             p50_us: of(|f| f.p50_us),
             p99_us: of(|f| f.p99_us),
             p999_us: of(|f| f.p999_us),
             cpu_us: of_relay(|f| f.cpu_us),
             rss_kib: of_relay(|f| f.rss_kib),
-        };
-        let rates = || runs.iter().map(|f| f.requests_per_s);
-        let spread = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
-        Self { relay, result: Ok(figures), spread }
+        })
     }
+
+    /// Highest minus lowest requests per second of the rounds, over their median.
+    pub fn spread(&self) -> f64 {
+        let (Ok(rounds), Some(medians)) = (&self.rounds, self.medians()) else { return 0.0 };
+        let rates = || rounds.iter().map(|figures| figures.requests_per_s);
+        (rates().fold(0.0, f64::max) - rates().fold(f64::INFINITY, f64::min)) / medians.requests_per_s
+    }
+}
+
+/// The median of the ratios of two lists of rounds, pair by pair.
+pub fn ratio(over: &[Figures], under: &[Figures], figure: fn(&Figures) -> Option<f64>) -> Option<f64> {
+    let pairs = over.iter().zip(under).filter_map(|(over, under)| Some((figure(over)?, figure(under)?)));
+    let ratios: Vec<f64> =
+        pairs.filter(|(_, under)| *under > 0.0).map(|(over, under)| over / under).collect();
+    (!ratios.is_empty()).then(|| median(ratios))
 }
 
 /// One run of one load on a fresh relay.
 fn measure(relay: Relay, shape: Shape, timing: Timing, binaries: &Binaries) -> Result<Figures, Failure> {
+    let _bound = shape.one_cpu.then(OneCpu::bind).transpose()?;
     let clients = shape.clients + shape.idle;
     let purpose = Purpose { clients, bytes: shape.bytes, delay: Duration::ZERO };
     let mut running = Running::start(relay, purpose, binaries)?;

@@ -20,7 +20,7 @@ use crate::relays::{Binaries, Purpose, Relay, Running};
 pub const SERVICE: Duration = Duration::from_micros(20);
 /// Requests the flooder keeps waiting.
 pub const FLOOD: usize = 4096;
-const POLITE: Shape = Shape { clients: 1, in_flight: 1, bytes: 200, idle: 0 };
+const POLITE: Shape = Shape { clients: 1, in_flight: 1, bytes: 200, idle: 0, one_cpu: false };
 /// The flooder's client number in its nonces, apart from the polite client's 0.
 const FLOODER_NUMBER: &str = "90000";
 
@@ -43,9 +43,10 @@ pub struct Fairness {
 }
 
 impl Shares {
-    /// How many service times of the server the flooder adds to the polite client's p99.
-    pub fn added_services(&self) -> f64 {
-        (self.flooded.p99_us - self.alone.p99_us).max(0.0) / (SERVICE.as_secs_f64() * 1e6)
+    /// How many of the flooder's requests are served while a polite one waits, at its p99. Taken from
+    /// the rate the flooder got, so that a server slowed down by other work on the machine does not count.
+    pub fn served_before(&self) -> f64 {
+        (self.flooded.p99_us - self.alone.p99_us).max(0.0) / 1e6 * self.flooder_per_s
     }
 }
 

@@ -119,7 +119,7 @@ fn run_bench(bench: &Bench) -> Result<bool, Failure> {
         });
         std::fs::write(path, format!("{value:#}\n"))?;
     }
-    let compared = comparisons.iter().flat_map(|each| &each.entries).all(|entry| entry.result.is_ok());
+    let compared = comparisons.iter().flat_map(|each| &each.entries).all(|entry| entry.rounds.is_ok());
     let shared = fairness.iter().flat_map(|each| &each.relays).all(|(_, shares)| shares.is_ok());
     Ok(compared && shared)
 }

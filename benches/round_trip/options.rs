@@ -16,7 +16,8 @@ round_trip: muxloop beside a floor relay, rmcp-mux and no relay at all
 
 cargo bench --bench round_trip -- [OPTIONS]
   --quick                 one short round of everything (under 20 s)
-  --only WHAT             one load, as 8x8x200 or 1000x1x200+10000idle, or `fairness`; may be repeated
+  --only WHAT             one load, as 8x8x200, 1000x1x200+10000idle, 1x1x200@1cpu, or `fairness`;
+                          may be repeated
   --relays A,B            some of direct,floor,muxloop,rmcp-mux
   --rounds N              rounds per load (3)
   --require-rmcp-mux      fail if rmcp-mux is not installed in .bench
@@ -136,7 +137,7 @@ fn parse_floor(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
 
 fn parse_load(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
     let socket = parser.value()?.into();
-    let mut shape = Shape { clients: 1, in_flight: 1, bytes: 200, idle: 0 };
+    let mut shape = Shape { clients: 1, in_flight: 1, bytes: 200, idle: 0, one_cpu: false };
     let mut timing = Timing { warm_up: Duration::from_millis(300), window: Duration::from_secs(1) };
     let (mut first_client, mut refusals_allowed, mut until_input_ends) = (0, false, false);
     while let Some(option) = parser.next()? {
@@ -162,14 +163,15 @@ fn parse_relays(list: &str) -> Result<Vec<Relay>, lexopt::Error> {
     list.split(',').map(relay).collect()
 }
 
-/// `CLIENTSxIN_FLIGHTxBYTES`, optionally `+Nidle`.
+/// `CLIENTSxIN_FLIGHTxBYTES`, optionally `+Nidle` and `@1cpu`.
 fn parse_shape(text: &str) -> Result<Shape, lexopt::Error> {
-    let (busy, idle) = text.split_once('+').unwrap_or((text, "0idle"));
+    let (shape, one_cpu) = text.strip_suffix("@1cpu").map_or((text, false), |shape| (shape, true));
+    let (busy, idle) = shape.split_once('+').unwrap_or((shape, "0idle"));
     let numbers: Option<Vec<usize>> = busy.split('x').map(|number| number.parse().ok()).collect();
     let idle = idle.strip_suffix("idle").and_then(|number| number.parse().ok());
     match (numbers.as_deref(), idle) {
         (Some(&[clients, in_flight, bytes]), Some(idle)) if clients > 0 && in_flight > 0 => {
-            Ok(Shape { clients, in_flight, bytes, idle })
+            Ok(Shape { clients, in_flight, bytes, idle, one_cpu })
         }
         _ => Err(format!("{text:?} is not a load such as 8x8x200").into()),
     }

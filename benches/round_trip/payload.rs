@@ -110,7 +110,7 @@ impl Payload {
     }
 }
 
-/// A short name and the shape of one load.
+/// The shape of one load.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Shape {
     pub clients: usize,
@@ -118,12 +118,19 @@ pub struct Shape {
     pub bytes: usize,
     /// Further connections that are initialised and then silent.
     pub idle: usize,
+    /// Client, relay and server share one CPU. At one request in flight only one of them runs at a
+    /// time, so this takes away how long an idle CPU needs to wake up, which is most of the latency
+    /// on virtual machines and most of its noise.
+    pub one_cpu: bool,
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}x{}", self.clients, self.in_flight, self.bytes)?;
-        if self.idle > 0 { write!(f, "+{}idle", self.idle) } else { Ok(()) }
+        if self.idle > 0 {
+            write!(f, "+{}idle", self.idle)?;
+        }
+        if self.one_cpu { write!(f, "@1cpu") } else { Ok(()) }
     }
 }
 

@@ -95,8 +95,10 @@ impl Running {
             let mut command = running.command(relay, purpose, binaries)?;
             command.stdin(Stdio::null()).stdout(Stdio::null());
             command.stderr(File::create(running.log())?);
-            running.relay = Some(Process::spawn(&mut command)?);
-            running.wait_until_listening(relay)?;
+            let mut process = Process::spawn(&mut command)?;
+            listening(&running.socket(), &mut process)
+                .map_err(|why| Failure(format!("{relay} {why}; it said: {}", running.last_words())))?;
+            running.relay = Some(process);
         }
         Ok(running)
     }
@@ -166,22 +168,24 @@ impl Running {
         command.env("HOME", self.scratch.path()).env("XDG_RUNTIME_DIR", self.scratch.path());
         Ok(command)
     }
+}
 
-    fn wait_until_listening(&mut self, relay: Relay) -> Result<(), Failure> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let socket = self.socket();
-        loop {
-            let error = match sys::connect_unix(&socket, Duration::from_secs(1)) {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            let exited = self.relay.as_mut().and_then(|relay| relay.exited().ok().flatten());
-            if exited.is_some() || Instant::now() >= deadline {
-                let fate = exited.map_or("does not listen".into(), |status| format!("ended ({status})"));
-                return Err(Failure(format!("{relay} {fate}: {error}; it said: {}", self.last_words())));
-            }
-            thread::sleep(Duration::from_millis(2));
+/// Waits up to ten seconds for `socket` to take connections; the error says what became of `process`.
+pub fn listening(socket: &Path, process: &mut Process) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let error = match sys::connect_unix(socket, Duration::from_secs(1)) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        if let Ok(Some(status)) = process.exited() {
+            return Err(format!("ended before it listened ({status})"));
         }
+        if Instant::now() >= deadline {
+            return Err(format!("does not listen: {error}"));
+        }
+        // Nothing tells that a foreign process began to listen: ask again.
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -23,10 +23,11 @@ pub fn run() -> Result<(), Failure> {
     for (clients, in_flight, bytes, idle) in
         [(8, 8, 200, 0), (2, 2, 100_000, 0), (1, 1, 5_000_000, 0), (4, 1, 200, 100)]
     {
-        let shape = Shape { clients, in_flight, bytes, idle };
+        let shape = Shape { clients, in_flight, bytes, idle, one_cpu: clients == 1 };
         let relays = [Relay::Direct, Relay::Floor];
         for entry in Comparison::run(shape, &relays, effort, &Binaries::find()).entries {
-            let figures = entry.result.map_err(|failure| Failure(format!("{shape}: {failure}")))?;
+            let rounds = entry.rounds.map_err(|failure| Failure(format!("{shape}: {failure}")))?;
+            let figures = rounds[0];
             assert!(figures.requests_per_s > 0.0 && figures.p50_us > 0.0, "{shape} measured nothing");
             assert_eq!(figures.cpu_us.is_some(), entry.relay != Relay::Direct);
         }

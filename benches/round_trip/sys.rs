@@ -200,6 +200,34 @@ pub fn raise_descriptor_limit(wanted: u64) -> u64 {
     limit.rlim_cur
 }
 
+/// Binds this thread, and whatever it starts, to one CPU until dropped.
+pub struct OneCpu(libc::cpu_set_t);
+
+impl OneCpu {
+    /// Chooses the last CPU that is allowed: interrupts tend to go to the first.
+    pub fn bind() -> io::Result<Self> {
+        // SAFETY: an all-zero cpu_set_t is the empty set.
+        let (mut allowed, mut one): (libc::cpu_set_t, libc::cpu_set_t) = unsafe { mem::zeroed() };
+        let len = mem::size_of::<libc::cpu_set_t>();
+        // SAFETY: pointer and length are those of `allowed`; 0 is the calling thread.
+        check(unsafe { libc::sched_getaffinity(0, len, &mut allowed) })?;
+        // SAFETY: every index is below the size of the set.
+        let last = (0..len * 8).rev().find(|&cpu| unsafe { libc::CPU_ISSET(cpu, &allowed) });
+        // SAFETY: as above.
+        unsafe { libc::CPU_SET(last.unwrap_or(0), &mut one) };
+        // SAFETY: pointer and length are those of `one`.
+        check(unsafe { libc::sched_setaffinity(0, len, &one) })?;
+        Ok(Self(allowed))
+    }
+}
+
+impl Drop for OneCpu {
+    fn drop(&mut self) {
+        // SAFETY: pointer and length are those of the set that was read before.
+        unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &self.0) };
+    }
+}
+
 /// Has the kernel kill the child of `command` when this thread dies, whatever kills it.
 pub fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure only makes one async-signal-safe system call between fork and exec.
