@@ -25,6 +25,8 @@ use crate::sys::{self, Interest, Poll};
 /// How long nothing may happen before the relay counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+const GREETINGS_AT_ONCE: usize = 256;
+
 /// When to measure, and when to stop.
 #[derive(Clone, Copy)]
 pub enum Until {
@@ -229,12 +231,19 @@ impl Load {
         })
     }
 
+    /// Greets in groups: ten thousand handshakes at once are a storm of their own, which rmcp-mux
+    /// answers with "overloaded".
     fn shake_hands(&mut self) -> Result<(), Failure> {
-        for index in 0..self.connections.len() {
-            self.connections[index].outbox.buffer.extend_from_slice(INITIALIZE);
-            self.flush(index)?;
+        let count = self.connections.len();
+        for first in (0..count).step_by(GREETINGS_AT_ONCE) {
+            let end = count.min(first + GREETINGS_AT_ONCE);
+            for index in first..end {
+                self.connections[index].outbox.buffer.extend_from_slice(INITIALIZE);
+                self.flush(index)?;
+            }
+            self.drive(None, |load| load.greeting == count - end)?;
         }
-        self.drive(None, |load| load.greeting == 0)
+        Ok(())
     }
 
     fn start_window(&mut self) {
