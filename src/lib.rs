@@ -4,5 +4,6 @@
 
 pub mod base;
 pub mod codec;
+pub mod config;
 pub mod engine;
 pub mod mux;
