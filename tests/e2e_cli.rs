@@ -332,7 +332,7 @@ fn a_stalled_stderr_loses_lines_and_says_how_many() {
             }
         }
     }
-    assert!(lost > 0 && kept * 90 > 256 << 10, "{kept} kept, {lost} lost");
+    assert!(lost > 0 && text.len() >= 256 << 10, "{kept} kept, {lost} lost, {} bytes", text.len());
     assert_eq!(kept + lost, LINES);
 }
 

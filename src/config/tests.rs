@@ -421,6 +421,28 @@ fn files_that_cannot_be_read_are_one_line() {
     }
 }
 
+#[test]
+fn damaged_files_are_refused_with_places_inside_them() {
+    let example = include_str!("../../examples/real-servers.toml");
+    let check = |bytes: &[u8]| {
+        let Err(found) = Config::parse("f", bytes, &ana()) else { return };
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+        assert!(!found.is_empty());
+        assert!(found.iter().all(|p| p.place.is_some_and(|place| place.line <= lines && place.column >= 1)));
+    };
+    for end in 0..example.len() {
+        check(&example.as_bytes()[..end]);
+    }
+    // One byte after the other becomes each of those that mean something to TOML, or nothing to anybody.
+    for at in (0..example.len()).step_by(3) {
+        for byte in *b"\0\n\"'[]{}=.,#\\\xff\xc3" {
+            let mut bytes = example.as_bytes().to_vec();
+            bytes[at] = byte;
+            check(&bytes);
+        }
+    }
+}
+
 fn is_released<T>(key: &Key<T>) -> bool {
     !matches!(key.kind, Kind::Later(_))
 }
