@@ -3,7 +3,10 @@
 //! One process, one thread, one poll loop. See `docs/architecture.md`.
 
 pub mod base;
+pub mod cli;
 pub mod codec;
+pub mod config;
 pub mod demo;
 pub mod engine;
-// pub mod mux;
+pub mod mux;
+pub mod reactor;

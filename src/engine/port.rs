@@ -1,6 +1,7 @@
 //! The traits between the engine and a kernel: [`Io`] and [`Platform`], and what they speak of.
 
 use crate::base::Key;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,13 +63,26 @@ pub enum Kill {
 }
 
 /// How to start a child.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SpawnSpec {
     pub program: String,
     pub args: Vec<String>,
     /// Added to muxloop's own environment.
     pub env: Vec<(String, String)>,
     pub cwd: Option<PathBuf>,
+}
+
+/// Values of the environment are where keys and tokens live: names only, so that no log shows one.
+impl fmt::Debug for SpawnSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("SpawnSpec")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env_names", &names)
+            .field("cwd", &self.cwd)
+            .finish()
+    }
 }
 
 /// A started child: its stdin and stdout as one stream, its stderr as a second, read-only one.

@@ -1,3 +1,395 @@
-//! The routing core: decides who gets what. Bytes, keys and time in; verbs out.
+//! The routing core: decides who gets what. Bytes, keys and [`Time`] in; the verbs of [`Sink`] out.
+//!
+//! ```text
+//!   client message ─▶ client ──▶ queue ─▶ child            requests: id becomes its key in the table
+//!   child message  ─▶ child ───▶ the one who asked          answers: key finds who asked
+//!                        ├─────▶ fanout, listen              notifications: by subscription or level
+//!                        └─────▶ reverse ─▶ the one client   requests of the child, attributed or refused
+//! ```
+//!
+//! Knows nothing of descriptors and framing. Equal inputs give equal outputs in equal order.
 
+mod child;
+mod client;
+mod fanout;
+mod handshake;
+mod lifecycle;
+mod listen;
+mod method;
+mod peer;
 pub mod policy;
+mod queue;
+mod reply;
+mod request;
+mod reverse;
+mod server;
+pub mod sink;
+pub mod status;
+mod subscribe;
+mod tasks;
+
+use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
+use crate::codec::{Incoming, Message, Overlong, ScanError, ScanErrorKind, batch};
+use method::ListKind;
+use peer::{Peer, Reverse, Version};
+use policy::ServerPolicy;
+pub(crate) use reply::quote;
+use request::{Origin, Own, Request, State};
+use server::{Instance, Server, Then};
+pub use server::Era;
+pub use sink::{CloseReason, Recorder, ServerId, Sink, StopStep, Verb};
+
+/// What a link that is attached belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinkOf {
+    Peer(Key),
+    Child(Key),
+}
+
+/// What falls due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    Request(Key),
+    Reverse(Key),
+    Handshake(Key),
+    Stop(Key),
+    Restart(Key),
+    Heartbeat(Key),
+    IdleStop(Key),
+    Changed(Key, ListKind),
+    Relisten(Key),
+    /// A refused client that says nothing.
+    Refused(Key),
+}
+
+/// The state of everything that is routed.
+#[derive(Debug)]
+pub struct Mux {
+    servers: Vec<Server>,
+    instances: Arena<Instance>,
+    peers: Arena<Peer>,
+    links: KeyMap<LinkOf>,
+    requests: Arena<Request>,
+    reverse: Arena<Reverse>,
+    timers: TimerWheel<Timer>,
+    random: u64,
+    /// Set by `shutdown`: nothing new is taken on.
+    draining: bool,
+    counters: status::Counters,
+}
+
+impl Mux {
+    /// A mux for these servers; starts nothing before [`Mux::begin`]. `seed` feeds the jitter.
+    pub fn new(policies: Vec<ServerPolicy>, seed: u64) -> Mux {
+        let mut instances = Arena::new();
+        let mut servers = Vec::new();
+        for (id, policy) in policies.into_iter().enumerate() {
+            let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
+            servers.push(Server { policy, shared, clients: 0, verdict: None, owners: tasks::Owners::default() });
+        }
+        Mux {
+            servers,
+            instances,
+            peers: Arena::new(),
+            links: KeyMap::new(),
+            requests: Arena::new(),
+            reverse: Arena::new(),
+            timers: TimerWheel::new(),
+            random: seed | 1,
+            draining: false,
+            counters: status::Counters::default(),
+        }
+    }
+
+    /// Starts every server that is not lazy.
+    pub fn begin(&mut self, now: Time, out: &mut dyn Sink) {
+        for server in 0..self.servers.len() {
+            let policy = &self.servers[server].policy;
+            if let (false, Some(shared)) = (policy.lazy_start, self.servers[server].shared) {
+                self.start(now, shared, out);
+            }
+        }
+    }
+
+    /// A client connected to a server's socket.
+    pub fn attach_peer(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) {
+        let refused = {
+            let server = &self.servers[server];
+            server.clients >= server.policy.max_active_clients || self.draining || self.peers.is_full()
+        };
+        let mut peer = Peer::new(server, link, refused);
+        peer.instance = self.servers[server].shared;
+        if self.peers.is_full() {
+            return out.close(link, CloseReason::Refused);
+        }
+        let key = self.peers.insert(peer);
+        self.links.insert(link, LinkOf::Peer(key));
+        if refused {
+            let name = &self.servers[server].policy.name;
+            log::warn!("{name}: a client was refused: {}", self.refusal(server));
+            self.timers.schedule(now + REFUSED_MS, Timer::Refused(key));
+        } else {
+            self.servers[server].clients += 1;
+            log::debug!("{}: client {link} connected", self.servers[server].policy.name);
+        }
+    }
+
+    /// One message of a link.
+    pub fn handle_message(&mut self, now: Time, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        match self.links.get(link) {
+            Some(LinkOf::Peer(peer)) => self.on_client_message(now, *peer, link, msg, out),
+            Some(LinkOf::Child(instance)) => self.on_child_message(now, *instance, link, msg, out),
+            None => {}
+        }
+        self.check_invariants();
+    }
+
+    /// A line that is not a JSON-RPC message: a batch where the version allows it, an error otherwise.
+    pub fn handle_malformed(&mut self, now: Time, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+        if error.kind == ScanErrorKind::Batch && self.allows_batch(link) {
+            match batch::elements(bytes) {
+                Ok(elements) if !elements.is_empty() => {
+                    for element in elements {
+                        let text = element.of(bytes);
+                        match Incoming::scan(text) {
+                            Ok(msg) => self.handle_message(now, link, &msg, out),
+                            Err(error) => self.report_malformed(link, text, error, out),
+                        }
+                    }
+                    return;
+                }
+                Ok(_) => return self.report_malformed(link, bytes, error, out),
+                Err(error) => return self.report_malformed(link, bytes, error, out),
+            }
+        }
+        self.report_malformed(link, bytes, error, out);
+    }
+
+    /// A line over the limit, skipped by the framer.
+    pub fn handle_overlong(&mut self, now: Time, link: Key, line: &Overlong, out: &mut dyn Sink) {
+        let what = format!("a message of {} bytes exceeds the limit of {} bytes", line.len, line.limit);
+        match self.links.get(link) {
+            Some(LinkOf::Peer(peer)) => {
+                let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
+                log::warn!("{}: client {link}: {what}", self.servers[server].policy.name);
+                let why = format!("{what} (`max_request_bytes` of this server)");
+                let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
+                out.send(link, &Message::new(&text));
+            }
+            Some(LinkOf::Child(instance)) => {
+                let instance = *instance;
+                log::warn!("{}: {what}, skipped: {}", self.name_of(instance), quote(&line.head));
+                let asked = line.id().and_then(parse_key).filter(|_| line.has_method() != Some(true));
+                if let Some(key) = asked {
+                    let why = format!("the server's answer was lost: {what}");
+                    self.fail_request(now, instance, key, &reply::Failure::new("too_large", why), out);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The other side said all it will say, but may still read.
+    pub fn handle_eof(&mut self, now: Time, link: Key, out: &mut dyn Sink) {
+        match self.links.get(link) {
+            Some(LinkOf::Peer(peer)) => {
+                let peer_key = *peer;
+                let Some(peer) = self.peers.get_mut(peer_key) else { return };
+                peer.draining = true;
+                self.settle(now, peer_key, out);
+            }
+            Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
+            None => {}
+        }
+        self.check_invariants();
+    }
+
+    /// A link is gone. For a child that means its output; its process may still live.
+    pub fn handle_closed(&mut self, now: Time, link: Key, why: CloseReason, out: &mut dyn Sink) {
+        match self.links.get(link) {
+            Some(LinkOf::Peer(peer)) => self.drop_peer(now, *peer, &why, out),
+            Some(LinkOf::Child(instance)) => self.on_output_closed(now, *instance, &why, out),
+            None => {}
+        }
+        self.check_invariants();
+    }
+
+    /// A link that was congested takes more.
+    pub fn handle_drained(&mut self, now: Time, link: Key, out: &mut dyn Sink) {
+        let Some(LinkOf::Child(instance)) = self.links.get(link) else { return };
+        let instance = *instance;
+        self.dispatch(now, instance, out);
+        let stalled = self.instances.get_mut(instance).map(|i| std::mem::take(&mut i.stalled));
+        for peer in stalled.unwrap_or_default() {
+            self.unpause_if_small(peer, out);
+        }
+    }
+
+    /// Everything that is due at `now`.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut dyn Sink) {
+        while let Some(timer) = self.timers.pop_expired(now) {
+            match timer {
+                Timer::Request(key) => self.on_request_timeout(now, key, out),
+                Timer::Reverse(key) => self.on_reverse_timeout(key, out),
+                Timer::Handshake(instance) => self.on_handshake_timeout(now, instance, out),
+                Timer::Stop(instance) => self.on_stop_timeout(now, instance, out),
+                Timer::Restart(instance) => self.on_restart_timeout(now, instance, out),
+                Timer::Heartbeat(instance) => self.on_heartbeat(now, instance, out),
+                Timer::IdleStop(instance) => self.on_idle(now, instance, out),
+                Timer::Changed(instance, kind) => self.on_changed_timeout(now, instance, kind, out),
+                Timer::Relisten(instance) => self.sync_listen(now, instance, out),
+                Timer::Refused(peer) => self.close_refused(peer, out),
+            }
+        }
+        self.check_invariants();
+    }
+
+    /// When [`Mux::handle_timeout`] is worth calling next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next_deadline()
+    }
+
+    /// Stops everything: clients are told, children walk down the stop ladder.
+    pub fn shutdown(&mut self, now: Time, out: &mut dyn Sink) {
+        self.draining = true;
+        let failure = reply::Failure::new("stopped", "muxloop is stopping");
+        for instance in self.instances.keys() {
+            self.fail_all(now, instance, &failure, out);
+            self.stop(now, instance, Then::Rest, out);
+        }
+        for peer_key in self.peers.keys() {
+            self.end_listens(peer_key, out);
+            if let Some(peer) = self.peers.get(peer_key) {
+                out.close(peer.link, CloseReason::Shutdown);
+                self.forget_peer(peer_key);
+            }
+        }
+        self.check_invariants();
+    }
+
+    /// After `shutdown`: whether every child has ended.
+    pub fn is_finished(&self) -> bool {
+        self.instances.iter().all(|(_, instance)| !instance.has_process())
+    }
+
+    fn allows_batch(&self, link: Key) -> bool {
+        match self.links.get(link) {
+            Some(LinkOf::Peer(peer)) => {
+                let legacy = self.peers.get(*peer).and_then(|peer| peer.legacy.as_ref());
+                legacy.is_some_and(|legacy| legacy.version == Version::V2025_03_26)
+            }
+            // What a child may send depends on the version it speaks; an array of messages is at any
+            // rate better understood than dropped.
+            Some(LinkOf::Child(_)) => true,
+            None => false,
+        }
+    }
+
+    fn report_malformed(&mut self, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+        match self.links.get(link) {
+            Some(LinkOf::Peer(peer)) => {
+                let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
+                log::warn!("{}: client {link}: {error}: {}", self.servers[server].policy.name, quote(bytes));
+                self.counters.malformed += 1;
+                let id = error.id.map(|span| span.of(bytes));
+                // An answer must never be answered, but anything else that came without an id is.
+                if id.is_none() || error.has_method {
+                    let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
+                    out.send(link, &Message::new(&text));
+                }
+            }
+            Some(LinkOf::Child(instance)) => {
+                self.counters.malformed += 1;
+                let name = self.name_of(*instance);
+                log::warn!("{name}: a line on its standard output is not MCP ({error}), skipped: {}", quote(bytes));
+            }
+            None => {}
+        }
+    }
+
+    fn name_of(&self, instance: Key) -> &str {
+        match self.instances.get(instance) {
+            Some(instance) => &self.servers[instance.server].policy.name,
+            None => "(gone)",
+        }
+    }
+
+    fn policy_of(&self, instance: Key) -> Option<&ServerPolicy> {
+        Some(&self.servers[self.instances.get(instance)?.server].policy)
+    }
+
+    fn refusal(&self, server: ServerId) -> String {
+        let policy = &self.servers[server].policy;
+        format!(
+            "server '{}' already serves {} clients (`max_active_clients` = {}); raise it or close one",
+            policy.name, self.servers[server].clients, policy.max_active_clients
+        )
+    }
+
+    fn next_random(&mut self) -> u64 {
+        // xorshift64: spreads restarts, guards nothing.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// Debug builds re-count what the tables claim.
+    fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            self.assert_invariants();
+        }
+    }
+
+    fn assert_invariants(&self) {
+        for (key, peer) in self.peers.iter() {
+            assert_eq!(self.links.get(peer.link), Some(&LinkOf::Peer(key)));
+            let sent = peer.requests.iter().filter(|key| self.requests.get(**key).is_some_and(Request::is_sent)).count();
+            assert_eq!(sent, peer.in_flight, "in-flight count of a client");
+            for (at, request) in peer.requests.iter().enumerate() {
+                match &self.requests.get(*request).expect("a listed request exists").origin {
+                    Origin::Peer { peer, position, .. } => assert_eq!((*peer, *position), (key, at)),
+                    Origin::Own(_) => panic!("an own request in a client's list"),
+                }
+            }
+            let bytes: usize = peer.requests.iter().map(|key| waiting_len(&self.requests, *key)).sum();
+            assert_eq!(bytes, peer.waiting_bytes, "waiting bytes of a client");
+        }
+        for (key, instance) in self.instances.iter() {
+            let sent = self.requests.iter().filter(|(_, r)| r.instance == key && r.is_sent() && r.peer().is_some()).count();
+            assert_eq!(sent, instance.in_flight, "in-flight count of a child");
+            let reverse = self.reverse.iter().filter(|(_, r)| r.instance == key).count();
+            assert_eq!(reverse, instance.reverse, "reverse count of a child");
+        }
+        for (_, request) in self.requests.iter() {
+            let own_handshake = matches!(request.origin, Origin::Own(Own::Handshake));
+            assert!(own_handshake || self.instances.contains(request.instance), "a request without its instance");
+        }
+    }
+}
+
+fn waiting_len(requests: &Arena<Request>, key: Key) -> usize {
+    match requests.get(key).map(|request| &request.state) {
+        Some(State::Waiting(bytes)) => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// The key that an id token of ours names.
+#[inline]
+fn parse_key(token: &[u8]) -> Option<Key> {
+    if token.is_empty() || token.len() > 16 {
+        return None;
+    }
+    let mut value = 0u64;
+    for byte in token {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + u64::from(byte - b'0');
+    }
+    Key::from_u64(value)
+}
+
+/// How long a refused client may stay silent before it is closed.
+const REFUSED_MS: u64 = 10_000;

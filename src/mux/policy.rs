@@ -1,5 +1,7 @@
 //! What an operator decided about a server: the final, checked values of its configuration entry.
 
+use crate::base::limits;
+
 /// How clients share the processes of one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Share {
@@ -59,6 +61,8 @@ pub struct ServerPolicy {
     pub name: String,
     /// Clients at once; the next one is refused with an error that says so.
     pub max_active_clients: usize,
+    /// Requests of one client at the child at once; more wait in muxloop.
+    pub max_in_flight_per_client: usize,
     /// Start the process with the first request instead of at once.
     pub lazy_start: bool,
     /// Longest message a client may send, in bytes.
@@ -88,6 +92,7 @@ impl ServerPolicy {
         ServerPolicy {
             name: name.into(),
             max_active_clients: 5,
+            max_in_flight_per_client: limits::IN_FLIGHT_PER_CLIENT,
             lazy_start: false,
             max_request_bytes: 1 << 20,
             request_timeout_ms: 30_000,

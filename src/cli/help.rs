@@ -1,0 +1,103 @@
+//! What `--help` prints, made from the table. Each text fits a screen of 24 lines of 80 characters.
+
+use super::table::{self, COMMANDS, Command, Opt};
+use std::fmt::Write;
+
+/// The whole program.
+pub fn overview() -> String {
+    let mut text = String::from(
+        "muxloop: runs every MCP server once and lets many clients share it\n\n\
+         Usage: muxloop [-c FILE] [OPTION]...     run the servers of a configuration\n       \
+         muxloop COMMAND [OPTION]...\n\nCommands:\n",
+    );
+    for command in COMMANDS {
+        let _ = writeln!(text, "  {:<14}{}", command.name, command.summary);
+    }
+    text.push_str("\nOptions of run:\n");
+    if let Some(run) = table::command(table::DEFAULT_COMMAND) {
+        run.options.iter().for_each(|opt| option(&mut text, opt));
+    }
+    text.push_str("Example: muxloop -c mux.toml     More: muxloop help COMMAND, muxloop help config\n");
+    text
+}
+
+/// One command.
+pub fn of(command: &'static Command) -> String {
+    let mut text = format!("muxloop {}: {}\n\nUsage: {}\n", command.name, command.summary, usage(command));
+    if !command.about.is_empty() {
+        text.push('\n');
+    }
+    for line in command.about {
+        let _ = writeln!(text, "{line}");
+    }
+    if !command.passes_through {
+        text.push_str("\nOptions:\n");
+        table::options(command).for_each(|opt| option(&mut text, opt));
+    }
+    text.push_str("\nExamples:\n");
+    for (line, doc) in command.examples {
+        let doc = if doc.is_empty() { String::new() } else { format!("     # {doc}") };
+        let _ = writeln!(text, "  {line}{doc}");
+    }
+    text
+}
+
+/// The shape of its command line.
+pub fn usage(command: &Command) -> String {
+    let mut text = format!("muxloop {}", command.name);
+    for opt in command.options.iter().filter(|opt| opt.required) {
+        let _ = write!(text, " --{} {}", opt.long, opt.value);
+    }
+    match &command.operand {
+        Some(operand) if operand.required => {
+            let _ = write!(text, " {}", operand.words.join("|"));
+        }
+        Some(operand) => {
+            let _ = write!(text, " [{}]", operand.name);
+        }
+        None => {}
+    }
+    text.push_str(" [OPTION]...");
+    text
+}
+
+/// How an option is written: `-c, --config FILE`.
+pub fn spelling(opt: &Opt) -> String {
+    let short = opt.short.map_or("    ".to_owned(), |short| format!("-{short}, "));
+    format!("{short}--{} {}", opt.long, opt.value).trim_end().to_owned()
+}
+
+fn option(text: &mut String, opt: &Opt) {
+    let env = if opt.env.is_empty() { String::new() } else { format!(" [${}]", opt.env) };
+    let _ = writeln!(text, "  {:<24}{}{env}", spelling(opt), opt.doc);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_help_fits_a_screen_and_shows_an_example() {
+        let texts = COMMANDS.iter().map(|command| (command.name, of(command))).chain([("", overview())]);
+        for (name, text) in texts {
+            assert!(text.lines().count() <= 24, "{name}: {} lines\n{text}", text.lines().count());
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+            assert!(text.contains("Example"), "{name}");
+            let example = text.split_once("Example").map_or("", |(_, rest)| rest);
+            assert!(example.contains("muxloop"), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_option_line_has_names_doc_and_variable() {
+        let text = of(table::command("proxy").unwrap());
+        assert!(
+            text.contains("  -s, --socket PATH       socket of the server [$MUXLOOP_SOCKET]\n"),
+            "{text}"
+        );
+        assert!(text.starts_with("muxloop proxy: connect"));
+        assert!(text.contains("\nUsage: muxloop proxy --socket PATH [OPTION]...\n"));
+    }
+}

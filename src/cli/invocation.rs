@@ -1,0 +1,193 @@
+//! What a command line asks for, in final types, and the way from there to a loaded configuration.
+
+use super::log::Levels;
+use crate::config::{Config, Loaded, LogFormat, Problem, Surroundings};
+use log::LevelFilter;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// One understood command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    Run(RunOptions),
+    Proxy(ProxyOptions),
+    Check(CheckOptions),
+    /// The arguments after the word, for the demo server's own parser.
+    DemoServer(Vec<OsString>),
+    /// Text for stdout, then exit code 0: help, version, completions, the man page.
+    Print(String),
+}
+
+/// `muxloop run`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    pub config: Option<PathBuf>,
+    /// Names of servers; empty means all.
+    pub only: Vec<String>,
+    pub except: Vec<String>,
+    /// From `--log-level`, `-v` or `MUXLOOP_LOG`.
+    pub level: Option<LevelFilter>,
+    pub format: Option<LogFormat>,
+}
+
+/// `muxloop proxy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// As given; `~` is expanded by [`ProxyOptions::expanded`].
+    pub socket: PathBuf,
+    /// How long to wait for somebody who listens; 0: one attempt.
+    pub wait_ms: u64,
+}
+
+/// `muxloop check`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    pub config: Option<PathBuf>,
+}
+
+impl RunOptions {
+    /// The configuration with the servers that shall run.
+    ///
+    /// # Errors
+    /// Lines for a person: every problem of the file, or what is wrong with the selection.
+    pub fn load(&self, surroundings: &Surroundings) -> Result<Loaded, String> {
+        let path = find(self.config.as_deref(), surroundings)?;
+        let mut loaded = Config::load(&path, surroundings).map_err(|problems| report(&problems))?;
+        loaded.config.select(&self.only, &self.except)?;
+        Ok(loaded)
+    }
+
+    /// Command line and `MUXLOOP_LOG` before `RUST_LOG` before the file before `info`. Levels of single
+    /// servers are the file's and yield to whatever comes before it.
+    pub fn levels(&self, rust_log: Option<String>, config: &Config) -> Levels {
+        let word = |level: LevelFilter| level.as_str().to_ascii_lowercase();
+        match (self.level, rust_log.filter(|filter| !filter.trim().is_empty())) {
+            (Some(level), _) => Levels { filter: word(level), servers: Vec::new() },
+            (None, Some(filter)) => Levels { filter, servers: Vec::new() },
+            (None, None) => {
+                let rest = config.log_level.unwrap_or(LevelFilter::Info);
+                let special = config.servers.iter().any(|server| server.log_level.is_some());
+                // If one has its own level all get one: the filter compares beginnings of names, and the
+                // longest that fits wins, so 'a' would speak for 'ab' too.
+                let server = |server: &crate::config::ServerConfig| {
+                    (server.policy.name.clone(), server.log_level.unwrap_or(rest))
+                };
+                let servers = if special { config.servers.iter().map(server).collect() } else { Vec::new() };
+                Levels { filter: word(rest), servers }
+            }
+        }
+    }
+
+    /// Command line and environment before the file before text.
+    pub fn format(&self, config: &Config) -> LogFormat {
+        self.format.or(config.log_format).unwrap_or_default()
+    }
+}
+
+impl ProxyOptions {
+    /// The path of the socket, for hosts that start the shim without a shell.
+    ///
+    /// # Errors
+    /// One line for a person.
+    pub fn expanded(&self, surroundings: &Surroundings) -> Result<PathBuf, String> {
+        match self.socket.to_str() {
+            Some(path) => surroundings.expand(path).map_err(|text| format!("--socket {path}: {text}")),
+            None => Ok(self.socket.clone()),
+        }
+    }
+}
+
+impl CheckOptions {
+    /// Checks the file: a short summary for stdout, and warnings.
+    ///
+    /// # Errors
+    /// Every problem, one per line.
+    pub fn check(&self, surroundings: &Surroundings) -> Result<(String, Vec<Problem>), String> {
+        let path = find(self.config.as_deref(), surroundings)?;
+        let loaded = Config::load(&path, surroundings).map_err(|problems| report(&problems))?;
+        let servers = &loaded.config.servers;
+        let mut summary = format!("{}: ok, {}\n", path.display(), counted(servers.len(), "server"));
+        for server in servers {
+            let disabled = if server.enabled { "" } else { " (disabled)" };
+            let (name, socket) = (&server.policy.name, server.socket.display());
+            summary.push_str(&format!("  {name}: {} on {socket}{disabled}\n", server.spawn.program));
+        }
+        Ok((summary, loaded.warnings))
+    }
+}
+
+/// The file that was named, with `~` expanded, or the first of the default places that exists.
+fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, String> {
+    match named {
+        Some(path) => match path.to_str() {
+            Some(text) => surroundings.expand(text).map_err(|error| format!("--config {text}: {error}")),
+            None => Ok(path.to_owned()),
+        },
+        None => {
+            let places = surroundings.default_configs();
+            places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+                let list: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+                format!("no configuration: name one with -c FILE (looked for {})", list.join(", "))
+            })
+        }
+    }
+}
+
+/// All problems, and how many if that is not plain to see.
+fn report(problems: &[Problem]) -> String {
+    let mut text: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    if problems.len() > 1 {
+        text.push(counted(problems.len(), "problem"));
+    }
+    text.join("\n")
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let surroundings = Surroundings { home: Some("/home/ana".into()), ..Default::default() };
+        Config::parse("mux.toml", text.as_bytes(), &surroundings).unwrap().config
+    }
+
+    #[test]
+    fn levels_come_from_flag_environment_file_default() {
+        let plain = config("[servers.a]\ncmd='x'\n");
+        let quiet =
+            config("log_level='warn'\n[servers.a]\ncmd='x'\nlog_level='trace'\n[servers.ab]\ncmd='x'\n");
+        let flag = RunOptions { level: Some(LevelFilter::Trace), ..Default::default() };
+        let none = RunOptions::default();
+        let filter = |filter: &str| Levels { filter: filter.into(), servers: Vec::new() };
+        assert_eq!(flag.levels(Some("mio=debug".into()), &quiet), filter("trace"));
+        assert_eq!(none.levels(Some("mio=debug".into()), &quiet), filter("mio=debug"));
+        let of_file = Levels {
+            filter: "warn".into(),
+            servers: vec![("a".into(), LevelFilter::Trace), ("ab".into(), LevelFilter::Warn)],
+        };
+        assert_eq!(none.levels(Some(" ".into()), &quiet), of_file);
+        assert_eq!(none.levels(None, &plain), filter("info"));
+    }
+
+    #[test]
+    fn formats_come_from_flag_file_default() {
+        let json = config("log_format='json'\n[servers.a]\ncmd='x'\n");
+        let text = RunOptions { format: Some(LogFormat::Text), ..Default::default() };
+        assert_eq!(text.format(&json), LogFormat::Text);
+        assert_eq!(RunOptions::default().format(&json), LogFormat::Json);
+        assert_eq!(RunOptions::default().format(&Config::default()), LogFormat::Text);
+    }
+
+    #[test]
+    fn the_socket_of_the_proxy_may_be_in_the_home_directory() {
+        let surroundings = Surroundings { home: Some("/home/ana".into()), ..Default::default() };
+        let options = ProxyOptions { socket: "~/a.sock".into(), wait_ms: 0 };
+        assert_eq!(options.expanded(&surroundings), Ok("/home/ana/a.sock".into()));
+        let error = options.expanded(&Surroundings::default()).unwrap_err();
+        assert!(error.starts_with("--socket ~/a.sock: starts with '~'"), "{error}");
+    }
+}

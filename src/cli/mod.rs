@@ -1,0 +1,43 @@
+//! The command line: one table of commands and options, from which everything about them is made.
+//!
+//! ```text
+//! table ─▶ parse (argv, MUXLOOP_… variables) ─▶ Invocation ─▶ main
+//!       └▶ help, complete (bash, zsh, fish), man
+//! ```
+//!
+//! What a command does is left to its module; `log` is where all log lines go.
+
+mod complete;
+mod help;
+mod invocation;
+pub mod log;
+mod man;
+mod parse;
+mod table;
+mod values;
+
+pub use invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+pub use parse::parse;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// The command line or the configuration is wrong.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Prints a text to stdout. A reader that closed early (`| head`) is no failure.
+pub fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints lines for a person to stderr. Nothing is left to be done if that fails.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "muxloop: {text}");
+}

@@ -1,0 +1,198 @@
+//! From command line and environment to an [`Invocation`], along the table.
+//!
+//! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
+
+use super::invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX};
+use super::values::Values;
+use super::{complete, help, man};
+use crate::config::nearest::{nearest, suggestion};
+use crate::config::{LogFormat, reference};
+use lexopt::Arg;
+use log::LevelFilter;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// Understands a command line (`args`, with the program's name first).
+///
+/// # Errors
+/// What is wrong and how it was meant, in one or two lines for a person; the exit code is 2.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Invocation, String> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let program = if args.is_empty() { OsString::new() } else { args.remove(0) };
+    let (command, rest) = choose(&program, &args)?;
+    if command.passes_through {
+        return Ok(Invocation::DemoServer(rest.to_vec()));
+    }
+    match read(command, rest, env) {
+        // `muxloop --help`, without a word: the whole program.
+        Ok(Read::Help) if rest.len() == args.len() && command.name == DEFAULT_COMMAND => {
+            Ok(Invocation::Print(help::overview()))
+        }
+        Ok(Read::Help) => Ok(Invocation::Print(help::of(command))),
+        Ok(Read::Version) => Ok(Invocation::Print(version())),
+        Ok(Read::Values(values)) => invocation(command, values),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| match command.name {
+        DEFAULT_COMMAND => format!("{error}\nTry 'muxloop --help'."),
+        name => format!("{name}: {error}\nTry 'muxloop {name} --help'."),
+    })
+}
+
+/// The command and its arguments: a program called `…-proxy` is the proxy, a first word names a command,
+/// and without one the servers run.
+fn choose<'a>(program: &OsStr, args: &'a [OsString]) -> Result<(&'static Command, &'a [OsString]), String> {
+    let named = |name: &str| table::command(name).ok_or_else(|| unknown_command(name));
+    let program = Path::new(program).file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+    if program.ends_with(PROXY_SUFFIX) {
+        return Ok((named("proxy")?, args));
+    }
+    match args.first().map(|word| word.to_string_lossy()) {
+        Some(word) if !word.starts_with('-') => Ok((named(&word)?, &args[1..])),
+        _ => Ok((named(DEFAULT_COMMAND)?, args)),
+    }
+}
+
+fn unknown_command(name: &str) -> String {
+    let near = match name.ends_with(".toml") || name.contains('/') {
+        true => format!("; did you mean 'muxloop -c {name}'?"),
+        false => suggestion(name, table::COMMANDS.iter().map(|command| command.name)),
+    };
+    format!("unknown command '{name}'{near}\nTry 'muxloop --help'.")
+}
+
+/// What an argument list says.
+enum Read {
+    Help,
+    Version,
+    Values(Values),
+}
+
+fn read(
+    command: &'static Command,
+    args: &[OsString],
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Read, String> {
+    let mut values = Values::default();
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        let opt = match arg {
+            Arg::Short(short) => table::options(command).find(|opt| opt.short == Some(short)),
+            Arg::Long(long) => table::options(command).find(|opt| opt.long == long),
+            Arg::Value(ref word) if command.operand.is_some() && values.operand.is_none() => {
+                values.operand = Some(word.clone());
+                continue;
+            }
+            Arg::Value(_) => None,
+        };
+        let Some(opt) = opt else { return Err(unexpected(command, &arg)) };
+        match opt.long {
+            "help" => return Ok(Read::Help),
+            "version" => return Ok(Read::Version),
+            long if opt.value.is_empty() => values.give(opt, format!("--{long}"), OsString::new()),
+            long => {
+                let missing = |_| format!("--{long} expects a value: --{long} {}", opt.value);
+                values.give(opt, format!("--{long}"), parser.value().map_err(missing)?);
+            }
+        }
+    }
+    for opt in command.options {
+        if let (false, Some(value)) = (opt.env.is_empty(), env(opt.env)) {
+            values.stand_in(opt, value);
+        }
+        if opt.required && !values.has(opt.long) {
+            return Err(format!("--{} {} is missing (or ${})", opt.long, opt.value, opt.env));
+        }
+    }
+    Ok(Read::Values(values))
+}
+
+fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
+    match arg {
+        Arg::Short(short) => format!("unknown option '-{short}'"),
+        Arg::Long(long) => {
+            let near = nearest(long, table::options(command).map(|opt| opt.long));
+            let near = near.map_or(String::new(), |near| format!("; did you mean '--{near}'?"));
+            format!("unknown option '--{long}'{near}")
+        }
+        Arg::Value(word) => {
+            let word = word.to_string_lossy();
+            let hint = if table::command(&word).is_some() { "; a command comes first" } else { "" };
+            format!("unexpected argument '{word}'{hint}")
+        }
+    }
+}
+
+fn invocation(command: &'static Command, mut values: Values) -> Result<Invocation, String> {
+    let operand = operand(command, values.operand.take())?;
+    match command.name {
+        "run" => Ok(Invocation::Run(RunOptions {
+            config: values.path("config"),
+            only: values.names("only")?,
+            except: values.names("except")?,
+            level: level(&values)?,
+            format: values.word("log-format")?.map(|word| match word {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            }),
+        })),
+        "proxy" => Ok(Invocation::Proxy(ProxyOptions {
+            socket: values.path("socket").unwrap_or_default(),
+            wait_ms: values.milliseconds("wait")?.unwrap_or(0),
+        })),
+        "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
+        "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
+        "version" => Ok(Invocation::Print(version())),
+        "help" if values.has("man") => Ok(Invocation::Print(man::page())),
+        "help" => Ok(Invocation::Print(match operand.as_deref() {
+            None => help::overview(),
+            Some("config") => reference::annotated(),
+            Some(name) => table::command(name).map(help::of).ok_or_else(|| unknown_command(name))?,
+        })),
+        other => unreachable!("a command of the table without an invocation: {other}"),
+    }
+}
+
+/// `muxloop 0.1.0`.
+fn version() -> String {
+    concat!("muxloop ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+}
+
+fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<String>, String> {
+    let Some(operand) = &command.operand else { return Ok(None) };
+    let words = table::operand_words(operand);
+    let expected = || format!("expected one of: {}", words.join(", "));
+    let Some(given) = given else {
+        return match operand.required {
+            true => Err(format!("{} is missing, {}", operand.name, expected())),
+            false => Ok(None),
+        };
+    };
+    let word = given.to_string_lossy().into_owned();
+    let is_alias = operand.words.is_empty() && table::command(&word).is_some();
+    match words.contains(&word.as_str()) || is_alias {
+        true => Ok(Some(word)),
+        false => {
+            let near = suggestion(&word, words.iter().copied());
+            Err(format!("unknown {} '{word}', {}{near}", operand.name, expected()))
+        }
+    }
+}
+
+/// `--log-level`, else `-v` and `-vv`, else the environment's level.
+fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
+    match values.times("verbose") {
+        0 => {}
+        _ if values.is_given("log-level") => {}
+        1 => return Ok(Some(LevelFilter::Debug)),
+        _ => return Ok(Some(LevelFilter::Trace)),
+    }
+    Ok(values.word("log-level")?.and_then(|word| word.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests;

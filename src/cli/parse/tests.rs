@@ -1,0 +1,164 @@
+use super::*;
+use crate::cli::table::COMMANDS;
+
+fn with_env(line: &str, env: &[(&str, &str)]) -> Result<Invocation, String> {
+    let args = line.split_whitespace().map(OsString::from);
+    parse(args, |name| env.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
+}
+
+fn of(line: &str) -> Result<Invocation, String> {
+    with_env(line, &[])
+}
+
+fn run(line: &str) -> RunOptions {
+    match of(line) {
+        Ok(Invocation::Run(options)) => options,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn printed(line: &str) -> String {
+    match of(line) {
+        Ok(Invocation::Print(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn without_a_word_the_servers_run() {
+    assert_eq!(run("muxloop"), RunOptions::default());
+    assert_eq!(run("muxloop run"), RunOptions::default());
+    let full = RunOptions {
+        config: Some("m.toml".into()),
+        only: vec!["a".into(), "b".into(), "c".into()],
+        except: vec!["b".into()],
+        level: Some(LevelFilter::Warn),
+        format: Some(LogFormat::Json),
+    };
+    let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json";
+    assert_eq!(run(&format!("muxloop {options}")), full);
+    assert_eq!(run(&format!("/usr/bin/muxloop run {options}")), full);
+    assert_eq!(run("muxloop --config=m.toml").config, run("muxloop -cm.toml").config);
+}
+
+#[test]
+fn verbose_raises_the_level() {
+    assert_eq!(run("muxloop -v").level, Some(LevelFilter::Debug));
+    assert_eq!(run("muxloop -vv").level, Some(LevelFilter::Trace));
+    assert_eq!(run("muxloop -v --verbose").level, Some(LevelFilter::Trace));
+    assert_eq!(run("muxloop -v --log-level error").level, Some(LevelFilter::Error));
+}
+
+#[test]
+fn variables_stand_in_for_options() {
+    let env = [
+        ("MUXLOOP_CONFIG", "e.toml"),
+        ("MUXLOOP_ONLY", "x, y"),
+        ("MUXLOOP_EXCEPT", "y"),
+        ("MUXLOOP_LOG", "error"),
+        ("MUXLOOP_LOG_FORMAT", "json"),
+    ];
+    let Ok(Invocation::Run(options)) = with_env("muxloop", &env) else { panic!() };
+    assert_eq!(options.config.as_deref(), Some(Path::new("e.toml")));
+    assert_eq!((options.only, options.except), (vec!["x".to_owned(), "y".to_owned()], vec!["y".to_owned()]));
+    assert_eq!((options.level, options.format), (Some(LevelFilter::Error), Some(LogFormat::Json)));
+    let Ok(Invocation::Run(options)) = with_env("muxloop -v -c f.toml --only z", &env) else { panic!() };
+    assert_eq!(options.config.as_deref(), Some(Path::new("f.toml")));
+    assert_eq!((options.only, options.level), (vec!["z".to_owned()], Some(LevelFilter::Debug)));
+    let Ok(Invocation::Run(options)) = with_env("muxloop", &[("MUXLOOP_LOG", "")]) else { panic!() };
+    assert_eq!(options, RunOptions::default(), "empty is unset");
+    let proxy = with_env("muxloop proxy", &[("MUXLOOP_SOCKET", "/s"), ("MUXLOOP_WAIT", "7")]);
+    assert_eq!(proxy, Ok(Invocation::Proxy(ProxyOptions { socket: "/s".into(), wait_ms: 7 })));
+}
+
+#[test]
+fn the_proxy_has_two_names() {
+    let expected = Ok(Invocation::Proxy(ProxyOptions { socket: "/run/a".into(), wait_ms: 50 }));
+    assert_eq!(of("muxloop proxy --socket /run/a --wait 50"), expected);
+    assert_eq!(of("/opt/rmcp-mux-proxy --socket /run/a --wait 50"), expected);
+    assert_eq!(of("muxloop-proxy -s /run/a --wait=50"), expected);
+}
+
+#[test]
+fn the_demo_server_gets_its_arguments_untouched() {
+    let args = ["--help", "-x", "--", "run"].map(OsString::from).to_vec();
+    assert_eq!(of("muxloop demo-server --help -x -- run"), Ok(Invocation::DemoServer(args)));
+}
+
+#[test]
+fn help_is_where_people_look_for_it() {
+    for line in ["muxloop --help", "muxloop -h", "muxloop help", "muxloop -c x --help"] {
+        assert_eq!(printed(line), help::overview(), "{line}");
+    }
+    for command in COMMANDS.iter().filter(|command| !command.passes_through) {
+        let name = command.name;
+        for line in
+            [format!("muxloop {name} --help"), format!("muxloop {name} -h"), format!("muxloop help {name}")]
+        {
+            assert_eq!(printed(&line), help::of(command), "{line}");
+        }
+    }
+    assert!(printed("muxloop help demo-server").contains("muxloop demo-server --help"));
+    assert_eq!(printed("muxloop help validate"), printed("muxloop help check"));
+    assert_eq!(printed("muxloop help config"), reference::annotated());
+    assert_eq!(printed("muxloop help --man"), man::page());
+    for line in ["muxloop --version", "muxloop -V", "muxloop version", "muxloop check -V"] {
+        assert_eq!(printed(line), version(), "{line}");
+    }
+}
+
+#[test]
+fn mistakes_name_what_was_meant() {
+    let error = |line: &str| of(line).expect_err(line);
+    let first = |line: &str| error(line).lines().next().unwrap_or_default().to_owned();
+    assert_eq!(
+        error("muxloop chekc"),
+        "unknown command 'chekc'; did you mean 'check'?\nTry 'muxloop --help'."
+    );
+    assert_eq!(first("muxloop zzz"), "unknown command 'zzz'");
+    assert_eq!(first("muxloop my.toml"), "unknown command 'my.toml'; did you mean 'muxloop -c my.toml'?");
+    assert_eq!(
+        error("muxloop --conifg x"),
+        "unknown option '--conifg'; did you mean '--config'?\nTry 'muxloop --help'."
+    );
+    assert_eq!(
+        error("muxloop proxy --sokcet x"),
+        "proxy: unknown option '--sokcet'; did you mean '--socket'?\nTry 'muxloop proxy --help'."
+    );
+    assert_eq!(first("muxloop -x"), "unknown option '-x'");
+    assert_eq!(first("muxloop -c"), "--config expects a value: --config FILE");
+    assert_eq!(first("muxloop -c x check"), "unexpected argument 'check'; a command comes first");
+    assert_eq!(first("muxloop check x"), "check: unexpected argument 'x'");
+    assert_eq!(first("muxloop proxy"), "proxy: --socket PATH is missing (or $MUXLOOP_SOCKET)");
+    assert_eq!(
+        first("muxloop proxy -s x --wait 5s"),
+        "proxy: --wait is '5s', expected milliseconds, an integer from 0 to 31536000000"
+    );
+    assert_eq!(
+        first("muxloop --log-level debgu"),
+        "--log-level is 'debgu', expected one of: off, error, warn, info, debug, trace; did you mean 'debug'?"
+    );
+    assert_eq!(first("muxloop --only ,"), "--only names no server, expected some, with commas between them");
+    assert_eq!(
+        first("muxloop completions"),
+        "completions: SHELL is missing, expected one of: bash, zsh, fish"
+    );
+    assert_eq!(
+        first("muxloop completions zhs"),
+        "completions: unknown SHELL 'zhs', expected one of: bash, zsh, fish; did you mean 'zsh'?"
+    );
+    assert!(first("muxloop help cofnig").ends_with("did you mean 'config'?"));
+    assert_eq!(first("muxloop --verbose=3"), "unexpected argument for option '--verbose': \"3\"");
+    let wait = with_env("muxloop proxy -s x", &[("MUXLOOP_WAIT", "soon")]).unwrap_err();
+    assert!(wait.starts_with("proxy: $MUXLOOP_WAIT is 'soon', expected milliseconds"), "{wait}");
+}
+
+#[test]
+fn every_command_has_an_invocation() {
+    for command in COMMANDS {
+        let operand = command.operand.iter().flat_map(table::operand_words).next().unwrap_or_default();
+        let options: Vec<String> =
+            command.options.iter().filter(|o| o.required).map(|o| format!("--{} 1", o.long)).collect();
+        of(&format!("muxloop {} {operand} {}", command.name, options.join(" "))).unwrap();
+    }
+}

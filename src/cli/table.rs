@@ -1,0 +1,246 @@
+//! The one table of commands and options: the parser, every `--help`, the shell completions and the man
+//! page walk it. A new command is one entry here and one variant of [`super::Invocation`].
+
+/// A command.
+#[derive(Debug)]
+pub struct Command {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    /// One line, without a full stop.
+    pub summary: &'static str,
+    /// What a person should know, in lines of at most 78 characters.
+    pub about: &'static [&'static str],
+    /// The one word after the command, if it takes one.
+    pub operand: Option<Operand>,
+    /// Whether everything after the command's name is left to its module.
+    pub passes_through: bool,
+    pub options: &'static [Opt],
+    /// A command line and what it does.
+    pub examples: &'static [(&'static str, &'static str)],
+}
+
+/// The word after a command.
+#[derive(Debug)]
+pub struct Operand {
+    pub name: &'static str,
+    pub required: bool,
+    /// What is allowed; empty: the names of commands and `config`.
+    pub words: &'static [&'static str],
+}
+
+/// An option.
+#[derive(Debug)]
+pub struct Opt {
+    pub long: &'static str,
+    pub short: Option<char>,
+    /// Name of its value; empty if it takes none.
+    pub value: &'static str,
+    /// Variable that stands in where the option is not given; empty if there is none.
+    pub env: &'static str,
+    pub required: bool,
+    pub doc: &'static str,
+    /// What may be given, where that is a list of words.
+    pub words: &'static [&'static str],
+    /// Whether the value is a path, for completion.
+    pub is_path: bool,
+}
+
+/// The command that runs when the command line names none.
+pub const DEFAULT_COMMAND: &str = "run";
+
+/// The command that a program whose name ends so is.
+pub const PROXY_SUFFIX: &str = "-proxy";
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "run",
+        aliases: &[],
+        summary: "run the servers of a configuration (also without this word)",
+        about: &[
+            "Runs every [servers.NAME] of the file in this process, in the foreground, until",
+            "SIGINT or SIGTERM. Without -c: ./mux.toml, ~/.config/muxloop/mux.toml or",
+            "~/.codex/mcp-mux.toml. Logs go to stderr. Exit codes: 0 stopped, 1 failed,",
+            "2 the command line or the file is wrong.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, ONLY, EXCEPT, LOG_LEVEL, VERBOSE, LOG_FORMAT],
+        examples: &[
+            ("muxloop -c mux.toml", "all servers of the file"),
+            ("muxloop run --only memory,web -v", "two of them, and more log lines"),
+        ],
+    },
+    Command {
+        name: "proxy",
+        aliases: &[],
+        summary: "connect stdin and stdout to a server's socket (for MCP hosts)",
+        about: &[
+            "The command that an MCP host starts instead of the server itself. A link whose",
+            "name ends in \"-proxy\" is this command. Exit codes: 0 at the end of stdin, 1 if",
+            "nobody listens or the connection is lost, 2 the command line is wrong.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[SOCKET, WAIT],
+        examples: &[
+            ("muxloop proxy --socket ~/mcp-sockets/memory.sock", ""),
+            ("muxloop proxy --socket /tmp/web.sock --wait 5000", "while it starts"),
+        ],
+    },
+    Command {
+        name: "check",
+        aliases: &["validate"],
+        summary: "check a configuration without starting anything",
+        about: &[
+            "Prints every problem as FILE:LINE:COLUMN: KEY: what is wrong, what was expected.",
+            "Exit codes: 0 the file is fine, 2 it is not.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG],
+        examples: &[("muxloop check -c mux.toml", "")],
+    },
+    Command {
+        name: "demo-server",
+        aliases: &[],
+        summary: "be a small MCP server on stdin and stdout, for trials",
+        about: &[
+            "Has tools, resources and a prompt; with fault options it misbehaves on request.",
+            "Its options: muxloop demo-server --help",
+        ],
+        operand: None,
+        passes_through: true,
+        options: &[],
+        examples: &[("muxloop demo-server", "as the cmd and args of a [servers.NAME]")],
+    },
+    Command {
+        name: "completions",
+        aliases: &["completion"],
+        summary: "print shell completions",
+        about: &["Prints a script for the shell to read."],
+        operand: Some(Operand { name: "SHELL", required: true, words: SHELLS }),
+        passes_through: false,
+        options: &[],
+        examples: &[
+            ("source <(muxloop completions bash)", "in ~/.bashrc"),
+            ("muxloop completions zsh > \"${fpath[1]}/_muxloop\"", ""),
+            ("muxloop completions fish > ~/.config/fish/completions/muxloop.fish", ""),
+        ],
+    },
+    Command {
+        name: "version",
+        aliases: &[],
+        summary: "print the version",
+        about: &[],
+        operand: None,
+        passes_through: false,
+        options: &[],
+        examples: &[("muxloop version", "the same as muxloop --version")],
+    },
+    Command {
+        name: "help",
+        aliases: &[],
+        summary: "print help for a command, or the reference of mux.toml",
+        about: &["COMMAND is a command, or \"config\" for every key of mux.toml with its default."],
+        operand: Some(Operand { name: "COMMAND", required: false, words: &[] }),
+        passes_through: false,
+        options: &[MAN],
+        examples: &[
+            ("muxloop help proxy", "the same as muxloop proxy --help"),
+            ("muxloop help config > mux.toml", "a file to start from"),
+            ("muxloop help --man | man -l -", "the man page"),
+        ],
+    },
+];
+
+/// Understood after every command that does not pass its arguments through.
+pub const EVERYWHERE: &[Opt] = &[
+    Opt { short: Some('h'), ..opt("help", "", "", "print this help") },
+    Opt { short: Some('V'), ..opt("version", "", "", "print the version") },
+];
+
+pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
+
+const CONFIG: Opt = Opt {
+    short: Some('c'),
+    is_path: true,
+    ..opt("config", "FILE", "MUXLOOP_CONFIG", "configuration to read")
+};
+const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
+const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
+const LOG_LEVEL: Opt = Opt {
+    words: &["off", "error", "warn", "info", "debug", "trace"],
+    ..opt("log-level", "LEVEL", "MUXLOOP_LOG", "off, error, warn, info, debug, trace")
+};
+const VERBOSE: Opt = Opt { short: Some('v'), ..opt("verbose", "", "", "log level debug; -vv: trace") };
+const LOG_FORMAT: Opt =
+    Opt { words: &["text", "json"], ..opt("log-format", "FORMAT", "MUXLOOP_LOG_FORMAT", "text or json") };
+const SOCKET: Opt = Opt {
+    short: Some('s'),
+    is_path: true,
+    required: true,
+    ..opt("socket", "PATH", "MUXLOOP_SOCKET", "socket of the server")
+};
+const WAIT: Opt = opt("wait", "MS", "MUXLOOP_WAIT", "wait up to MS ms for the socket");
+const MAN: Opt = opt("man", "", "", "print the man page (roff)");
+
+const fn opt(long: &'static str, value: &'static str, env: &'static str, doc: &'static str) -> Opt {
+    Opt { long, short: None, value, env, required: false, doc, words: &[], is_path: false }
+}
+
+/// The command of that name or alias.
+pub fn command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name || command.aliases.contains(&name))
+}
+
+/// Its own options and those that every command has.
+pub fn options(command: &'static Command) -> impl Iterator<Item = &'static Opt> {
+    command.options.iter().chain(EVERYWHERE)
+}
+
+/// The words that may follow a command.
+pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
+    match operand.words {
+        [] => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
+        words => words.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> =
+            COMMANDS.iter().flat_map(|c| std::iter::once(c.name).chain(c.aliases.iter().copied())).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for command in COMMANDS {
+            let mut longs: Vec<&str> = options(command).map(|opt| opt.long).collect();
+            let mut shorts: Vec<char> = options(command).filter_map(|opt| opt.short).collect();
+            let count = (longs.len(), shorts.len());
+            longs.sort_unstable();
+            longs.dedup();
+            shorts.sort_unstable();
+            shorts.dedup();
+            assert_eq!((longs.len(), shorts.len()), count, "{}", command.name);
+        }
+        assert!(command(DEFAULT_COMMAND).is_some());
+    }
+
+    #[test]
+    fn variables_are_named_after_the_program() {
+        for opt in COMMANDS.iter().flat_map(options) {
+            assert!(opt.env.is_empty() || opt.env.starts_with("MUXLOOP_"), "--{}", opt.long);
+            assert_eq!(
+                opt.env.is_empty(),
+                opt.value.is_empty(),
+                "--{}: every value also by environment",
+                opt.long
+            );
+        }
+    }
+}

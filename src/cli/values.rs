@@ -1,0 +1,107 @@
+//! The values of one command line, from options and from the environment, on their way to final types.
+
+use super::table::Opt;
+use crate::config::nearest::suggestion;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Values by the long name of their option.
+#[derive(Default)]
+pub(super) struct Values {
+    options: BTreeMap<&'static str, Given>,
+    /// The word after the command.
+    pub(super) operand: Option<OsString>,
+}
+
+struct Given {
+    opt: &'static Opt,
+    /// `--config` or `$MUXLOOP_CONFIG`: what an error calls it.
+    source: String,
+    /// In the order of the command line; where one is wanted, the last counts.
+    values: Vec<OsString>,
+    on_command_line: bool,
+}
+
+impl Values {
+    /// Adds what the command line says.
+    pub(super) fn give(&mut self, opt: &'static Opt, source: String, value: OsString) {
+        let given = self.options.entry(opt.long).or_insert(Given {
+            opt,
+            source,
+            values: Vec::new(),
+            on_command_line: true,
+        });
+        given.values.push(value);
+    }
+
+    /// Adds what a variable says, unless the command line says something. Empty is unset.
+    pub(super) fn stand_in(&mut self, opt: &'static Opt, value: OsString) {
+        if !value.is_empty() && !self.has(opt.long) {
+            let source = format!("${}", opt.env);
+            self.options.insert(opt.long, Given { opt, source, values: vec![value], on_command_line: false });
+        }
+    }
+
+    pub(super) fn has(&self, long: &str) -> bool {
+        self.options.contains_key(long)
+    }
+
+    /// Whether the command line itself says it.
+    pub(super) fn is_given(&self, long: &str) -> bool {
+        self.options.get(long).is_some_and(|given| given.on_command_line)
+    }
+
+    pub(super) fn times(&self, long: &str) -> usize {
+        self.options.get(long).map_or(0, |given| given.values.len())
+    }
+
+    pub(super) fn path(&self, long: &str) -> Option<PathBuf> {
+        self.options.get(long)?.values.last().map(PathBuf::from)
+    }
+
+    /// One of the option's words.
+    pub(super) fn word(&self, long: &str) -> Result<Option<&'static str>, String> {
+        let Some((given, value)) = self.last(long) else { return Ok(None) };
+        let value = value.to_string_lossy();
+        if let Some(word) = given.opt.words.iter().find(|word| word.eq_ignore_ascii_case(&value)) {
+            return Ok(Some(word));
+        }
+        let near = suggestion(&value, given.opt.words.iter().copied());
+        Err(format!("{} is '{value}', expected one of: {}{near}", given.source, given.opt.words.join(", ")))
+    }
+
+    /// A number of milliseconds, at most a year.
+    pub(super) fn milliseconds(&self, long: &str) -> Result<Option<u64>, String> {
+        let Some((given, value)) = self.last(long) else { return Ok(None) };
+        match value.to_str().and_then(|text| text.parse().ok()) {
+            Some(number @ 0..=MS_MAX) => Ok(Some(number)),
+            _ => Err(format!(
+                "{} is '{}', expected milliseconds, an integer from 0 to {MS_MAX}",
+                given.source,
+                value.to_string_lossy()
+            )),
+        }
+    }
+
+    /// Names from any number of comma lists.
+    pub(super) fn names(&self, long: &str) -> Result<Vec<String>, String> {
+        let Some(given) = self.options.get(long) else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for value in &given.values {
+            let list = value.to_str().ok_or_else(|| format!("{} is not valid UTF-8", given.source))?;
+            names.extend(list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
+        }
+        match names.is_empty() {
+            true => Err(format!("{} names no server, expected some, with commas between them", given.source)),
+            false => Ok(names),
+        }
+    }
+
+    fn last(&self, long: &str) -> Option<(&Given, &OsString)> {
+        let given = self.options.get(long)?;
+        Some((given, given.values.last()?))
+    }
+}
+
+const MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;

@@ -1,0 +1,182 @@
+//! The annotated reference, made from the table of keys: as a `mux.toml` for `muxloop help config`, and
+//! as Markdown for `docs/configuration.md`.
+
+use super::keys::{Key, Kind, SERVER, TOP};
+use std::fmt::Write;
+
+/// A `mux.toml` with every key, its default and its doc. It is valid itself.
+pub fn annotated() -> String {
+    let mut text = String::from(
+        "# mux.toml: every key with its default. Times are milliseconds, '~' is your home.\n\
+         # Keys without a default stand in a comment, with an example.\n\n",
+    );
+    annotate(&mut text, TOP);
+    text.push_str("\n[servers.NAME]          # one table per MCP server; a name has no '/'\n");
+    annotate(&mut text, SERVER);
+    text.push_str("\n# Known, but refused until a later version:\n");
+    for (name, doc) in later(TOP) {
+        let _ = writeln!(text, "#   {name}: {doc}");
+    }
+    for (name, doc) in later(SERVER) {
+        let _ = writeln!(text, "#   servers.NAME.{name}: {doc}");
+    }
+    text
+}
+
+fn annotate<T>(text: &mut String, keys: &[Key<T>]) {
+    for key in released(keys) {
+        let _ = writeln!(text, "# {}", key.doc);
+        if let Kind::Choice(choices) = key.kind {
+            for choice in choices.iter().filter(|choice| choice.set.is_some()) {
+                let _ = writeln!(text, "#   \"{}\": {}", choice.name, choice.doc);
+            }
+        }
+        if !key.inert.is_empty() {
+            let _ = writeln!(text, "# No effect: {}.", key.inert);
+        }
+        // A required key must be there for the text to be valid.
+        let _ = match (key.default, key.name) {
+            ("", "cmd") => writeln!(text, "{} = {}", key.name, key.example),
+            ("", _) => writeln!(text, "# {} = {}", key.name, key.example),
+            (default, _) => writeln!(text, "{} = {default}", key.name),
+        };
+    }
+}
+
+/// `docs/configuration.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    text.push_str("\n## Keys at the top of the file\n\n");
+    rows(&mut text, TOP);
+    text.push_str("\n## Keys of `[servers.NAME]`\n\n");
+    rows(&mut text, SERVER);
+    text.push_str("\n## Words\n");
+    words(&mut text, TOP);
+    words(&mut text, SERVER);
+    text.push_str(
+        "\n## Keys of later versions\n\nKnown, but refused until a version honours them, so that nobody relies \
+         on what does not happen:\n\n",
+    );
+    for (name, doc) in later(TOP) {
+        let _ = writeln!(text, "- `{name}`: {doc}");
+    }
+    for (name, doc) in later(SERVER) {
+        let _ = writeln!(text, "- `servers.NAME.{name}`: {doc}");
+    }
+    text
+}
+
+fn rows<T>(text: &mut String, keys: &[Key<T>]) {
+    text.push_str("| key | type | default | example | |\n|---|---|---|---|---|\n");
+    for key in released(keys) {
+        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        let inert = if key.inert.is_empty() { String::new() } else { format!(" No effect: {}.", key.inert) };
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {default} | `{}` | {}{inert} |",
+            key.name,
+            type_name(&key.kind),
+            key.example,
+            key.doc
+        );
+    }
+}
+
+fn words<T>(text: &mut String, keys: &[Key<T>]) {
+    for key in released(keys) {
+        // A server's log level has the words of the whole program's.
+        if let (Kind::Choice(choices), false) = (&key.kind, key.name == "log_level" && key.default.is_empty())
+        {
+            let _ = writeln!(text, "\n`{}`:\n", key.name);
+            for choice in choices.iter().filter(|choice| choice.set.is_some()) {
+                let _ = writeln!(text, "- `{}`: {}", choice.name, choice.doc);
+            }
+        }
+    }
+}
+
+fn type_name<T>(kind: &Kind<T>) -> String {
+    match kind {
+        Kind::Flag(_) => "flag".to_owned(),
+        Kind::Integer { min, max, .. } => format!("integer, {min} to {max}"),
+        Kind::Text(_) => "string".to_owned(),
+        Kind::Path(_) => "path".to_owned(),
+        Kind::Texts(_) => "strings".to_owned(),
+        Kind::Variables(_) => "table of strings".to_owned(),
+        Kind::Choice(_) => "word".to_owned(),
+        Kind::Roots(_) => "URIs or tables".to_owned(),
+        Kind::Later(_) => String::new(),
+    }
+}
+
+fn released<T>(keys: &[Key<T>]) -> impl Iterator<Item = &Key<T>> {
+    keys.iter().filter(|key| !matches!(key.kind, Kind::Later(_)))
+}
+
+fn later<T>(keys: &[Key<T>]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    keys.iter().filter(|key| matches!(key.kind, Kind::Later(_))).map(|key| (key.name, key.doc))
+}
+
+const INTRODUCTION: &str = "\
+<!-- Made from the table in src/config/keys.rs: `MUXLOOP_WRITE_DOCS=1 cargo test docs_` writes it. -->
+
+# Configuration
+
+muxloop reads one TOML file: the one of `-c FILE` (or `MUXLOOP_CONFIG`), else the first that exists of `./mux.toml`,
+`~/.config/muxloop/mux.toml` (`$XDG_CONFIG_HOME` is honoured) and `~/.codex/mcp-mux.toml`, where rmcp-mux's wizard
+writes. An rmcp-mux file runs unchanged.
+
+```toml
+[servers.memory]
+cmd = \"npx\"
+args = [\"-y\", \"@modelcontextprotocol/server-memory\"]
+socket = \"~/mcp-sockets/memory.sock\"
+```
+
+`muxloop check` finds every mistake in a file without starting anything; `muxloop help config` prints these keys as an
+annotated file. Unknown keys are errors. Times are in milliseconds. `~` and `~/…` in paths are the home directory. A name
+is any text without `/` and control characters; two servers cannot have one socket. Values of `env` are never shown.
+
+A value on the command line wins over its variable, that over the file, the file over the default. `MUXLOOP_CONFIG`,
+`MUXLOOP_ONLY`, `MUXLOOP_EXCEPT`, `MUXLOOP_LOG` and `MUXLOOP_LOG_FORMAT` stand in for options of `muxloop run`;
+`RUST_LOG` is a filter of log lines in the syntax of env_logger (`info,server::memory=debug`), if neither an option
+nor `MUXLOOP_LOG` sets a level.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Surroundings};
+
+    #[test]
+    fn the_annotated_file_is_a_valid_configuration_with_every_default() {
+        let surroundings = Surroundings { home: Some("/home/ana".into()), ..Default::default() };
+        let of = |text: &str| Config::parse("help", text.as_bytes(), &surroundings).unwrap();
+        let annotated = of(&annotated());
+        assert_eq!(annotated.warnings, []);
+        let mut expected = of("log_level='info'\nlog_format='text'\n[servers.NAME]\ncmd='npx'\n").config;
+        expected.path = annotated.config.path.clone();
+        assert_eq!(annotated.config, expected);
+    }
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        let text = annotated();
+        let long = text.lines().find(|line| line.chars().count() > 90);
+        assert_eq!(long, None);
+    }
+
+    #[test]
+    fn docs_are_in_step_with_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        if std::env::var_os("MUXLOOP_WRITE_DOCS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(
+            written,
+            markdown(),
+            "docs/configuration.md is stale: MUXLOOP_WRITE_DOCS=1 cargo test docs_"
+        );
+    }
+}

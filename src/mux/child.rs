@@ -1,0 +1,208 @@
+//! What children say: answers, notifications, requests (protocol.md §2.4, §2.5).
+
+use crate::base::{Key, Time};
+use crate::codec::{Incoming, Kind, Message, Value, json};
+use crate::mux::method::Method;
+use crate::mux::request::{Origin, Own, Request};
+use crate::mux::server::Era;
+use crate::mux::tasks::Task;
+use crate::mux::{Mux, Sink, parse_key, quote, reply};
+
+impl Mux {
+    pub(super) fn on_child_message(&mut self, now: Time, instance: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        if let Some(instance) = self.instances.get_mut(instance) {
+            instance.heard = now;
+        }
+        match msg.envelope.kind {
+            Kind::Response | Kind::Error => self.on_child_answer(now, instance, msg, out),
+            Kind::Notification => self.on_child_notification(now, instance, msg, out),
+            Kind::Request => self.on_child_request(now, instance, link, msg, out),
+        }
+    }
+
+    /// An answer goes to the one who asked, under the id as it was written, or nowhere.
+    fn on_child_answer(&mut self, now: Time, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(id) = msg.envelope.id else {
+            return log::warn!(target: &self.target_of(instance), "an error without an id: {}", quote(msg.bytes));
+        };
+        let key = parse_key(msg.text(id));
+        let known = key.and_then(|key| Some((key, self.requests.get(key)?)));
+        let Some((key, _)) = known.filter(|(_, request)| request.instance == instance && request.is_sent()) else {
+            self.counters.unrequested += 1;
+            let text = quote(msg.bytes);
+            return log::debug!(target: &self.target_of(instance), "an answer nobody waits for was dropped: {text}");
+        };
+        let Some(mut request) = self.take(key) else { return };
+        let (peer, link, raw_id) = match &request.origin {
+            Origin::Own(own) => {
+                let own = own.clone();
+                return self.on_own_answer(now, instance, key, &request, &own, msg, out);
+            }
+            Origin::Peer { peer, link, id, .. } => (*peer, *link, id.clone()),
+        };
+        self.counters.answers += 1;
+        let mut message = Message::new(msg.bytes);
+        message.replace(id, Value::Raw(&raw_id));
+        let filtered = match request.method {
+            Method::TasksList => self.own_tasks_only(instance, peer, msg),
+            _ => None,
+        };
+        if let (Some(result), Some(tasks)) = (msg.envelope.result, &filtered) {
+            message.replace(result, Value::Raw(tasks));
+        }
+        out.send(link, &message);
+        self.note_ownership(instance, peer, key, &mut request, msg);
+        self.settle(now, peer, out);
+    }
+
+    /// Remembers tasks and URL elicitations that an answer created (P20, P21).
+    fn note_ownership(&mut self, instance: Key, peer: Key, key: Key, request: &mut Request, msg: &Incoming<'_>) {
+        let env = &msg.envelope;
+        if let Some(error) = env.error {
+            if msg.text(error).windows(6).any(|window| window == b"-32042") {
+                self.note_url_elicitations(instance, peer, msg.text(error));
+            }
+            return;
+        }
+        let created = env.task.and_then(|task| json::member(msg.bytes, task, "taskId"));
+        let extension = env.task_id.filter(|_| env.result_type.is_some() && request.method == Method::ToolsCall);
+        let Some(id) = created.filter(|_| request.task).or(extension) else { return };
+        let Some(server) = self.instances.get(instance).map(|instance| instance.server) else { return };
+        self.servers[server].owners.add_task(msg.text(id), Task { owner: peer, token: request.token.take(), request: key });
+    }
+
+    fn note_url_elicitations(&mut self, instance: Key, peer: Key, error: &[u8]) {
+        let Some(server) = self.instances.get(instance).map(|instance| instance.server) else { return };
+        let error: serde_json::Value = serde_json::from_slice(error).unwrap_or_default();
+        for elicitation in error["data"]["elicitations"].as_array().into_iter().flatten() {
+            let id = &elicitation["elicitationId"];
+            if id.is_string() {
+                self.servers[server].owners.add_elicitation(id.to_string().as_bytes(), peer);
+            }
+        }
+    }
+
+    /// A `tasks/list` result with only the asker's tasks; `None` if there is nothing to leave out.
+    fn own_tasks_only(&self, instance: Key, peer: Key, msg: &Incoming<'_>) -> Option<Vec<u8>> {
+        let owners = &self.servers[self.instances.get(instance)?.server].owners;
+        let mut result: serde_json::Value = serde_json::from_slice(msg.text(msg.envelope.result?)).ok()?;
+        let tasks = result.get_mut("tasks")?.as_array_mut()?;
+        tasks.retain(|task| owners.task(task["taskId"].to_string().as_bytes()).is_some_and(|task| task.owner == peer));
+        Some(result.to_string().into_bytes())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn on_own_answer(
+        &mut self,
+        now: Time,
+        instance: Key,
+        key: Key,
+        request: &Request,
+        own: &Own,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
+        match own {
+            Own::Handshake => self.on_handshake_answer(now, instance, msg, out),
+            Own::Heartbeat => self.on_heartbeat_answer(now, instance, now.since(request.started)),
+            Own::Subscribe(uri) => self.on_subscribe_answer(now, instance, uri, msg, out),
+            Own::Listen => self.on_listen_ended(now, instance, key, msg.envelope.kind == Kind::Error, out),
+            Own::SetLevel => self.on_set_level_answer(instance, msg, out),
+            Own::Unsubscribe => {}
+        }
+    }
+
+    fn on_child_notification(&mut self, now: Time, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let method = Method::parse(msg.method());
+        let is_modern = self.instances.get(instance).is_some_and(|i| i.era == Some(Era::Modern));
+        match method {
+            Method::Progress => self.on_child_progress(now, instance, msg, out),
+            Method::Cancelled => self.on_child_cancel(now, instance, msg, out),
+            Method::Acknowledged => self.on_acknowledged(instance, msg, out),
+            Method::ListChanged(_) | Method::ResourceUpdated | Method::TaskStatus if is_modern => {
+                self.route_to_listens(instance, method, msg, out);
+            }
+            Method::LogMessage if is_modern => self.route_modern_log(instance, msg, out),
+            Method::LogMessage => self.fan_out_log(instance, msg, out),
+            Method::ListChanged(kind) => self.on_list_changed(now, instance, kind, out),
+            Method::ResourceUpdated => self.fan_out_update(instance, msg, out),
+            Method::ElicitComplete => self.on_elicit_complete(instance, msg, out),
+            Method::TaskStatus => self.on_task_status(instance, msg, out),
+            Method::Other if !is_modern => self.fan_out(instance, msg, out),
+            _ => log::debug!(target: &self.target_of(instance), "dropped: {}", quote(msg.bytes)),
+        }
+    }
+
+    /// Progress goes to the one who holds the token (P08), and gives the request more time (P24).
+    fn on_child_progress(&mut self, now: Time, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(span) = msg.envelope.token else { return };
+        let Some(key) = parse_key(msg.text(span)) else { return };
+        if let Some(request) = self.requests.get_mut(key).filter(|r| r.instance == instance && r.is_sent()) {
+            let policy = &self.servers[self.instances.get(instance).map_or(0, |i| i.server)].policy;
+            let latest = request.started + policy.request_timeout_max_ms;
+            request.deadline = (now + policy.request_timeout_ms).min(latest).max(request.deadline);
+            if let (Some(token), Origin::Peer { link, .. }) = (&request.token, &request.origin) {
+                let mut message = Message::new(msg.bytes);
+                message.replace(span, Value::Raw(token));
+                out.send(*link, &message);
+            }
+            return;
+        }
+        // The token of a task outlives the request that created it (protocol.md §2.5).
+        let Some(server) = self.instances.get(instance).map(|i| i.server) else { return };
+        let Some((owner, token)) = self.servers[server].owners.task_by_token(key) else { return };
+        if let Some(peer) = self.peers.get(owner) {
+            let mut message = Message::new(msg.bytes);
+            message.replace(span, Value::Raw(&token));
+            out.send(peer.link, &message);
+        }
+    }
+
+    fn on_elicit_complete(&mut self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(id) = msg.envelope.elicitation_id.map(|span| msg.text(span)) else { return };
+        let Some(server) = self.instances.get(instance).map(|i| i.server) else { return };
+        if let Some(peer) = self.servers[server].owners.elicited(id).and_then(|key| self.peers.get(key)) {
+            out.send(peer.link, &Message::new(msg.bytes));
+        }
+    }
+
+    fn on_task_status(&mut self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(id) = msg.envelope.task_id.map(|span| msg.text(span)) else { return };
+        let Some(server) = self.instances.get(instance).map(|i| i.server) else { return };
+        let owners = &mut self.servers[server].owners;
+        let owner = owners.task(id).map(|task| task.owner);
+        let status = msg.envelope.status.map(|span| msg.text(span));
+        if matches!(status, Some(b"\"completed\"" | b"\"failed\"" | b"\"cancelled\"")) {
+            owners.end_progress(id);
+        }
+        if let Some(peer) = owner.and_then(|key| self.peers.get(key)) {
+            out.send(peer.link, &Message::new(msg.bytes));
+        }
+    }
+
+    /// Fails one request by its key, if it belongs to this child.
+    pub(super) fn fail_request(&mut self, now: Time, instance: Key, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
+        if self.requests.get(key).is_none_or(|request| request.instance != instance) {
+            return;
+        }
+        let Some(request) = self.take(key) else { return };
+        self.answer_taken(&request, why, out);
+        if let Some(peer) = request.peer() {
+            self.settle(now, peer, out);
+        }
+    }
+
+    /// Tells the asker of a request that was taken out of the tables why there is no answer.
+    pub(super) fn answer_taken(&mut self, request: &Request, why: &reply::Failure, out: &mut dyn Sink) {
+        if let Origin::Peer { peer, link, id, .. } = &request.origin {
+            self.counters.failures += 1;
+            out.send(*link, &Message::new(&why.answer(id)));
+            if request.method == Method::Initialize {
+                if let Some(peer) = self.peers.get_mut(*peer) {
+                    // It may try again on the same connection.
+                    peer.legacy = None;
+                }
+            }
+        }
+    }
+}

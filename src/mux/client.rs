@@ -1,0 +1,358 @@
+//! What clients say: requests, notifications, answers (protocol.md §2.2, §2.3), and how they leave.
+
+use crate::base::{Key, Time};
+use crate::codec::{Incoming, Kind, Message, Span, Value, json};
+use crate::mux::method::Method;
+use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
+use crate::mux::queue::Asked;
+use crate::mux::request::Origin;
+use crate::mux::server::{Era, Instance, Then};
+use crate::mux::{CloseReason, Mux, Sink, parse_key, reply};
+use serde_json::json;
+
+impl Mux {
+    pub(super) fn on_client_message(&mut self, now: Time, peer: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        match msg.envelope.kind {
+            Kind::Request => self.on_client_request(now, peer, link, msg, out),
+            Kind::Notification => self.on_client_notification(now, peer, msg, out),
+            Kind::Response | Kind::Error => self.on_client_answer(now, peer, msg, out),
+        }
+    }
+
+    fn on_client_request(&mut self, now: Time, peer_key: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if peer.refused {
+            let failure = reply::Failure::new("max_active_clients", self.refusal_of(peer_key));
+            self.answer_failure(link, msg, &failure, out);
+            return self.close_refused(peer_key, out);
+        }
+        let method = Method::parse(msg.method());
+        match msg.envelope.meta_protocol_version {
+            Some(version) => {
+                peer.modern = true;
+                self.on_modern_request(now, peer_key, link, method, version, msg, out);
+            }
+            None => self.on_legacy_request(now, peer_key, link, method, msg, out),
+        }
+    }
+
+    fn on_legacy_request(
+        &mut self,
+        now: Time,
+        peer_key: Key,
+        link: Key,
+        method: Method,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        let (Some(id), has_greeted, is_modern) = (msg.envelope.id, peer.legacy.is_some(), peer.modern) else { return };
+        let refuse = |code, text: &str, out: &mut dyn Sink| {
+            out.send(link, &Message::new(&reply::error(msg.text(id), code, text)));
+        };
+        match method {
+            Method::Ping if !is_modern || has_greeted => {
+                return out.send(link, &Message::new(&reply::result(msg.text(id), b"{}")));
+            }
+            Method::Initialize if has_greeted => {
+                return refuse(reply::INVALID_REQUEST, "`initialize` was already sent on this connection", out);
+            }
+            Method::Initialize => self.note_initialize(peer_key, msg),
+            _ if has_greeted => {}
+            Method::Discover | Method::Listen => {
+                let text = format!("`{}` needs `params._meta` with protocolVersion and clientCapabilities", text_of(msg.method()));
+                return refuse(reply::INVALID_PARAMS, &text, out);
+            }
+            _ if is_modern => {
+                let text = "`params._meta[\"io.modelcontextprotocol/protocolVersion\"]` is missing";
+                return refuse(reply::INVALID_PARAMS, text, out);
+            }
+            _ => return refuse(reply::INVALID_REQUEST, "send `initialize` first (or a 2026-07-28 request with its `_meta`)", out),
+        }
+        if matches!(method, Method::Discover | Method::Listen) {
+            let text = format!("method not found in this protocol version: {}", text_of(msg.method()));
+            return refuse(reply::METHOD_NOT_FOUND, &text, out);
+        }
+        self.route_request(now, peer_key, link, method, Era::Legacy, msg, out);
+    }
+
+    /// Remembers what a client says of itself.
+    fn note_initialize(&mut self, peer_key: Key, msg: &Incoming<'_>) {
+        let text = |span: Option<Span>| span.map_or(&b"{}"[..], |span| msg.text(span));
+        let legacy = Legacy {
+            version: Version::negotiate(text(msg.envelope.protocol_version)),
+            capabilities: Capabilities::parse(text(msg.envelope.capabilities)),
+            params: text(msg.envelope.params).into(),
+            initialized: false,
+        };
+        if let Some(peer) = self.peers.get_mut(peer_key) {
+            peer.legacy = Some(legacy);
+        }
+    }
+
+    /// Checks of a 2026-07-28 request (protocol.md §3.3 check order, without headers; P38, P39, P41).
+    #[allow(clippy::too_many_arguments)]
+    fn on_modern_request(
+        &mut self,
+        now: Time,
+        peer_key: Key,
+        link: Key,
+        method: Method,
+        version: Span,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
+        let Some(id) = msg.envelope.id.map(|span| msg.text(span)) else { return };
+        let version = msg.text(version);
+        let text = if !msg.envelope.meta_client_capabilities.is_some_and(|span| msg.text(span).starts_with(b"{")) {
+            let what = "`params._meta[\"io.modelcontextprotocol/clientCapabilities\"]` is missing or not an object";
+            reply::error(id, reply::INVALID_PARAMS, what)
+        } else if !version.starts_with(b"\"") {
+            reply::error(id, reply::INVALID_PARAMS, "`io.modelcontextprotocol/protocolVersion` must be a string")
+        } else if json::unescape(version).as_deref() != Some(MODERN_VERSION) {
+            let data = json!({ "supported": [MODERN_VERSION], "requested": json::unescape(version) });
+            reply::error_with_data(id, reply::UNSUPPORTED_VERSION, "unsupported protocol version", data)
+        } else if method.is_removed_in_modern() {
+            let what = format!("method not found in 2026-07-28: {}", text_of(msg.method()));
+            reply::error(id, reply::METHOD_NOT_FOUND, &what)
+        } else if method == Method::Listen {
+            return self.on_listen(now, peer_key, link, msg, out);
+        } else {
+            return self.route_request(now, peer_key, link, method, Era::Modern, msg, out);
+        };
+        out.send(link, &Message::new(&text));
+    }
+
+    /// A request that is in order: to the child, or to what muxloop knows of it.
+    #[allow(clippy::too_many_arguments)]
+    fn route_request(
+        &mut self,
+        now: Time,
+        peer: Key,
+        link: Key,
+        method: Method,
+        era: Era,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
+        let Some(instance) = self.instance_for(now, peer, era, out) else { return };
+        let asked = Asked { peer, link, instance, method, era, msg };
+        if let Some(failure) = self.need(now, instance, era, out) {
+            self.answer_failure(link, msg, &failure, out);
+            if method == Method::Initialize {
+                self.peers.get_mut(peer).map(|peer| peer.legacy = None);
+            }
+            return;
+        }
+        match method {
+            Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate
+                if !self.owns_task(asked) =>
+            {
+                let id = msg.envelope.id.map_or(&b"null"[..], |span| msg.text(span));
+                out.send(link, &Message::new(&reply::error(id, reply::INVALID_PARAMS, "no such task")));
+            }
+            _ if method.is_answered_here() => self.answer_here(now, asked, out),
+            _ => self.forward(now, asked, out),
+        }
+    }
+
+    /// Methods that muxloop answers, or parks until the handshake is done.
+    pub(super) fn answer_here(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get(asked.instance) else { return };
+        let hello = instance.hello.clone().filter(|hello| hello.era == asked.era);
+        // The list of what a child can do outlives its process; subscribing needs the process.
+        let ready = match asked.method {
+            Method::Initialize | Method::SetLevel => hello.is_some(),
+            Method::Discover => hello.is_some(),
+            _ => instance.is_ready(),
+        };
+        let Some(hello) = hello.filter(|_| ready) else { return self.park(now, asked, out) };
+        match asked.method {
+            Method::Initialize => self.greet(asked, &hello, out),
+            Method::Discover if now < hello.fresh_until => {
+                let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
+                out.send(asked.link, &Message::new(&reply::result(id, &hello.result)));
+            }
+            Method::SetLevel => self.on_set_level(now, asked, &hello, out),
+            Method::Subscribe => self.on_subscribe(now, asked, &hello, out),
+            Method::Unsubscribe => self.on_unsubscribe(now, asked, &hello, out),
+            _ => self.forward(now, asked, out),
+        }
+    }
+
+    fn owns_task(&self, asked: Asked<'_, '_>) -> bool {
+        let Some(id) = asked.msg.envelope.task_id.map(|span| asked.msg.text(span)) else { return true };
+        let server = self.peers.get(asked.peer).map_or(0, |peer| peer.server);
+        self.servers[server].owners.task(id).is_some_and(|task| task.owner == asked.peer)
+    }
+
+    /// The instance that serves a client; made on its first request where it has one of its own.
+    pub(super) fn instance_for(&mut self, _now: Time, peer_key: Key, _era: Era, _out: &mut dyn Sink) -> Option<Key> {
+        let peer = self.peers.get_mut(peer_key)?;
+        if peer.instance.is_none() {
+            let instance = self.instances.insert(Instance::new(peer.server, Some(peer_key)));
+            peer.instance = Some(instance);
+        }
+        peer.instance
+    }
+
+    fn on_client_notification(&mut self, now: Time, peer_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        match Method::parse(msg.method()) {
+            Method::Initialized => {
+                if let Some(legacy) = self.peers.get_mut(peer_key).and_then(|peer| peer.legacy.as_mut()) {
+                    legacy.initialized = true;
+                }
+            }
+            Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
+            Method::Progress => self.on_client_progress(peer_key, msg, out),
+            // A shared child asks nobody for roots of a client; a child of one's own wants to know.
+            method => {
+                let Some(peer) = self.peers.get(peer_key) else { return };
+                let Some((instance_key, instance)) = peer.instance.and_then(|key| Some((key, self.instances.get(key)?))) else {
+                    return;
+                };
+                let own = instance.owner == Some(peer_key) || instance.holder == Some(peer_key);
+                let passes = if method == Method::RootsChanged { own } else { method == Method::Other };
+                if let (true, Some(link)) = (passes && peer.legacy.is_some(), instance.open_link()) {
+                    out.send(link, &Message::new(msg.bytes));
+                    self.stall_if_congested(instance_key, peer_key, link, out);
+                }
+            }
+        }
+    }
+
+    /// Does not read on from a client whose notifications a child cannot take as fast.
+    pub(super) fn stall_if_congested(&mut self, instance: Key, peer_key: Key, link: Key, out: &mut dyn Sink) {
+        if !out.is_congested(link) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if !peer.paused {
+            peer.paused = true;
+            out.pause(peer.link, true);
+        }
+        if let Some(instance) = self.instances.get_mut(instance) {
+            if !instance.stalled.contains(&peer_key) {
+                instance.stalled.push(peer_key);
+            }
+        }
+    }
+
+    /// `notifications/cancelled` (P09): no answer is owed any more.
+    fn on_client_cancel(&mut self, now: Time, peer_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(span) = msg.envelope.request_id else { return };
+        let id = msg.text(span);
+        if self.cancel_listen(now, peer_key, id, out) {
+            return;
+        }
+        let Some(key) = self.find_request(peer_key, id) else { return };
+        let Some(request) = self.requests.get(key) else { return };
+        // `initialize` must not be cancelled (protocol.md §2.2).
+        if request.method == Method::Initialize {
+            return;
+        }
+        let (instance, is_sent) = (request.instance, request.is_sent());
+        self.take(key);
+        self.counters.cancelled += 1;
+        if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
+            let mut message = Message::new(msg.bytes);
+            message.replace(span, Value::Integer(key.as_u64()));
+            out.send(link, &message);
+        }
+        self.settle(now, peer_key, out);
+    }
+
+    fn find_request(&self, peer_key: Key, id: &[u8]) -> Option<Key> {
+        let peer = self.peers.get(peer_key)?;
+        peer.requests.iter().copied().find(|key| {
+            let request = self.requests.get(*key);
+            request.is_some_and(|request| matches!(&request.origin, Origin::Peer { id: own, .. } if **own == *id))
+        })
+    }
+
+    /// Progress of a client on something that a child asked of it.
+    fn on_client_progress(&mut self, peer_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(span) = msg.envelope.token else { return };
+        let Some(reverse) = parse_key(msg.text(span)).and_then(|key| self.reverse.get(key)) else { return };
+        let Some(token) = &reverse.token else { return };
+        let instance_key = reverse.instance;
+        if reverse.peer != peer_key {
+            return;
+        }
+        if let Some(link) = self.instances.get(instance_key).and_then(|i| i.open_link()) {
+            let mut message = Message::new(msg.bytes);
+            message.replace(span, Value::Raw(token));
+            out.send(link, &message);
+            self.stall_if_congested(instance_key, peer_key, link, out);
+        }
+    }
+
+    fn refusal_of(&self, peer: Key) -> String {
+        if self.draining {
+            return "muxloop is stopping".into();
+        }
+        self.peers.get(peer).map_or_else(String::new, |peer| self.refusal(peer.server))
+    }
+
+    pub(super) fn close_refused(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        if let Some(peer) = self.peers.get(peer_key) {
+            out.close(peer.link, CloseReason::Refused);
+            self.forget_peer(peer_key);
+        }
+    }
+
+    /// A client is gone: what it asked for is cancelled, what it held is released (P10, protocol.md §2.8).
+    pub(super) fn drop_peer(&mut self, now: Time, peer_key: Key, why: &CloseReason, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        let (server, instance_key) = (peer.server, peer.instance);
+        log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
+        self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
+        self.cancel_requests(peer_key, out);
+        self.refuse_reverse_of(peer_key, out);
+        self.release_subscriptions(now, peer_key, out);
+        self.forget_peer(peer_key);
+        let Some(instance_key) = instance_key else { return };
+        if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
+            return self.stop(now, instance_key, Then::Remove, out);
+        }
+        self.sync_level(now, instance_key, out);
+        self.sync_listen(now, instance_key, out);
+        self.dispatch(now, instance_key, out);
+    }
+
+    fn cancel_requests(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
+        for key in requests {
+            let Some(request) = self.take(key) else { continue };
+            let link = self.instances.get(request.instance).and_then(|i| i.link);
+            if let (true, Some(link)) = (request.is_sent(), link) {
+                self.counters.cancelled += 1;
+                out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
+            }
+        }
+    }
+
+    /// Takes a client out of the tables.
+    pub(super) fn forget_peer(&mut self, peer_key: Key) {
+        let Some(peer) = self.peers.remove(peer_key) else { return };
+        self.links.remove(peer.link);
+        let server = &mut self.servers[peer.server];
+        if !peer.refused {
+            server.clients -= 1;
+        }
+        server.owners.forget_peer(peer_key);
+        if let Some(instance) = peer.instance.and_then(|key| self.instances.get_mut(key)) {
+            instance.queue.retain(|key| *key != peer_key);
+            instance.stalled.retain(|key| *key != peer_key);
+            if instance.holder == Some(peer_key) {
+                instance.holder = None;
+                instance.holding = 0;
+                instance.contended = false;
+            }
+        }
+    }
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    reply::quote(bytes)
+}

@@ -1,0 +1,367 @@
+//! `subscriptions/listen` (protocol.md §1.2.7, §2.7): each client's listens end here and are served
+//! from one merged listen at the child, whose filter is the union of theirs.
+//!
+//! A filter cannot be edited in place: when the union changes, a new listen is opened and the old one
+//! is cancelled once the new one is acknowledged, so that no notification falls between the two.
+
+use crate::base::{Key, ShortBytes, Time};
+use crate::codec::{Incoming, Message, Span, Value, json};
+use crate::mux::method::{ListKind, Method};
+use crate::mux::peer::MODERN_VERSION;
+use crate::mux::request::Own;
+use crate::mux::server::Era;
+use crate::mux::{Mux, Sink, Timer, reply};
+use crate::base::limits::LISTENS_PER_CLIENT;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// One client's open listen.
+#[derive(Debug)]
+pub(super) struct Listen {
+    /// The id of its request, as written: the tag of everything sent on it.
+    pub id: ShortBytes,
+    pub link: Key,
+    pub wants: Filter,
+    /// What was acknowledged; `None` until then.
+    pub honoured: Option<Filter>,
+}
+
+/// What a listen asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Filter {
+    lists: BTreeSet<ListKind>,
+    uris: BTreeSet<String>,
+    tasks: BTreeSet<String>,
+}
+
+/// The merged listen of an instance.
+#[derive(Debug, Default)]
+pub(super) struct Upstream {
+    pub current: Option<Open>,
+    /// Asked for, not yet acknowledged.
+    pub opening: Option<(Key, Filter)>,
+}
+
+/// An acknowledged upstream listen.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub request: Key,
+    pub asked: Filter,
+    pub honoured: Filter,
+}
+
+impl Filter {
+    /// Reads the `notifications` object. Unknown members are left out, as unsupported types are.
+    fn parse(text: &[u8]) -> Result<Filter, String> {
+        let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if !value.is_object() {
+            return Err("`notifications` must be an object".into());
+        }
+        let strings = |key: &str| -> Result<BTreeSet<String>, String> {
+            let Some(list) = value.get(key) else { return Ok(BTreeSet::new()) };
+            let list = list.as_array().ok_or_else(|| format!("`{key}` must be an array of strings"))?;
+            list.iter()
+                .map(|item| item.as_str().map(String::from).ok_or_else(|| format!("`{key}` must be an array of strings")))
+                .collect()
+        };
+        let lists = ListKind::ALL.into_iter().filter(|kind| value[kind.listen_key()] == true).collect();
+        Ok(Filter { lists, uris: strings("resourceSubscriptions")?, tasks: strings("taskIds")? })
+    }
+
+    fn merge(&mut self, other: &Filter) {
+        self.lists.extend(&other.lists);
+        self.uris.extend(other.uris.iter().cloned());
+        self.tasks.extend(other.tasks.iter().cloned());
+    }
+
+    fn intersection(&self, other: &Filter) -> Filter {
+        Filter {
+            lists: &self.lists & &other.lists,
+            uris: &self.uris & &other.uris,
+            tasks: &self.tasks & &other.tasks,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.uris.is_empty() && self.tasks.is_empty()
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let mut value = json!({});
+        for kind in &self.lists {
+            value[kind.listen_key()] = true.into();
+        }
+        if !self.uris.is_empty() {
+            value["resourceSubscriptions"] = self.uris.iter().cloned().collect();
+        }
+        if !self.tasks.is_empty() {
+            value["taskIds"] = self.tasks.iter().cloned().collect();
+        }
+        value
+    }
+
+    /// Whether an update of `uri` belongs here: it, or a sub-resource of a subscribed one (P17).
+    fn has_uri(&self, uri: &str) -> bool {
+        self.uris.iter().any(|own| own == uri || is_sub_resource(own, uri))
+    }
+}
+
+/// Whether `uri` lies below `parent` on a path boundary.
+pub(super) fn is_sub_resource(parent: &str, uri: &str) -> bool {
+    uri.strip_prefix(parent).is_some_and(|rest| parent.ends_with('/') || rest.starts_with(['/', '?', '#']))
+}
+
+impl Mux {
+    /// A modern client's `subscriptions/listen`.
+    pub(super) fn on_listen(&mut self, now: Time, peer_key: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(id) = msg.envelope.id.map(|span| msg.text(span)) else { return };
+        let filter = match msg.envelope.notifications {
+            Some(span) => Filter::parse(msg.text(span)),
+            None => Err("`notifications` is missing".into()),
+        };
+        let wants = match filter {
+            Ok(wants) => wants,
+            Err(why) => {
+                let text = reply::error(id, reply::INVALID_PARAMS, &format!("subscriptions/listen: {why}"));
+                return out.send(link, &Message::new(&text));
+            }
+        };
+        let Some(instance) = self.instance_for(now, peer_key, Era::Modern, out) else { return };
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if peer.listens.len() >= LISTENS_PER_CLIENT {
+            let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
+            let text = reply::Failure::new("overload", why).answer(id);
+            return out.send(link, &Message::new(&text));
+        }
+        peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
+        self.need(now, instance, Era::Modern, out);
+        self.sync_listen(now, instance, out);
+    }
+
+    /// The client took a listen back. True if `id` named one.
+    pub(super) fn cancel_listen(&mut self, now: Time, peer_key: Key, id: &[u8], out: &mut dyn Sink) -> bool {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return false };
+        let Some(at) = peer.listens.iter().position(|listen| *listen.id == *id) else { return false };
+        peer.listens.remove(at);
+        if let Some(instance) = peer.instance {
+            self.sync_listen(now, instance, out);
+        }
+        true
+    }
+
+    /// Brings the child's listen in line with what its clients want, and acknowledges those it covers.
+    pub(super) fn sync_listen(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get(instance_key) else { return };
+        if instance.era != Some(Era::Modern) || !instance.is_ready() {
+            return;
+        }
+        let mut union = Filter::default();
+        let mut any = false;
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(instance_key)) {
+            for listen in &peer.listens {
+                union.merge(&listen.wants);
+                any = true;
+            }
+        }
+        if instance.listen.opening.as_ref().is_some_and(|(_, asked)| *asked == union) {
+            return;
+        }
+        if let Some((stale, _)) = self.instances.get_mut(instance_key).and_then(|i| i.listen.opening.take()) {
+            self.cancel_own(stale, "replaced", out);
+        }
+        let Some(instance) = self.instances.get_mut(instance_key) else { return };
+        match &instance.listen.current {
+            Some(open) if open.asked == union && any => self.acknowledge(instance_key, out),
+            Some(_) if union.is_empty() => {
+                let open = instance.listen.current.take();
+                open.map(|open| self.cancel_own(open.request, "no listener left", out));
+                self.acknowledge(instance_key, out);
+            }
+            None if union.is_empty() => self.acknowledge(instance_key, out),
+            _ => self.open_listen(now, instance_key, union, out),
+        }
+    }
+
+    fn open_listen(&mut self, now: Time, instance_key: Key, union: Filter, out: &mut dyn Sink) {
+        let Some(link) = self.instances.get(instance_key).and_then(|i| i.open_link()) else { return };
+        let key = self.file_own(now, instance_key, Own::Listen, Method::Listen, None);
+        let extensions = if union.tasks.is_empty() { json!({}) } else { json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}) };
+        let mut params = self.own_meta(extensions);
+        params["notifications"] = union.to_json();
+        let text = reply::request(key.as_u64(), "subscriptions/listen", params);
+        if let Some(instance) = self.instances.get_mut(instance_key) {
+            instance.listen.opening = Some((key, union));
+        }
+        out.send(link, &Message::new(&text));
+    }
+
+    /// The child acknowledged a listen.
+    pub(super) fn on_acknowledged(&mut self, instance_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let key = msg.envelope.meta_subscription_id.and_then(|span| super::parse_key(msg.text(span)));
+        let honoured = msg.envelope.notifications.and_then(|span| Filter::parse(msg.text(span)).ok()).unwrap_or_default();
+        let Some(instance) = self.instances.get_mut(instance_key) else { return };
+        match instance.listen.opening.take() {
+            Some((request, asked)) if key == Some(request) => {
+                self.replace_listen(instance_key, Open { request, asked, honoured }, out);
+            }
+            other => instance.listen.opening = other,
+        }
+    }
+
+    fn replace_listen(&mut self, instance_key: Key, open: Open, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(instance_key) else { return };
+        if let Some(old) = instance.listen.current.replace(open) {
+            self.cancel_own(old.request, "replaced by a wider one", out);
+        }
+        self.acknowledge(instance_key, out);
+    }
+
+    /// Tells every client whose listen is covered now what is honoured of it.
+    fn acknowledge(&mut self, instance_key: Key, out: &mut dyn Sink) {
+        let honoured = self.instances.get(instance_key).and_then(|i| i.listen.current.as_ref()).map(|open| open.honoured.clone());
+        let honoured = honoured.unwrap_or_default();
+        for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.instance == Some(instance_key)) {
+            for listen in &mut peer.listens {
+                let subset = listen.wants.intersection(&honoured);
+                if listen.honoured.is_none() {
+                    let text = tagged("notifications/subscriptions/acknowledged", &listen.id, Some(&subset));
+                    out.send(listen.link, &Message::new(&text));
+                }
+                listen.honoured = Some(subset);
+            }
+        }
+    }
+
+    /// The child's listen ended: by a result, an error, or a cancel.
+    pub(super) fn on_listen_ended(&mut self, now: Time, instance_key: Key, request: Key, refused: bool, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(instance_key) else { return };
+        match instance.listen.opening.take() {
+            Some((key, asked)) if key == request => {
+                if refused {
+                    // It has no listen: nothing is honoured, which is an answer, not an error.
+                    let open = Open { request, asked, honoured: Filter::default() };
+                    return self.replace_listen(instance_key, open, out);
+                }
+            }
+            other => instance.listen.opening = other,
+        }
+        let Some(instance) = self.instances.get_mut(instance_key) else { return };
+        if instance.listen.current.as_ref().is_some_and(|open| open.request == request) {
+            instance.listen.current = None;
+        }
+        self.timers.schedule(now + RELISTEN_MS, Timer::Relisten(instance_key));
+    }
+
+    /// A tagged notification of a modern child, for the listens that asked for it (P45).
+    pub(super) fn route_to_listens(&mut self, instance_key: Key, method: Method, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get(instance_key) else { return };
+        let tag = msg.envelope.meta_subscription_id;
+        let key = tag.and_then(|span| super::parse_key(msg.text(span)));
+        let current = instance.listen.current.as_ref().map(|open| open.request);
+        let (Some(tag), true) = (tag, key.is_some() && key == current) else {
+            return log::debug!("{}: a notification on no open listen was dropped", self.name_of(instance_key));
+        };
+        let uri = msg.envelope.uri.and_then(|span| json::unescape(msg.text(span)));
+        let task = msg.envelope.task_id.and_then(|span| json::unescape(msg.text(span)));
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(instance_key)) {
+            for listen in &peer.listens {
+                let Some(filter) = &listen.honoured else { continue };
+                let wanted = match method {
+                    Method::ListChanged(kind) => filter.lists.contains(&kind),
+                    Method::ResourceUpdated => uri.as_ref().is_some_and(|uri| filter.has_uri(uri)),
+                    Method::TaskStatus => task.as_ref().is_some_and(|task| filter.tasks.contains(task.as_ref())),
+                    _ => false,
+                };
+                if wanted {
+                    send_tagged(msg, tag, &listen.id, listen.link, out);
+                }
+            }
+        }
+    }
+
+    /// After a restart: whoever listens is told to look again (protocol.md §2.8).
+    pub(super) fn announce_to_listens(&self, instance_key: Key, out: &mut dyn Sink) {
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(instance_key)) {
+            for listen in &peer.listens {
+                for kind in listen.honoured.iter().flat_map(|filter| &filter.lists) {
+                    let method = format!("notifications/{}/list_changed", kind.name());
+                    out.send(listen.link, &Message::new(&tagged(&method, &listen.id, None)));
+                }
+            }
+        }
+    }
+
+    /// Ends a client's listens with a result, then the cancel that stdio asks for (P46, §8.1).
+    pub(super) fn end_listens(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        for listen in std::mem::take(&mut peer.listens) {
+            let mut result = b"{\"resultType\":\"complete\",\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":".to_vec();
+            result.extend_from_slice(&listen.id);
+            result.extend_from_slice(b"}}");
+            out.send(listen.link, &Message::new(&reply::result(&listen.id, &result)));
+            let mut cancel = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
+            cancel.extend_from_slice(&listen.id);
+            cancel.extend_from_slice(b",\"reason\":\"muxloop is stopping\"}}");
+            out.send(listen.link, &Message::new(&cancel));
+        }
+    }
+
+    /// `params` of muxloop's own modern requests.
+    pub(super) fn own_meta(&self, capabilities: serde_json::Value) -> serde_json::Value {
+        json!({ "_meta": {
+            "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
+            "io.modelcontextprotocol/clientInfo": { "name": "muxloop", "version": env!("CARGO_PKG_VERSION") },
+            "io.modelcontextprotocol/clientCapabilities": capabilities,
+        }})
+    }
+}
+
+fn send_tagged(msg: &Incoming<'_>, tag: Span, id: &[u8], link: Key, out: &mut dyn Sink) {
+    let mut message = Message::new(msg.bytes);
+    message.replace(tag, Value::Raw(id));
+    out.send(link, &message);
+}
+
+/// A notification under a listen's id.
+fn tagged(method: &str, id: &[u8], notifications: Option<&Filter>) -> Vec<u8> {
+    let mut text = format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{{\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":"
+    )
+    .into_bytes();
+    text.extend_from_slice(id);
+    text.push(b'}');
+    if let Some(filter) = notifications {
+        text.extend_from_slice(b",\"notifications\":");
+        text.extend_from_slice(filter.to_json().to_string().as_bytes());
+    }
+    text.extend_from_slice(b"}}");
+    text
+}
+
+/// Pause before a listen that the child ended is opened again.
+const RELISTEN_MS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_reads_back_what_it_writes() {
+        let text = r#"{"resourceSubscriptions":["a:b"],"taskIds":["t"],"toolsListChanged":true}"#;
+        let filter = Filter::parse(text.as_bytes()).unwrap();
+        assert_eq!(filter.to_json().to_string(), text);
+        assert!(Filter::parse(b"{\"promptsListChanged\":false,\"other\":1}").unwrap().is_empty());
+        for bad in ["[]", "{\"taskIds\":1}", "{\"resourceSubscriptions\":[1]}"] {
+            assert!(Filter::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sub_resources_end_on_a_path_boundary() {
+        assert!(is_sub_resource("file:///a", "file:///a/b"));
+        assert!(is_sub_resource("file:///a/", "file:///a/b"));
+        assert!(is_sub_resource("x://a", "x://a#part"));
+        assert!(!is_sub_resource("file:///a", "file:///ab"));
+        assert!(!is_sub_resource("file:///a/b", "file:///a"));
+    }
+}

@@ -1,0 +1,190 @@
+//! [`Method`] and [`Level`]: the names of protocol.md §2 as enums.
+
+/// A method muxloop treats specially, or [`Method::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    // Client → server requests (protocol.md §2.2).
+    Initialize,
+    Discover,
+    Ping,
+    List,
+    ToolsCall,
+    PromptsGet,
+    ResourcesRead,
+    Complete,
+    Subscribe,
+    Unsubscribe,
+    SetLevel,
+    Listen,
+    TasksGet,
+    TasksResult,
+    TasksCancel,
+    TasksUpdate,
+    TasksList,
+    // Server → client requests (§2.4).
+    Sampling,
+    Elicit,
+    RootsList,
+    // Notifications (§2.3, §2.5).
+    Initialized,
+    Cancelled,
+    Progress,
+    RootsChanged,
+    LogMessage,
+    ListChanged(ListKind),
+    ResourceUpdated,
+    Acknowledged,
+    ElicitComplete,
+    TaskStatus,
+    Other,
+}
+
+/// The lists a server can declare as changed; resource templates count as resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ListKind {
+    Tools,
+    Prompts,
+    Resources,
+}
+
+impl ListKind {
+    pub(super) const ALL: [ListKind; 3] = [ListKind::Tools, ListKind::Prompts, ListKind::Resources];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ListKind::Tools => "tools",
+            ListKind::Prompts => "prompts",
+            ListKind::Resources => "resources",
+        }
+    }
+
+    pub(super) fn listen_key(self) -> &'static str {
+        match self {
+            ListKind::Tools => "toolsListChanged",
+            ListKind::Prompts => "promptsListChanged",
+            ListKind::Resources => "resourcesListChanged",
+        }
+    }
+}
+
+impl Method {
+    pub(super) fn parse(name: &[u8]) -> Method {
+        match name {
+            b"initialize" => Method::Initialize,
+            b"server/discover" => Method::Discover,
+            b"ping" => Method::Ping,
+            b"tools/list" | b"prompts/list" | b"resources/list" | b"resources/templates/list" => Method::List,
+            b"tools/call" => Method::ToolsCall,
+            b"prompts/get" => Method::PromptsGet,
+            b"resources/read" => Method::ResourcesRead,
+            b"completion/complete" => Method::Complete,
+            b"resources/subscribe" => Method::Subscribe,
+            b"resources/unsubscribe" => Method::Unsubscribe,
+            b"logging/setLevel" => Method::SetLevel,
+            b"subscriptions/listen" => Method::Listen,
+            b"tasks/get" => Method::TasksGet,
+            b"tasks/result" => Method::TasksResult,
+            b"tasks/cancel" => Method::TasksCancel,
+            b"tasks/update" => Method::TasksUpdate,
+            b"tasks/list" => Method::TasksList,
+            b"sampling/createMessage" => Method::Sampling,
+            b"elicitation/create" => Method::Elicit,
+            b"roots/list" => Method::RootsList,
+            b"notifications/initialized" => Method::Initialized,
+            b"notifications/cancelled" => Method::Cancelled,
+            b"notifications/progress" => Method::Progress,
+            b"notifications/roots/list_changed" => Method::RootsChanged,
+            b"notifications/message" => Method::LogMessage,
+            b"notifications/tools/list_changed" => Method::ListChanged(ListKind::Tools),
+            b"notifications/prompts/list_changed" => Method::ListChanged(ListKind::Prompts),
+            b"notifications/resources/list_changed" => Method::ListChanged(ListKind::Resources),
+            b"notifications/resources/updated" => Method::ResourceUpdated,
+            b"notifications/subscriptions/acknowledged" => Method::Acknowledged,
+            b"notifications/elicitation/complete" => Method::ElicitComplete,
+            b"notifications/tasks/status" | b"notifications/tasks" => Method::TaskStatus,
+            _ => Method::Other,
+        }
+    }
+
+    /// Whether a server may ask the client something while it serves this (protocol.md §2.6).
+    pub(super) fn is_interactive(self) -> bool {
+        matches!(self, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete)
+    }
+
+    /// Whether muxloop answers it itself, once it knows what the child can do.
+    pub(super) fn is_answered_here(self) -> bool {
+        matches!(
+            self,
+            Method::Initialize | Method::Discover | Method::SetLevel | Method::Subscribe | Method::Unsubscribe
+        )
+    }
+
+    /// Whether 2026-07-28 removed it: a modern request for it is answered -32601 (P41).
+    pub(super) fn is_removed_in_modern(self) -> bool {
+        matches!(
+            self,
+            Method::Initialize
+                | Method::Ping
+                | Method::SetLevel
+                | Method::Subscribe
+                | Method::Unsubscribe
+                | Method::TasksResult
+                | Method::TasksList
+        )
+    }
+}
+
+/// RFC 5424 severities, the most verbose first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Debug,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+}
+
+impl Level {
+    /// What a legacy client gets that never asked (protocol.md §2.7).
+    pub(super) const DEFAULT: Level = Level::Info;
+
+    const NAMES: [(&'static str, Level); 8] = [
+        ("debug", Level::Debug),
+        ("info", Level::Info),
+        ("notice", Level::Notice),
+        ("warning", Level::Warning),
+        ("error", Level::Error),
+        ("critical", Level::Critical),
+        ("alert", Level::Alert),
+        ("emergency", Level::Emergency),
+    ];
+
+    /// Reads a JSON string token.
+    pub(super) fn parse(token: &[u8]) -> Option<Level> {
+        let name = token.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        Level::NAMES.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, level)| *level)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        Level::NAMES[self as usize].0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_ordered_and_named() {
+        for (name, level) in Level::NAMES {
+            assert_eq!(level.name(), name);
+            assert_eq!(Level::parse(format!("\"{name}\"").as_bytes()), Some(level));
+        }
+        assert!(Level::Debug < Level::Emergency);
+        assert_eq!(Level::parse(b"\"loud\""), None);
+        assert_eq!(Level::parse(b"3"), None);
+    }
+}

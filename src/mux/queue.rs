@@ -1,0 +1,377 @@
+//! Requests on their way to a child: filed, kept or sent, in turns that are fair (B10).
+//!
+//! A client has at most so many requests at the child; its further ones wait here, so another client's
+//! request stands behind a bounded number of them. When the child is full, down, or busy with somebody
+//! else's interactive request, clients take turns, one request each.
+
+use crate::base::limits::{REQUESTS_PER_CLIENT, REQUESTS_PER_SERVER, WAITING_BYTES_PER_CLIENT};
+use crate::base::{Key, ShortBytes, Time};
+use crate::codec::{Incoming, Message, Value};
+use crate::mux::method::{Level, Method};
+use crate::mux::policy::Interactive;
+use crate::mux::request::{Origin, Own, Request, State};
+use crate::mux::server::{Era, Phase};
+use crate::mux::{CloseReason, Mux, Sink, Timer, reply};
+
+/// A client's request as it came.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'m, 'a> {
+    pub peer: Key,
+    pub link: Key,
+    pub instance: Key,
+    pub method: Method,
+    pub era: Era,
+    pub msg: &'m Incoming<'a>,
+}
+
+impl Mux {
+    /// Sends a client's request to the child, or keeps it until the child can take it.
+    pub(super) fn forward(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
+        if let Some(failure) = self.cannot_wait(now, asked) {
+            return self.answer_failure(asked.link, asked.msg, &failure, out);
+        }
+        let key = self.file(now, asked);
+        match self.can_send(asked.instance, asked.peer, asked.method, out) {
+            Some(child) if self.first_in_line(asked) => self.send_request(key, child, asked.msg, out),
+            _ => self.keep(key, asked, out),
+        }
+    }
+
+    /// Keeps a request that muxloop answers itself once the child is up.
+    pub(super) fn park(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
+        if let Some(failure) = self.cannot_wait(now, asked) {
+            return self.answer_failure(asked.link, asked.msg, &failure, out);
+        }
+        let key = self.file(now, asked);
+        self.keep(key, asked, out);
+    }
+
+    pub(super) fn answer_failure(&mut self, link: Key, msg: &Incoming<'_>, failure: &reply::Failure, out: &mut dyn Sink) {
+        let Some(id) = msg.envelope.id else { return };
+        self.counters.failures += 1;
+        out.send(link, &Message::new(&failure.answer(msg.text(id))));
+    }
+
+    /// Why a new request has to be refused at once, if it has.
+    fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
+        let instance = self.instances.get(asked.instance)?;
+        let peer = self.peers.get(asked.peer)?;
+        let name = &self.servers[instance.server].policy.name;
+        match &instance.phase {
+            Phase::Failed => {
+                let why = instance.last_failure.as_deref().unwrap_or("it failed");
+                let text = format!("server '{name}' is down and was given up after {} restarts: {why}", instance.attempts);
+                return Some(reply::Failure::new("failed", text));
+            }
+            Phase::Backoff { until, spawn_failed: true, .. } => {
+                let why = instance.last_failure.as_deref().unwrap_or("it cannot be started");
+                let mut failure = reply::Failure::new("spawn", format!("server '{name}': {why}"));
+                failure.retry_in_ms = Some(until.since(now));
+                return Some(failure);
+            }
+            _ => {}
+        }
+        if self.requests.len() >= REQUESTS_PER_SERVER {
+            return Some(reply::Failure::new("overload", "too many requests at once; try again later"));
+        }
+        let full = peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
+        // A full client is not read from, unless the child waits for its answer to something.
+        if full && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
+            let text = format!("more than {REQUESTS_PER_CLIENT} unanswered requests of one client; try again later");
+            return Some(reply::Failure::new("overload", text));
+        }
+        None
+    }
+
+    /// Files a client's request as waiting, its bytes not kept yet.
+    pub(super) fn file(&mut self, now: Time, asked: Asked<'_, '_>) -> Key {
+        let env = &asked.msg.envelope;
+        let id = env.id.map_or(ShortBytes::new(b"null"), |span| ShortBytes::new(asked.msg.text(span)));
+        let policy = &self.servers[self.instances.get(asked.instance).map_or(0, |i| i.server)].policy;
+        let mut timeout = policy.request_timeout_ms;
+        if matches!(asked.method, Method::Initialize | Method::Discover) {
+            timeout = timeout.max(policy.startup_timeout_ms);
+        }
+        let position = self.peers.get(asked.peer).map_or(0, |peer| peer.requests.len());
+        let key = self.requests.insert(Request {
+            instance: asked.instance,
+            origin: Origin::Peer { peer: asked.peer, link: asked.link, id, position },
+            method: asked.method,
+            era: asked.era,
+            state: State::Joined,
+            token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
+            log_level: env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
+            task: env.task.is_some(),
+            started: now,
+            deadline: now + timeout,
+            timer: None,
+        });
+        let timer = self.timers.schedule(now + timeout, Timer::Request(key));
+        if let Some(request) = self.requests.get_mut(key) {
+            request.timer = Some(timer);
+        }
+        if let Some(peer) = self.peers.get_mut(asked.peer) {
+            peer.requests.push(key);
+        }
+        if let Some(instance) = self.instances.get_mut(asked.instance) {
+            instance.used = now;
+        }
+        self.counters.requests += 1;
+        key
+    }
+
+    /// Files a request of muxloop's own.
+    pub(super) fn file_own(&mut self, now: Time, instance: Key, own: Own, method: Method, timeout_ms: Option<u64>) -> Key {
+        let timeout = timeout_ms.map(|ms| now + ms);
+        let key = self.requests.insert(Request {
+            instance,
+            origin: Origin::Own(own),
+            method,
+            era: Era::Legacy,
+            state: State::Sent,
+            token: None,
+            log_level: None,
+            task: false,
+            started: now,
+            deadline: timeout.unwrap_or(Time(u64::MAX)),
+            timer: None,
+        });
+        let timer = timeout.map(|at| self.timers.schedule(at, Timer::Request(key)));
+        if let Some(request) = self.requests.get_mut(key) {
+            request.timer = timer;
+        }
+        key
+    }
+
+    /// Keeps the bytes of a filed request until its turn.
+    fn keep(&mut self, key: Key, asked: Asked<'_, '_>, out: &mut dyn Sink) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        request.state = State::Waiting(asked.msg.bytes.into());
+        let in_flight_max = self.policy_of(asked.instance).map_or(0, |policy| policy.max_in_flight_per_client);
+        let Some(peer) = self.peers.get_mut(asked.peer) else { return };
+        peer.waiting.push_back(key);
+        peer.waiting_bytes += asked.msg.bytes.len();
+        if !peer.queued && peer.in_flight < in_flight_max {
+            peer.queued = true;
+            if let Some(instance) = self.instances.get_mut(asked.instance) {
+                instance.queue.push_back(asked.peer);
+            }
+        }
+        let full = peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
+        if full && !peer.paused && peer.reverse.is_empty() {
+            peer.paused = true;
+            out.pause(peer.link, true);
+        }
+    }
+
+    /// Whether nobody, the client itself included, has waited longer.
+    fn first_in_line(&self, asked: Asked<'_, '_>) -> bool {
+        let peer_first = self.peers.get(asked.peer).is_some_and(|peer| peer.waiting.is_empty());
+        peer_first && self.instances.get(asked.instance).is_some_and(|i| i.queue.is_empty() || i.holder.is_some())
+    }
+
+    /// The child's link, if it can take this kind of request of this client now.
+    fn can_send(&self, instance: Key, peer_key: Key, method: Method, out: &dyn Sink) -> Option<Key> {
+        let instance = self.instances.get(instance)?;
+        let peer = self.peers.get(peer_key)?;
+        let link = instance.open_link()?;
+        let policy = &self.servers[instance.server].policy;
+        if peer.in_flight >= policy.max_in_flight_per_client || out.is_congested(link) {
+            return None;
+        }
+        if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
+            let held_by_other = instance.holder.is_some_and(|holder| holder != peer_key);
+            // A client that holds the child lets others in, unless it is being asked something.
+            let must_yield = instance.contended && instance.holder == Some(peer_key) && peer.reverse.is_empty();
+            if held_by_other || must_yield {
+                return None;
+            }
+        }
+        Some(link)
+    }
+
+    /// Hands a filed request to the child, under its key.
+    fn send_request(&mut self, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        request.state = State::Sent;
+        let (instance_key, method) = (request.instance, request.method);
+        let Origin::Peer { peer: peer_key, .. } = request.origin else { return };
+        let mut message = Message::new(msg.bytes);
+        if let Some(id) = msg.envelope.id {
+            message.replace(id, Value::Integer(key.as_u64()));
+        }
+        if let Some(token) = msg.envelope.meta_token {
+            message.replace(token, Value::Integer(key.as_u64()));
+        }
+        out.send(child, &message);
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        peer.in_flight += 1;
+        let is_interactive = method.is_interactive() && peer.is_interactive();
+        let Some(instance) = self.instances.get_mut(instance_key) else { return };
+        instance.in_flight += 1;
+        if is_interactive && self.servers[instance.server].policy.interactive == Interactive::Serialize {
+            if instance.holder != Some(peer_key) {
+                instance.holder = Some(peer_key);
+                instance.contended = false;
+            }
+            instance.holding += 1;
+        }
+    }
+
+    /// Takes a request out of every table it is in.
+    pub(super) fn take(&mut self, key: Key) -> Option<Request> {
+        let request = self.requests.remove(key)?;
+        if let Some(timer) = request.timer {
+            self.timers.cancel(timer);
+        }
+        let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
+        self.uncount(&request, peer_key);
+        let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
+        peer.requests.swap_remove(position);
+        if let Some(moved) = peer.requests.get(position).copied() {
+            if let Some(Origin::Peer { position: at, .. }) = self.requests.get_mut(moved).map(|r| &mut r.origin) {
+                *at = position;
+            }
+        }
+        Some(request)
+    }
+
+    /// Undoes what sending or keeping a request counted.
+    pub(super) fn uncount(&mut self, request: &Request, peer_key: Key) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        match &request.state {
+            State::Waiting(bytes) => peer.waiting_bytes -= bytes.len(),
+            State::Sent => {
+                peer.in_flight -= 1;
+                let is_interactive = request.method.is_interactive() && peer.is_interactive();
+                let Some(instance) = self.instances.get_mut(request.instance) else { return };
+                instance.in_flight -= 1;
+                if is_interactive && instance.holder == Some(peer_key) {
+                    instance.holding -= 1;
+                    if instance.holding == 0 {
+                        instance.holder = None;
+                        instance.contended = false;
+                    }
+                }
+            }
+            State::Joined => {}
+        }
+    }
+
+    /// What follows when a client has one request less: its next one, others' turns, its end.
+    pub(super) fn settle(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        self.unpause_if_small(peer_key, out);
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        let instance_key = peer.instance;
+        if !peer.waiting.is_empty() && !peer.queued {
+            peer.queued = true;
+            if let Some(instance) = instance_key.and_then(|key| self.instances.get_mut(key)) {
+                instance.queue.push_back(peer_key);
+            }
+        }
+        let finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
+        if finished {
+            let link = peer.link;
+            self.drop_peer(now, peer_key, &CloseReason::Finished, out);
+            out.close(link, CloseReason::Finished);
+        }
+        if let Some(instance) = instance_key {
+            self.dispatch(now, instance, out);
+        }
+    }
+
+    /// Reads on from a client that was paused, once it is well below its limits.
+    pub(super) fn unpause_if_small(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        let small = peer.requests.len() <= REQUESTS_PER_CLIENT / 2 && peer.waiting_bytes <= WAITING_BYTES_PER_CLIENT / 2;
+        if peer.paused && (small || !peer.reverse.is_empty()) {
+            peer.paused = false;
+            out.pause(peer.link, false);
+        }
+    }
+
+    /// Gives waiting requests to a child in turns, as many as it takes.
+    pub(super) fn dispatch(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
+        let mut idle_turns = 0;
+        while let Some(instance) = self.instances.get_mut(instance_key) {
+            let Some(link) = instance.open_link() else { return };
+            if idle_turns >= instance.queue.len() || out.is_congested(link) {
+                return;
+            }
+            let Some(peer_key) = instance.queue.pop_front() else { return };
+            match self.take_turn(now, instance_key, peer_key, out) {
+                Turn::Served => idle_turns = 0,
+                Turn::Blocked => {
+                    idle_turns += 1;
+                    if let Some(instance) = self.instances.get_mut(instance_key) {
+                        instance.contended = instance.holder.is_some();
+                    }
+                }
+                Turn::Left => continue,
+            }
+            // A turn may end the client or the instance.
+            if let (Some(_), Some(instance)) = (self.peers.get(peer_key), self.instances.get_mut(instance_key)) {
+                instance.queue.push_back(peer_key);
+            }
+        }
+    }
+
+    fn take_turn(&mut self, now: Time, instance_key: Key, peer_key: Key, out: &mut dyn Sink) -> Turn {
+        let policy_max = self.policy_of(instance_key).map_or(0, |policy| policy.max_in_flight_per_client);
+        let Some(peer) = self.peers.get_mut(peer_key) else { return Turn::Left };
+        while peer.waiting.front().is_some_and(|key| !self.requests.contains(*key)) {
+            peer.waiting.pop_front();
+        }
+        let Some(key) = peer.waiting.front().copied() else {
+            peer.queued = false;
+            return Turn::Left;
+        };
+        if peer.in_flight >= policy_max {
+            // Comes back with its next answer.
+            peer.queued = false;
+            return Turn::Left;
+        }
+        let Some(method) = self.requests.get(key).map(|request| request.method) else { return Turn::Left };
+        let Some(child) = self.can_send(instance_key, peer_key, method, out) else { return Turn::Blocked };
+        self.peers.get_mut(peer_key).map(|peer| peer.waiting.pop_front());
+        self.release(now, key, child, out);
+        Turn::Served
+    }
+
+    /// A kept request has its turn.
+    fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
+        let (instance_key, method, era) = (request.instance, request.method, request.era);
+        let Origin::Peer { peer: peer_key, link, .. } = request.origin else { return };
+        if let Some(peer) = self.peers.get_mut(peer_key) {
+            peer.waiting_bytes -= bytes.len();
+        }
+        let Ok(msg) = Incoming::scan(&bytes) else { return };
+        let actual = self.instances.get(instance_key).and_then(|instance| instance.era);
+        if actual.is_some_and(|actual| actual != era) {
+            self.take(key);
+            let failure = self.era_failure(instance_key, era);
+            self.answer_failure(link, &msg, &failure, out);
+            if method == Method::Initialize {
+                self.peers.get_mut(peer_key).map(|peer| peer.legacy = None);
+            }
+            return;
+        }
+        if method.is_answered_here() {
+            self.take(key);
+            let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, msg: &msg };
+            return self.answer_here(now, asked, out);
+        }
+        self.send_request(key, child, &msg, out);
+    }
+}
+
+/// What came of a client's turn.
+enum Turn {
+    Served,
+    /// It waits for something that is not its own.
+    Blocked,
+    /// It has nothing to send, or comes back by itself.
+    Left,
+}

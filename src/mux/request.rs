@@ -1,0 +1,78 @@
+//! [`Request`]: who owes whom an answer.
+//!
+//! A request is filed here for as long as muxloop owes somebody its answer, and *the id it has at the
+//! child is its key in this table*: a response is one bounds check away, and a late, repeated or
+//! foreign one finds nothing. The table outlives a restart, so the ids of a dead process stay dead
+//! (P04). Progress tokens are the same integer.
+
+use crate::base::{Key, ShortBytes, Time, TimerKey};
+use crate::mux::method::Method;
+
+/// One request that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub instance: Key,
+    pub origin: Origin,
+    pub method: Method,
+    /// The era it was asked in (clients' requests).
+    pub era: crate::mux::server::Era,
+    pub state: State,
+    /// The progress token as its sender wrote it.
+    pub token: Option<ShortBytes>,
+    /// Is a 2026-07-28 request with this log level (protocol.md §2.6 rule L).
+    pub log_level: Option<crate::mux::method::Level>,
+    /// Asks for a task (2025-11-25): its token lives until the task ends.
+    pub task: bool,
+    pub started: Time,
+    /// Set anew by progress, up to a maximum (P24); the timer may fire before it and is then wound up.
+    pub deadline: Time,
+    pub timer: Option<TimerKey>,
+}
+
+/// Who asked.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A client; `id` as written, `position` is its index in `Peer::requests`.
+    Peer { peer: Key, link: Key, id: ShortBytes, position: usize },
+    /// muxloop itself.
+    Own(Own),
+}
+
+/// Requests that muxloop makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Own {
+    /// `initialize` or `server/discover`.
+    Handshake,
+    /// `ping`, or `server/discover` where there is no ping.
+    Heartbeat,
+    SetLevel,
+    /// `resources/subscribe` for this URI.
+    Subscribe(String),
+    Unsubscribe,
+    /// The merged `subscriptions/listen`.
+    Listen,
+}
+
+/// How far it got.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Kept until the child can take it.
+    Waiting(Box<[u8]>),
+    /// At the child.
+    Sent,
+    /// Waits for something of muxloop's: a subscription that is under way.
+    Joined,
+}
+
+impl Request {
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent)
+    }
+
+    pub(super) fn peer(&self) -> Option<Key> {
+        match self.origin {
+            Origin::Peer { peer, .. } => Some(peer),
+            Origin::Own(_) => None,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Requests of children to clients (protocol.md §2.4, §2.6): attributed, serialised, per client, or
+//! refused; never guessed.
+
+use crate::base::limits::REVERSE_PER_CHILD;
+use crate::base::{Key, ShortBytes, Time};
+use crate::codec::{Incoming, Message, Value, json};
+use crate::mux::method::Method;
+use crate::mux::peer::{Capabilities, Reverse};
+use crate::mux::policy::Interactive;
+use crate::mux::server::Era;
+use crate::mux::{Mux, Sink, Timer, parse_key, quote, reply};
+use serde_json::json;
+
+impl Mux {
+    pub(super) fn on_child_request(&mut self, now: Time, key: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get(key) else { return };
+        let Some(id) = msg.envelope.id.map(|span| msg.text(span)) else { return };
+        if instance.era == Some(Era::Modern) {
+            // A modern server asks by `input_required`; its clients must not send responses.
+            return log::warn!(target: &self.target_of(key), "a request of a 2026-07-28 server was ignored: {}", quote(msg.bytes));
+        }
+        let method = Method::parse(msg.method());
+        let policy = &self.servers[instance.server].policy;
+        if method == Method::Ping {
+            return out.send(link, &Message::new(&reply::result(id, b"{}")));
+        }
+        if method == Method::RootsList && !policy.roots.is_empty() {
+            let roots: Vec<_> = policy.roots.iter().map(|root| json!({ "uri": root.uri, "name": root.name })).collect();
+            let roots = roots.into_iter().map(without_null_name).collect::<Vec<_>>();
+            return out.send(link, &Message::new(&reply::result(id, json!({ "roots": roots }).to_string().as_bytes())));
+        }
+        match self.whom_to_ask(key, method, msg) {
+            Ok(peer) => self.ask(now, key, peer, method, msg, out),
+            Err((code, why)) => {
+                log::info!(target: &self.target_of(key), "its request {} was refused: {why}", quote(msg.method()));
+                out.send(link, &Message::new(&reply::error(id, code, &why)));
+            }
+        }
+    }
+
+    /// The one client that a request is for (the rules of protocol.md §2.6 in their order).
+    fn whom_to_ask(&self, key: Key, method: Method, msg: &Incoming<'_>) -> Result<Key, (i32, String)> {
+        let Some(instance) = self.instances.get(key) else { return Err((reply::INTERNAL, "gone".into())) };
+        let server = &self.servers[instance.server];
+        if instance.reverse >= REVERSE_PER_CHILD {
+            return Err((reply::INTERNAL, format!("more than {REVERSE_PER_CHILD} unanswered requests to clients")));
+        }
+        if let Some(owner) = instance.owner {
+            return Ok(owner);
+        }
+        let unsupported = if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
+        if server.policy.interactive == Interactive::Off {
+            let why = "this server's clients cannot be asked (`interactive = \"off\"`; \"serialize\" or \"per-client\" would allow it)";
+            return Err((unsupported, why.into()));
+        }
+        if !matches!(method, Method::Sampling | Method::Elicit | Method::RootsList) {
+            return Err((reply::METHOD_NOT_FOUND, format!("no client can be asked {}", quote(msg.method()))));
+        }
+        let need = Need::of(method, msg);
+        let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
+        if let Some(task) = task.and_then(|id| server.owners.task(msg.text(id))) {
+            let capable = self.peers.get(task.owner).is_some_and(|peer| peer.legacy.as_ref().is_some_and(|l| need.met_by(l.capabilities)));
+            return if capable { Ok(task.owner) } else { Err((unsupported, need.refusal().into())) };
+        }
+        self.only_candidate(key, need).map_err(|code| match code {
+            None => (unsupported, format!("no client with a request in flight {}", need.refusal())),
+            Some(count) => {
+                log::error!(target: &self.target_of(key), "{count} clients could be meant by a request: none was asked");
+                (reply::INTERNAL, "it cannot be told which client is meant".into())
+            }
+        })
+    }
+
+    /// The one client with a request in flight that may be asked this; else how many there are.
+    fn only_candidate(&self, key: Key, need: Need) -> Result<Key, Option<usize>> {
+        let mut candidates: Vec<Key> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.instance == key && request.is_sent() && request.method.is_interactive())
+            .filter_map(|(_, request)| request.peer())
+            .filter(|peer| {
+                let legacy = self.peers.get(*peer).and_then(|peer| peer.legacy.as_ref());
+                legacy.is_some_and(|legacy| need.met_by(legacy.capabilities))
+            })
+            .collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        match candidates[..] {
+            [only] => Ok(only),
+            [] => Err(None),
+            _ => Err(Some(candidates.len())),
+        }
+    }
+
+    fn ask(&mut self, now: Time, key: Key, peer_key: Key, method: Method, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        let Some(id) = msg.envelope.id else { return };
+        instance.reverse += 1;
+        let server = instance.server;
+        let patience = self.servers[server].policy.request_timeout_max_ms;
+        let reverse = self.reverse.next_key();
+        let timer = self.timers.schedule(now + patience, Timer::Reverse(reverse));
+        let token = msg.envelope.meta_token;
+        self.reverse.insert(Reverse {
+            instance: key,
+            peer: peer_key,
+            id: ShortBytes::new(msg.text(id)),
+            token: token.map(|span| ShortBytes::new(msg.text(span))),
+            timer,
+        });
+        if let Some(id) = msg.envelope.elicitation_id.filter(|_| method == Method::Elicit) {
+            self.servers[server].owners.add_elicitation(msg.text(id), peer_key);
+        }
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        peer.reverse.push(reverse);
+        let link = peer.link;
+        let mut message = Message::new(msg.bytes);
+        message.replace(id, Value::Integer(reverse.as_u64()));
+        if let Some(token) = token {
+            message.replace(token, Value::Integer(reverse.as_u64()));
+        }
+        out.send(link, &message);
+        // Its answer must get through.
+        self.unpause_if_small(peer_key, out);
+    }
+
+    /// A client's answer goes back under the child's own id (P15), if that client was asked.
+    pub(super) fn on_client_answer(&mut self, _now: Time, peer_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(id) = msg.envelope.id else { return };
+        let key = parse_key(msg.text(id)).filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
+        let Some(reverse) = key.and_then(|key| self.take_reverse(key)) else {
+            self.counters.unrequested += 1;
+            return log::debug!(target: "muxloop", "an answer that nobody asked a client for was dropped: {}", quote(msg.bytes));
+        };
+        if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
+            let mut message = Message::new(msg.bytes);
+            message.replace(id, Value::Raw(&reverse.id));
+            out.send(link, &message);
+        }
+        self.unpause_if_small(peer_key, out);
+    }
+
+    fn take_reverse(&mut self, key: Key) -> Option<Reverse> {
+        let reverse = self.reverse.remove(key)?;
+        self.timers.cancel(reverse.timer);
+        if let Some(peer) = self.peers.get_mut(reverse.peer) {
+            peer.reverse.retain(|other| *other != key);
+        }
+        if let Some(instance) = self.instances.get_mut(reverse.instance) {
+            instance.reverse -= 1;
+        }
+        Some(reverse)
+    }
+
+    /// The child takes back what it asked, or ends a listen (protocol.md §2.5).
+    pub(super) fn on_child_cancel(&mut self, now: Time, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let Some(span) = msg.envelope.request_id else { return };
+        let id = msg.text(span);
+        if let Some(key) = parse_key(id) {
+            let is_listen = self.requests.get(key).is_some_and(|r| r.instance == instance && r.method == Method::Listen);
+            if is_listen {
+                self.take(key);
+                return self.on_listen_ended(now, instance, key, false, out);
+            }
+        }
+        let found = self.reverse.iter().find(|(_, r)| r.instance == instance && *r.id == *id).map(|(key, _)| key);
+        let Some((key, reverse)) = found.and_then(|key| Some((key, self.take_reverse(key)?))) else { return };
+        if let Some(peer) = self.peers.get(reverse.peer) {
+            let mut message = Message::new(msg.bytes);
+            message.replace(span, Value::Integer(key.as_u64()));
+            out.send(peer.link, &message);
+        }
+    }
+
+    /// A client that was asked does not answer.
+    pub(super) fn on_reverse_timeout(&mut self, key: Key, out: &mut dyn Sink) {
+        let Some(reverse) = self.take_reverse(key) else { return };
+        if let Some(peer) = self.peers.get(reverse.peer) {
+            out.send(peer.link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
+        }
+        self.refuse(&reverse, "the client did not answer in time", out);
+    }
+
+    /// A client leaves with questions open (protocol.md §2.8).
+    pub(super) fn refuse_reverse_of(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        let open = self.peers.get(peer_key).map(|peer| peer.reverse.clone()).unwrap_or_default();
+        for key in open {
+            if let Some(reverse) = self.take_reverse(key) {
+                self.refuse(&reverse, "the client disconnected", out);
+            }
+        }
+    }
+
+    fn refuse(&self, reverse: &Reverse, why: &str, out: &mut dyn Sink) {
+        if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
+            out.send(link, &Message::new(&reply::error(&reverse.id, reply::INTERNAL, why)));
+        }
+    }
+
+    /// The process that asked is gone: its questions are taken back.
+    pub(super) fn forget_reverse(&mut self, instance: Key, out: &mut dyn Sink) {
+        let open: Vec<Key> = self.reverse.iter().filter(|(_, r)| r.instance == instance).map(|(key, _)| key).collect();
+        for key in open {
+            let Some(reverse) = self.take_reverse(key) else { continue };
+            if let Some(peer) = self.peers.get(reverse.peer) {
+                out.send(peer.link, &Message::new(&reply::cancelled(key.as_u64(), "the server was restarted")));
+            }
+        }
+    }
+}
+
+/// What a client must have declared to be asked.
+#[derive(Clone, Copy)]
+enum Need {
+    Sampling,
+    SamplingWithTools,
+    ElicitForm,
+    ElicitUrl,
+    Roots,
+}
+
+impl Need {
+    fn of(method: Method, msg: &Incoming<'_>) -> Need {
+        match method {
+            Method::Sampling => {
+                let tools = msg.envelope.params.and_then(|params| json::member(msg.bytes, params, "tools"));
+                if tools.is_some() { Need::SamplingWithTools } else { Need::Sampling }
+            }
+            Method::Elicit if msg.envelope.mode.is_some_and(|span| msg.text(span) == b"\"url\"") => Need::ElicitUrl,
+            Method::Elicit => Need::ElicitForm,
+            _ => Need::Roots,
+        }
+    }
+
+    fn met_by(self, capabilities: Capabilities) -> bool {
+        match self {
+            Need::Sampling => capabilities.sampling,
+            Need::SamplingWithTools => capabilities.sampling_tools,
+            Need::ElicitForm => capabilities.elicitation_form,
+            Need::ElicitUrl => capabilities.elicitation_url,
+            Need::Roots => capabilities.roots,
+        }
+    }
+
+    fn refusal(self) -> &'static str {
+        match self {
+            Need::Sampling => "supports sampling",
+            Need::SamplingWithTools => "supports sampling with tools",
+            Need::ElicitForm => "supports elicitation by form",
+            Need::ElicitUrl => "supports elicitation by URL",
+            Need::Roots => "has roots",
+        }
+    }
+}
+
+fn without_null_name(mut root: serde_json::Value) -> serde_json::Value {
+    if let Some(root) = root.as_object_mut().filter(|root| root["name"].is_null()) {
+        root.remove("name");
+    }
+    root
+}

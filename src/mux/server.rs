@@ -1,0 +1,256 @@
+//! A configured server, and its instances: the life cycle of a child process.
+//!
+//! ```text
+//!            start             handshake done
+//!  Stopped ────────▶ Starting ────────────────▶ Ready
+//!     ▲  ▲               │ exit, failure, timeout  │ exit, closed pipe, missed heartbeats
+//!     │  │ idle, stop    ▼                         ▼
+//!     │  └────────── Stopping ◀───── (process still lives: stdin, SIGTERM, SIGKILL)
+//!     │                  │ exited
+//!     │                  ▼ unwanted                        too many in a row
+//!     └── (removed)   Backoff ──── time is up ──▶ Starting ───────────▶ Failed
+//! ```
+
+use crate::base::{Key, Time, TimerKey};
+use crate::mux::listen::Upstream;
+use crate::mux::method::{Level, ListKind};
+use crate::mux::policy::ServerPolicy;
+use crate::mux::sink::StopStep;
+use crate::mux::tasks::Owners;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+/// The two families of protocol revisions (protocol.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// 2024-11-05 to 2025-11-25: `initialize` handshake.
+    Legacy,
+    /// 2026-07-28: every request stands alone.
+    Modern,
+}
+
+impl Era {
+    pub(super) fn other(self) -> Era {
+        match self {
+            Era::Legacy => Era::Modern,
+            Era::Modern => Era::Legacy,
+        }
+    }
+
+    pub(super) fn describe(self) -> &'static str {
+        match self {
+            Era::Legacy => "the legacy era (2024-11-05 to 2025-11-25, with `initialize`)",
+            Era::Modern => "the modern era (2026-07-28, without `initialize`)",
+        }
+    }
+}
+
+/// One entry of the configuration.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub policy: ServerPolicy,
+    /// The instance that all clients share; `None` where each has its own.
+    pub shared: Option<Key>,
+    /// Clients connected, refused ones not counted.
+    pub clients: usize,
+    /// The era its process was found to speak, and until when that is believed.
+    pub verdict: Option<(Era, Time)>,
+    /// Owners of tasks and of URL elicitations (P20, P21).
+    pub owners: Owners,
+}
+
+/// One process of a server, running or not.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub server: usize,
+    /// The only client, where each has its own process.
+    pub owner: Option<Key>,
+    pub phase: Phase,
+    /// Its stdin and stdout, while it runs.
+    pub link: Option<Key>,
+    /// The era it is spoken to in; `None` until the first client tells.
+    pub era: Option<Era>,
+    /// Its last answer to the handshake; outlives the process, so that `initialize` can be answered
+    /// while it restarts.
+    pub hello: Option<Rc<Hello>>,
+    /// The handshake that is under way.
+    pub handshake: Option<Key>,
+    /// Whether the other era was tried since the last success.
+    pub tried_other_era: bool,
+    /// Clients' requests at the child.
+    pub in_flight: usize,
+    /// Clients with waiting requests that it could serve, in the order of their turns (B10).
+    pub queue: VecDeque<Key>,
+    /// Under `serialize`: whose interactive requests are at the child.
+    pub holder: Option<Key>,
+    /// How many they are.
+    pub holding: usize,
+    /// Somebody else waits for the holder to be done.
+    pub contended: bool,
+    /// Clients that are not read from until it takes more.
+    pub stalled: Vec<Key>,
+    /// Requests of the child that wait for a client.
+    pub reverse: usize,
+    pub level: Option<Level>,
+    pub subscriptions: BTreeMap<String, Subscription>,
+    pub listen: Upstream,
+    pub changed: BTreeMap<ListKind, Changed>,
+    /// Restarts in a row; forgotten after a sustained uptime.
+    pub attempts: u32,
+    /// Restarts since muxloop started.
+    pub restarts: u64,
+    pub ready_since: Option<Time>,
+    /// When the last message came from it.
+    pub heard: Time,
+    /// When a client last needed it.
+    pub used: Time,
+    pub missed_heartbeats: u32,
+    /// Round trip of the last answered heartbeat.
+    pub heartbeat_ms: Option<u64>,
+    /// Why it last went down, in words.
+    pub last_failure: Option<String>,
+}
+
+/// Where an instance stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Stopped,
+    /// Asked for, or running without a finished handshake. The timer bounds the handshake.
+    Starting { timer: Option<TimerKey> },
+    Ready,
+    Stopping { step: StopStep, timer: TimerKey, then: Then },
+    /// Waits before the next start. `spawn_failed`: there was no process at all.
+    Backoff { until: Time, timer: TimerKey, spawn_failed: bool },
+    /// Given up after `max_restarts`.
+    Failed,
+}
+
+/// What follows the end of a process that was told to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Stay down until needed.
+    Rest,
+    /// Start again at once, in another era.
+    Respawn(Era),
+    /// Something went wrong: start again after a pause.
+    Backoff,
+    /// Forget the instance.
+    Remove,
+}
+
+/// A child's answer to the handshake.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub era: Era,
+    /// The result as written: `InitializeResult` or `DiscoverResult`.
+    pub result: Vec<u8>,
+    /// Where the version (legacy: a string; modern: the list) stands in it.
+    pub version: Option<crate::codec::Span>,
+    pub logging: bool,
+    pub subscribe: bool,
+    pub tools_changed: bool,
+    pub prompts_changed: bool,
+    pub resources_changed: bool,
+    /// Modern: until when it may be given to clients.
+    pub fresh_until: Time,
+}
+
+impl Hello {
+    /// Whether the server declares that this list can change.
+    pub(super) fn announces(&self, kind: ListKind) -> bool {
+        match kind {
+            ListKind::Tools => self.tools_changed,
+            ListKind::Prompts => self.prompts_changed,
+            ListKind::Resources => self.resources_changed,
+        }
+    }
+}
+
+/// A legacy resource subscription shared by its holders.
+#[derive(Debug, Default)]
+pub(super) struct Subscription {
+    pub holders: BTreeSet<Key>,
+    /// Requests that wait for the child's answer to the one that was forwarded.
+    pub joined: Vec<Key>,
+    /// Whether the child's answer is still out.
+    pub pending: bool,
+}
+
+/// Coalescing of `list_changed` bursts.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    pub last: Option<Time>,
+    pub scheduled: bool,
+}
+
+impl Instance {
+    pub(super) fn new(server: usize, owner: Option<Key>) -> Self {
+        Instance {
+            server,
+            owner,
+            phase: Phase::Stopped,
+            link: None,
+            era: None,
+            hello: None,
+            tried_other_era: false,
+            in_flight: 0,
+            queue: VecDeque::new(),
+            holder: None,
+            holding: 0,
+            contended: false,
+            handshake: None,
+            stalled: Vec::new(),
+            reverse: 0,
+            level: None,
+            subscriptions: BTreeMap::new(),
+            listen: Upstream::default(),
+            changed: BTreeMap::new(),
+            attempts: 0,
+            restarts: 0,
+            ready_since: None,
+            heard: Time::ZERO,
+            used: Time::ZERO,
+            missed_heartbeats: 0,
+            heartbeat_ms: None,
+            last_failure: None,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// The link if requests may go to it now.
+    pub(super) fn open_link(&self) -> Option<Key> {
+        if self.is_ready() { self.link } else { None }
+    }
+
+    /// Whether a process exists or was asked for.
+    pub(super) fn has_process(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. } | Phase::Ready | Phase::Stopping { .. })
+    }
+}
+
+/// The pause before restart number `attempt` (from 1): doubled each time up to the maximum, less up to
+/// a quarter by chance, so that servers that fell together do not rise together.
+pub(super) fn backoff_ms(policy: &ServerPolicy, attempt: u32, random: u64) -> u64 {
+    let doubled = policy.restart_backoff_ms.saturating_mul(1u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX));
+    let capped = doubled.min(policy.restart_backoff_max_ms);
+    capped - random % (capped / 4 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_to_its_maximum_less_at_most_a_quarter() {
+        let policy = ServerPolicy::new("x");
+        for (attempt, full) in [(1, 1_000), (2, 2_000), (3, 4_000), (5, 16_000), (6, 30_000), (64, 30_000), (400, 30_000)] {
+            for random in [0, 1, 12_345, u64::MAX] {
+                let ms = backoff_ms(&policy, attempt, random);
+                assert!(ms <= full && ms >= full - full / 4, "attempt {attempt}: {ms}");
+            }
+        }
+    }
+}
