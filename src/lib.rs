@@ -6,3 +6,4 @@ pub mod base;
 pub mod codec;
 pub mod engine;
 pub mod mux;
+pub mod reactor;
