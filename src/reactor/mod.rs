@@ -4,6 +4,8 @@
 //!              ┌ stream.rs    Socket, Pipes           Io
 //!   Reactor ───┼ listener.rs  Listener                who may connect, whose socket file it is
 //!   one Poll   ├ process.rs   start, words for why not
+//!              ├ children.rs  running, ended, swept   by what procfs.rs and sweep.rs find
+//!              ├ guard.rs     a second process that outlives kill -9 and clears up
 //!              ├ signal.rs, clock.rs
 //!              └ sys.rs       system calls as safe functions
 //! ```
@@ -11,25 +13,28 @@
 //! Polling is edge-triggered: an event says that something changed, and the engine keeps the state. Nothing
 //! here knows MCP, buffers a byte of a stream, or decides when to retry.
 
+mod children;
 pub mod clock;
+pub mod guard;
 pub mod listener;
 pub mod process;
 pub mod procfs;
 mod signal;
 pub mod stream;
+pub mod sweep;
 pub mod sys;
 
-use crate::base::{Key, KeyMap};
-use crate::engine::port::{Accepted, ExitStatus, Io, Kill, Platform, Ready, SpawnSpec, Spawned, Wait};
+use crate::base::Key;
+use crate::engine::port::{Accepted, Io, Kill, Platform, Ready, SpawnSpec, Spawned, Wait};
+use children::Children;
 use clock::Clock;
 use listener::Listener;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use process::{Owner, Process};
 use signal_hook_mio::v1_0::Signals;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use stream::Socket;
@@ -46,17 +51,16 @@ pub struct Reactor {
     rest_until: Option<Instant>,
     /// Listeners to be tried then.
     resting: Vec<usize>,
-    processes: KeyMap<Process>,
-    /// Children started so far.
-    serial: u64,
-    owner: Owner,
-    signals: Option<Signals>,
+    children: Children,
     /// Children whose end only SIGCHLD tells, and may have told before it was caught.
     unwatched: Vec<Key>,
-    /// Whether every child of this process is ours (see [`Reactor::for_daemon`]).
-    owns_process: bool,
-    /// What children get back of the limit of open descriptors that was raised.
-    descriptor_limit: Option<libc::rlimit>,
+    /// Whether the kernel is asked for descriptors that tell the end of a process (Linux 5.3).
+    has_process_descriptors: bool,
+    signals: Option<Signals>,
+    /// Becomes readable when the guard dies.
+    guard_descriptor: Option<OwnedFd>,
+    /// When the guard is started again.
+    guard_due: Option<Instant>,
 }
 
 impl Reactor {
@@ -74,23 +78,23 @@ impl Reactor {
             listeners: Vec::new(),
             rest_until: None,
             resting: Vec::new(),
-            processes: KeyMap::new(),
-            serial: 0,
-            owner: Owner::this(),
-            signals: None,
+            children: Children::new(),
             unwatched: Vec::new(),
-            owns_process: false,
-            descriptor_limit: None,
+            has_process_descriptors: cfg!(target_os = "linux"),
+            signals: None,
+            guard_descriptor: None,
+            guard_due: None,
         };
-        if !cfg!(target_os = "linux") {
+        if !reactor.has_process_descriptors {
             reactor.catch_signals(&[libc::SIGCHLD])?;
         }
         Ok(reactor)
     }
 
-    /// The reactor of a process that is nothing but muxloop: reports signals, adopts and reaps every
-    /// descendant that lost its parent (Linux), ignores SIGPIPE, and may open as many descriptors as the
-    /// hard limit permits.
+    /// The reactor of a process that is nothing but muxloop. On top of [`Reactor::new`] it reports signals,
+    /// ignores SIGPIPE, may open as many descriptors as the hard limit permits, adopts and reaps every
+    /// descendant that lost its parent (Linux; so *all* children must be started through it), first ends
+    /// what a crashed muxloop of this user left behind, and has a [`guard`] if the program can be one.
     ///
     /// # Errors
     /// From the kernel.
@@ -99,11 +103,13 @@ impl Reactor {
         sys::ignore(libc::SIGPIPE);
         reactor.catch_signals(&signal::OF_DAEMON)?;
         sys::become_subreaper()?;
-        reactor.owns_process = true;
+        reactor.children.adopts = true;
         match sys::raise_descriptor_limit() {
-            Ok(before) => reactor.descriptor_limit = Some(before),
+            Ok(before) => reactor.children.descriptor_limit = Some(before),
             Err(error) => log::warn!("the limit of open descriptors stays as it is: {error}"),
         }
+        sweep::leftovers();
+        reactor.start_guard();
         Ok(reactor)
     }
 
@@ -132,8 +138,13 @@ impl Reactor {
         self.listeners.get(index).and_then(Option::as_ref).map_or(0, Listener::refused)
     }
 
+    /// Process id of the guard, if there is one now.
+    pub fn guard(&self) -> Option<u32> {
+        self.children.guard().map(|pid| pid as u32)
+    }
+
     /// Waits until something is ready or `timeout` has passed, and replaces the content of `ready` by what
-    /// is. Events of one key that arrived together are one entry or two; the end of a stream, or an error of
+    /// is; that may be nothing, earlier, when something of the reactor's own happened. Events of one key that arrived together are one entry or two; the end of a stream, or an error of
     /// it, counts as readable and writable, so that the next read or write meets it.
     ///
     /// # Errors
@@ -141,7 +152,7 @@ impl Reactor {
     pub fn wait(&mut self, timeout: Wait, ready: &mut Vec<Ready>) -> io::Result<()> {
         ready.clear();
         let until = timeout.map(|timeout| Instant::now() + timeout);
-        let until = [until, self.rest_until].into_iter().flatten().min();
+        let until = [until, self.rest_until, self.guard_due].into_iter().flatten().min();
         for key in std::mem::take(&mut self.unwatched) {
             self.check_exit(key, ready);
         }
@@ -160,6 +171,9 @@ impl Reactor {
         }
         self.events = events;
         self.end_rest(ready);
+        if self.guard_due.is_some_and(|due| due <= Instant::now()) {
+            self.start_guard();
+        }
         Ok(())
     }
 
@@ -186,6 +200,7 @@ impl Reactor {
                 self.check_exit(key, ready);
             }
             SIGNALS => self.handle_signals(ready),
+            GUARD => self.check_guard(),
             _ => {}
         }
     }
@@ -198,30 +213,50 @@ impl Reactor {
             ready.extend(signal::meaning(signal).map(Ready::Signal));
         }
         if child_ended {
-            let unwatched = self.processes.iter().filter(|(_, process)| process.descriptor.is_none());
+            let processes = self.children.processes.iter();
+            let unwatched = processes.filter(|(_, process)| process.descriptor.is_none());
             for key in unwatched.map(|(key, _)| key).collect::<Vec<_>>() {
                 self.check_exit(key, ready);
+            }
+            self.check_guard();
+            self.children.tend_orphans();
+        }
+    }
+
+    /// Tells the end of a child, once.
+    fn check_exit(&mut self, key: Key, ready: &mut Vec<Ready>) {
+        let Some(status) = self.children.check_exit(key) else { return };
+        if let Some(process) = self.children.processes.get_mut(key)
+            && let Some(descriptor) = process.descriptor.take()
+        {
+            let _ = self.poll.registry().deregister(&mut SourceFd(&descriptor.as_raw_fd()));
+        }
+        ready.push(Ready::Exited { process: key, status });
+    }
+
+    fn start_guard(&mut self) {
+        self.guard_due = None;
+        match self.children.start_guard() {
+            Ok(pid) => {
+                // Without a descriptor its end is noticed at the next SIGCHLD.
+                self.guard_descriptor = self.watch(Token(GUARD), pid).ok();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(error) => {
+                log::error!("no guard against kill -9 can be started: {error}");
+                self.guard_due = Some(Instant::now() + GUARD_PAUSE);
             }
         }
     }
 
-    /// Tells the end of a child, once; it stays unreaped until it is swept.
-    fn check_exit(&mut self, key: Key, ready: &mut Vec<Ready>) {
-        let Some(process) = self.processes.get_mut(key).filter(|process| !process.ended) else { return };
-        let status = match sys::exit_of(process.pid) {
-            Ok(None) => return,
-            Ok(Some(status)) => status,
-            Err(error) => {
-                // Somebody else reaped it (SIGCHLD was ignored): gone it is, how is not known.
-                log::warn!("end of process {} is not known: {error}", process.pid);
-                ExitStatus::Code(-1)
+    fn check_guard(&mut self) {
+        if self.children.has_lost_guard() {
+            log::warn!("the guard process was killed; it is started again");
+            if let Some(descriptor) = self.guard_descriptor.take() {
+                let _ = self.poll.registry().deregister(&mut SourceFd(&descriptor.as_raw_fd()));
             }
-        };
-        process.ended = true;
-        if let Some(descriptor) = process.descriptor.take() {
-            let _ = self.poll.registry().deregister(&mut SourceFd(&descriptor.as_raw_fd()));
+            self.guard_due = Some(Instant::now() + GUARD_PAUSE);
         }
-        ready.push(Ready::Exited { process: key, status });
     }
 
     fn catch_signals(&mut self, signals: &[i32]) -> io::Result<()> {
@@ -256,20 +291,18 @@ impl Reactor {
         }
     }
 
-    /// Watches for the end of a process, where the kernel gives a descriptor for that.
-    fn watch(&mut self, key: Key, pid: Pid) -> io::Result<Option<std::os::fd::OwnedFd>> {
-        match sys::open_process(pid) {
-            Ok(descriptor) => {
-                let source = &mut SourceFd(&descriptor.as_raw_fd());
-                let token = Token(PROCESS | key.as_u64() as usize);
-                self.poll.registry().register(source, token, Interest::READABLE)?;
-                Ok(Some(descriptor))
-            }
-            Err(_) => {
-                self.unwatched.push(key);
-                self.catch_signals(&[libc::SIGCHLD]).map(|()| None)
-            }
+    /// Watches for the end of a process.
+    ///
+    /// # Errors
+    /// From the kernel, if it gives no descriptor for that.
+    fn watch(&self, token: Token, pid: Pid) -> io::Result<OwnedFd> {
+        if !self.has_process_descriptors {
+            return Err(io::ErrorKind::Unsupported.into());
         }
+        let descriptor = sys::open_process(pid)?;
+        let source = &mut SourceFd(&descriptor.as_raw_fd());
+        self.poll.registry().register(source, token, Interest::READABLE)?;
+        Ok(descriptor)
     }
 }
 
@@ -317,38 +350,29 @@ impl Platform for Reactor {
     }
 
     fn spawn(&mut self, process: Key, spec: &SpawnSpec) -> Result<Spawned, String> {
-        self.sweep(process);
-        self.serial += 1;
-        let marker = format!("{}.{}", self.owner, self.serial);
-        let (pid, stdio, stderr) = process::start(spec, self.owner, &marker, self.descriptor_limit)?;
-        let descriptor = self.watch(process, pid).unwrap_or_else(|error| {
-            log::error!("end of process {pid} cannot be watched: {error}");
-            None
-        });
-        self.processes.insert(process, Process { pid, descriptor, ended: false });
+        let (pid, stdio, stderr) = self.children.spawn(process, spec)?;
+        match self.watch(Token(PROCESS | process.as_u64() as usize), pid) {
+            Ok(descriptor) => {
+                if let Some(process) = self.children.processes.get_mut(process) {
+                    process.descriptor = Some(descriptor);
+                }
+            }
+            Err(_) => {
+                self.unwatched.push(process);
+                if let Err(error) = self.catch_signals(&[libc::SIGCHLD]) {
+                    log::error!("the end of process {pid} cannot be watched: {error}");
+                }
+            }
+        }
         Ok(Spawned { pid: pid as u32, stdio: Box::new(stdio), stderr: Box::new(stderr) })
     }
 
     fn kill(&mut self, process: Key, how: Kill) {
-        let Some(process) = self.processes.get(process) else { return };
-        let signals: &[i32] = match how {
-            // A stopped process gets round to it only when continued.
-            Kill::Terminate => &[libc::SIGTERM, libc::SIGCONT],
-            Kill::Kill => &[libc::SIGKILL],
-        };
-        for signal in signals {
-            // Unreaped, so the group's id is still its own; without members left, there is nothing to do.
-            let _ = sys::signal_group(process.pid, *signal);
-        }
+        self.children.kill(process, how);
     }
 
     fn sweep(&mut self, process: Key) {
-        self.kill(process, Kill::Kill);
-        if self.processes.get(process).is_some_and(|process| process.ended)
-            && let Some(process) = self.processes.remove(process)
-        {
-            let _ = sys::reap(process.pid);
-        }
+        self.children.sweep(process);
     }
 
     fn random(&mut self, bytes: &mut [u8]) {
@@ -368,6 +392,7 @@ const STREAM: usize = 0;
 const LISTENER: usize = 1 << 60;
 const PROCESS: usize = 2 << 60;
 const SIGNALS: usize = 3 << 60;
+const GUARD: usize = 4 << 60;
 const KIND: usize = 7 << 60;
 const _: () = assert!(usize::BITS == 64, "a key and its kind fill one 64-bit token");
 
@@ -375,6 +400,8 @@ const _: () = assert!(usize::BITS == 64, "a key and its kind fill one 64-bit tok
 const EVENTS_PER_WAIT: usize = 1024;
 /// Milliseconds until accepting is tried again when no descriptor was free.
 const REST_MS: u64 = 100;
+/// Before a guard that died is started again: whoever kills it again and again costs little.
+const GUARD_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

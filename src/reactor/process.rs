@@ -9,8 +9,7 @@
 //! | `MUXLOOP_CHILD` | `<owner>.<serial>`, unique per child |
 //!
 //! std's `Child` is dropped at once, which neither waits nor kills: statuses are collected by id in
-//! [`super::Reactor`], which keeps an ended child unreaped until it was swept, so that its id (and that of
-//! its group) cannot become a stranger's.
+//! `children.rs`.
 
 use super::procfs;
 use super::stream::Pipes;
@@ -66,6 +65,8 @@ impl fmt::Display for Owner {
 pub(super) struct Process {
     /// Also the id of its group.
     pub pid: Pid,
+    /// Number of the child within this run, the last part of its marker.
+    pub serial: u64,
     /// Becomes readable at its end; `None` where SIGCHLD has to tell.
     pub descriptor: Option<OwnedFd>,
     /// Whether its end was seen and told.

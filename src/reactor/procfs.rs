@@ -76,6 +76,14 @@ pub fn variable(pid: Pid, name: &str) -> Option<String> {
     String::from_utf8(entry[name.len() + 1..].to_vec()).ok()
 }
 
+/// The command line of a process, shortened, for people.
+pub fn command(pid: Pid) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let line: String = words.join(" ").trim_end().chars().take(COMMAND_MAX).collect();
+    line.replace(char::is_control, " ")
+}
+
 /// The user a process runs as.
 pub fn user(pid: Pid) -> Option<u32> {
     if !cfg!(target_os = "linux") {
@@ -98,6 +106,9 @@ fn numbers(directory: &str) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
+
+/// Longest piece of a command line that is shown, in characters.
+const COMMAND_MAX: usize = 80;
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

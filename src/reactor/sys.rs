@@ -129,6 +129,20 @@ pub fn set_name(name: &std::ffi::CStr) {
     let _ = name;
 }
 
+/// Closes every descriptor from `first` on. Only for a process that has just begun and owns none of them.
+pub fn close_from(first: i32) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: plain numbers; nobody in this process owns these descriptors (see above).
+    if check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } as i32).is_ok() {
+        return;
+    }
+    // Before Linux 5.9, and elsewhere: those that a parent is at all likely to have left open.
+    for fd in first..256 {
+        // SAFETY: as above; closing what is not open is an error that means nothing.
+        unsafe { libc::close(fd) };
+    }
+}
+
 /// Has this process ignore a signal.
 pub fn ignore(signal: i32) {
     // SAFETY: SIG_IGN installs no code of ours.

@@ -1,7 +1,9 @@
 //! The reactor against the real kernel: sockets, pipes and processes.
 
+use super::process::Owner;
 use super::*;
 use crate::base::Arena;
+use crate::engine::port::ExitStatus;
 use std::fs;
 use std::io::{IoSlice, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -363,6 +365,35 @@ fn a_group_dies_as_a_whole() {
         reactor.sweep(keys[0]);
         reactor.kill(keys[0], Kill::Kill); // A child that is gone is fine.
     }
+}
+
+#[test]
+fn sigchld_tells_the_end_where_descriptors_cannot() {
+    let mut reactor = Turns::new();
+    reactor.has_process_descriptors = false;
+    let keys = keys(8);
+    // The first ends before SIGCHLD is caught, or right after; the others end in any order.
+    for (code, key) in keys.iter().enumerate() {
+        reactor.spawn(*key, &shell(&format!("exit {code}"))).unwrap();
+    }
+    for (code, key) in keys.iter().enumerate() {
+        assert_eq!(until_exit(&mut reactor, *key), ExitStatus::Code(code as i32));
+        reactor.sweep(*key);
+    }
+}
+
+#[test]
+fn dropping_the_reactor_ends_its_children() {
+    let mut reactor = Turns::new();
+    let key = keys(1)[0];
+    let mut child =
+        reactor.spawn(key, &shell("trap '' TERM; sleep 1000 & setsid sleep 1000 & wait")).unwrap();
+    drop(reactor);
+    assert!(procfs::stat(child.pid as Pid).is_none(), "ended and reaped");
+    // The pipe has an end only when the last of them has let go of it.
+    let mut poll = Turns::new();
+    poll.register(key, &mut *child.stdio).unwrap();
+    assert_eq!(read_all(&mut poll, key, &mut *child.stdio), b"");
 }
 
 #[test]
