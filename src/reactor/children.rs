@@ -17,6 +17,7 @@ use super::{guard, procfs};
 use crate::base::{Key, KeyMap};
 use crate::engine::port::{ExitStatus, Kill, SpawnSpec};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,6 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Children {
     pub processes: KeyMap<Process>,
-    /// Children started so far.
-    serial: u64,
     owner: Owner,
     /// Whether every child of this process is ours, adopted descendants included.
     pub adopts: bool,
@@ -38,7 +37,6 @@ impl Children {
     pub fn new() -> Children {
         Children {
             processes: KeyMap::new(),
-            serial: 0,
             owner: Owner::this(),
             adopts: false,
             descriptor_limit: None,
@@ -55,8 +53,9 @@ impl Children {
         if self.processes.get(key).is_some() {
             return Err(format!("cannot start '{}': its predecessor still runs", spec.program));
         }
-        self.serial += 1;
-        let (serial, marker) = (self.serial, self.marker(self.serial));
+        // One count for the whole process: the markers of two reactors must differ.
+        let serial = CHILDREN_STARTED.fetch_add(1, Ordering::Relaxed) + 1;
+        let marker = self.marker(serial);
         let (pid, stdio, stderr) = process::start(spec, self.owner, &marker, self.descriptor_limit)?;
         if let Some(guard) = &mut self.guard {
             guard.add(pid);
@@ -218,5 +217,6 @@ impl Drop for Children {
     }
 }
 
+static CHILDREN_STARTED: AtomicU64 = AtomicU64::new(0);
 /// How long the end of this process waits for that of its killed descendants.
 const END_MAX: Duration = Duration::from_secs(1);

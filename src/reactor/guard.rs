@@ -35,10 +35,10 @@ pub fn main_if_requested() {
     let mut args = env::args_os().skip(1);
     if args.next().is_some_and(|arg| arg == ARGUMENT) {
         let owner = args.next().and_then(|arg| Owner::parse(arg.to_str()?));
-        sys::set_name(c"mux-guard");
         // Nothing is kept busy for its sake: no descriptor that muxloop was given by its parent, no mount.
         sys::close_from(3);
         let _ = env::set_current_dir("/");
+        sys::set_name(c"mux-guard");
         watch(io::stdin(), owner);
         exit(0);
     }
