@@ -6,4 +6,5 @@ pub mod base;
 pub mod codec;
 pub mod engine;
 pub mod mux;
+pub mod proxy;
 pub mod reactor;

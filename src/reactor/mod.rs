@@ -10,6 +10,8 @@
 //!              └ sys.rs       system calls as safe functions
 //! ```
 //!
+//! Beside it, for the stdio shim: poll.rs and stdio.rs.
+//!
 //! Polling is edge-triggered: an event says that something changed, and the engine keeps the state. Nothing
 //! here knows MCP, buffers a byte of a stream, or decides when to retry.
 
@@ -17,9 +19,11 @@ mod children;
 pub mod clock;
 pub mod guard;
 pub mod listener;
+pub mod poll;
 pub mod process;
 pub mod procfs;
 mod signal;
+pub mod stdio;
 pub mod stream;
 pub mod sweep;
 pub mod sys;
