@@ -17,6 +17,7 @@ use crate::codec::{Line, LineFramer, Overlong};
 use crate::reactor::clock::Clock;
 use crate::reactor::poll::{Interest, poll};
 use crate::reactor::stdio::{self, Output};
+use crate::reactor::stream::SEND_BUFFER_BYTES;
 use crate::reactor::sys;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -287,11 +288,12 @@ impl Bridge {
                 self.flush();
                 return Ok(true);
             }
-            if self.session.was_turned_away() {
+            let has_lasted = now.since(*since) >= PROVEN_MS;
+            if self.session.was_turned_away() && !has_lasted {
                 self.flush();
                 return Err(format!("the server at {} refused this client and hung up", self.path.display()));
             }
-            let is_proven = self.session.has_heard() || now.since(*since) >= PROVEN_MS;
+            let is_proven = self.session.has_heard() || has_lasted;
             self.lose(now, is_proven);
             return Ok(false);
         }
@@ -407,6 +409,7 @@ enum Host {
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = sys::unix_socket()?;
     sys::connect(socket.as_fd(), path)?;
+    let _ = sys::set_send_buffer(socket.as_fd(), SEND_BUFFER_BYTES);
     Ok(socket.into())
 }
 

@@ -187,16 +187,17 @@ impl Reactor {
         match token & KIND {
             STREAM => {
                 let Some(key) = Key::from_u64(value as u64) else { return };
-                let is_over = event.is_error();
-                let readable = event.is_readable() || event.is_read_closed() || is_over;
+                let (is_over, ended) = (event.is_error(), event.is_read_closed());
+                let readable = event.is_readable() || ended || is_over;
                 let writable = event.is_writable() || event.is_write_closed() || is_over;
-                if let Some(Ready::Stream { key: last, readable: r, writable: w }) = ready.last_mut()
+                if let Some(Ready::Stream { key: last, readable: r, writable: w, ended: e }) =
+                    ready.last_mut()
                     && *last == key
                 {
-                    (*r, *w) = (*r || readable, *w || writable);
+                    (*r, *w, *e) = (*r || readable, *w || writable, *e || ended);
                     return;
                 }
-                ready.push(Ready::Stream { key, readable, writable });
+                ready.push(Ready::Stream { key, readable, writable, ended });
             }
             LISTENER => ready.push(Ready::Accept { listener: value }),
             PROCESS => {

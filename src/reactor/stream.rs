@@ -20,6 +20,7 @@ impl Socket {
     /// From the kernel.
     pub fn new(stream: UnixStream) -> io::Result<Socket> {
         stream.set_nonblocking(true)?;
+        let _ = sys::set_send_buffer(stream.as_fd(), SEND_BUFFER_BYTES);
         Ok(Socket { stream })
     }
 }
@@ -48,14 +49,14 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// The pipes of a child's stdout and stdin, made non-blocking and as large as they may be.
+    /// The pipes of a child's stdout and stdin, made non-blocking and larger if they may be.
     ///
     /// # Errors
     /// From the kernel.
     pub fn stdio(stdout: OwnedFd, stdin: OwnedFd) -> io::Result<Pipes> {
         for pipe in [&stdout, &stdin] {
             sys::set_nonblocking(pipe.as_fd())?;
-            grow(pipe);
+            let _ = sys::set_pipe_capacity(pipe.as_fd(), PIPE_BYTES);
         }
         Ok(Pipes { reads: stdout.into(), writes: Some(stdin.into()) })
     }
@@ -90,18 +91,13 @@ impl Io for Pipes {
     }
 }
 
-/// A large pipe halves the cost of a large message: fewer turns. All pipes of a user share 64 MiB
-/// unless the machine's owner says otherwise, and past that pipes get *smaller* than the default;
-/// so this asks for a moderate size, and what is refused is no loss.
-fn grow(pipe: &OwnedFd) {
-    for bytes in PIPE_BYTES {
-        if sys::set_pipe_capacity(pipe.as_fd(), bytes).is_ok() {
-            return;
-        }
-    }
-}
-
-const PIPE_BYTES: [i32; 2] = [1 << 20, 256 << 10];
+/// Capacity asked for a child's pipes, in bytes. Echoing 100 KB over pipes of 64 KiB (the default), 256 KiB and
+/// 1 MiB took 175, 84 and 84 us, so the middle one. All pipes of a user share 64 MiB unless the machine's
+/// owner says otherwise, and past that they get *smaller* than the default; a refusal is no loss.
+const PIPE_BYTES: i32 = 256 << 10;
+/// Send buffer asked for a socket, in bytes; the kernel doubles it. Echoing 5 MB took 1.8 ms with the default
+/// of 208 KiB and 0.9 ms with this; more changed nothing, and 100 KB take 48 us either way.
+pub const SEND_BUFFER_BYTES: i32 = 256 << 10;
 
 fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {

@@ -292,6 +292,11 @@ fn a_host_that_does_not_read_fills_no_memory() {
         }
     }
     assert!(sent < 4 << 20, "{sent} bytes were taken");
+    let busy = |pid: u32| -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.split_whitespace().skip(13).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    };
+    assert!(busy(child.id()) < 20, "{} ticks: it spins while nobody reads", busy(child.id()));
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
     println!("  {} KiB taken, {}", sent >> 10, peak.split_whitespace().collect::<Vec<_>>().join(" "));
