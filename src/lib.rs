@@ -4,7 +4,8 @@
 
 pub mod base;
 pub mod codec;
+pub mod demo;
 pub mod engine;
-pub mod mux;
+// pub mod mux;
 pub mod proxy;
 pub mod reactor;

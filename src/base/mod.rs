@@ -5,10 +5,12 @@
 pub mod arena;
 pub mod buffer;
 pub mod limits;
+pub mod short;
 pub mod time;
 pub mod wheel;
 
 pub use arena::{Arena, Key, KeyMap};
 pub use buffer::{RecvBuf, SendBuf};
+pub use short::ShortBytes;
 pub use time::Time;
 pub use wheel::{TimerKey, TimerWheel};

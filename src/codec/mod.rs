@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod json;
 pub mod line;
 pub mod message;
+mod scan_simd;
 
 pub use envelope::{Envelope, Incoming, Kind, ScanError, ScanErrorKind, Span};
 pub use line::{Line, LineFramer, Overlong};
