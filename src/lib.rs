@@ -9,4 +9,5 @@ pub mod config;
 pub mod demo;
 pub mod engine;
 pub mod mux;
+pub mod proxy;
 pub mod reactor;

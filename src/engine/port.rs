@@ -11,7 +11,8 @@ use std::time::Duration;
 /// `read` returns `Ok(0)` at the end of the stream and `WouldBlock` when nothing is there now.
 /// A `read` that filled less than its buffer has emptied the stream for now, and a `write` that took
 /// less than it was given has filled it: the next event comes when that changes. (True of Linux and
-/// BSD stream sockets and pipes under edge-triggered polling; a layered stream must loop inside.)
+/// BSD stream sockets and pipes under edge-triggered polling; a layered stream must loop inside.) The one
+/// exception: once [`Ready::Stream`] said `ended`, no more events come for reading, so read to `Ok(0)`.
 pub trait Io {
     /// Reads into `buf`.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
@@ -27,8 +28,10 @@ pub trait Io {
 /// What became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// A connection's stream (`Key` given to [`Platform::register`]).
-    Stream { key: Key, readable: bool, writable: bool },
+    /// A connection's stream (`Key` given to [`Platform::register`]). `ended`: the other side will write no
+    /// more. The last bytes and the end arrive as this one event, so from here on only `WouldBlock` or
+    /// `Ok(0)` says that nothing is left to read; a short read does not.
+    Stream { key: Key, readable: bool, writable: bool, ended: bool },
     /// A listener has connections to accept.
     Accept { listener: usize },
     /// A child process ended. Its pipes may still hold bytes.

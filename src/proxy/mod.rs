@@ -1,0 +1,76 @@
+//! `muxloop proxy`: the stdio shim (row D02). A host starts it like any MCP server; it connects the host to
+//! the Unix socket on which muxloop shares that server.
+//!
+//! ```text
+//!   host ── stdin ──▶ RecvBuf ─ line ─▶ Session::from_client ─▶ SendBuf ──▶ socket ── muxloop
+//!        ◀─ stdout ── SendBuf ◀─ line ─ Session::from_daemon ◀─ RecvBuf ◀──
+//! ```
+//!
+//! [`session`] knows what a client has set up and asked, [`bridge`] moves the bytes. Nothing else of muxloop
+//! runs here: no logger, no config, one poll(2) loop.
+//!
+//! | exit code | why |
+//! |---|---|
+//! | 0 | the host closed stdin and has all answers, or stopped reading; SIGINT, SIGTERM |
+//! | 1 | nobody listens (any more), or muxloop refused this client; one line on stderr says which |
+//! | 2 | wrong usage (from the command line parser) |
+
+pub mod bridge;
+pub mod session;
+
+use crate::reactor::sys;
+use bridge::Bridge;
+use std::env;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What the shim is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// The socket of the server; a leading `~/` is the home directory.
+    pub socket: PathBuf,
+    /// How long to wait for somebody who listens, in milliseconds. `None`: one attempt at the start, and
+    /// [`bridge::RECONNECT_MS`] after a connection was lost.
+    pub wait_ms: Option<u64>,
+}
+
+/// Runs the shim to its end.
+pub fn run(options: ProxyOptions) -> ExitCode {
+    sys::ignore(libc::SIGPIPE);
+    sys::exit_on(libc::SIGINT);
+    sys::exit_on(libc::SIGTERM);
+    let socket = expand(&options.socket, env::home_dir().as_deref());
+    match Bridge::new(socket, options.wait_ms.unwrap_or(0), bridge::RECONNECT_MS).run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            // Whoever closed stderr does not want to know.
+            let _ = writeln!(std::io::stderr(), "muxloop proxy: {text}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// `~` and `~/…` in the home directory; everything else as it is.
+fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let expand = |path: &str, home: Option<&str>| expand(Path::new(path), home.map(Path::new));
+        assert_eq!(expand("~/a/s", Some("/home/x")), PathBuf::from("/home/x/a/s"));
+        assert_eq!(expand("~", Some("/home/x")), PathBuf::from("/home/x"));
+        for unchanged in ["/a/~/s", "a", "~x/s"] {
+            assert_eq!(expand(unchanged, Some("/home/x")), PathBuf::from(unchanged));
+        }
+        assert_eq!(expand("~/s", None), PathBuf::from("~/s"));
+    }
+}

@@ -1,0 +1,374 @@
+//! System calls that std lacks, each behind a safe function.
+//!
+//! Nothing here decides anything; the callers in this folder know when and why.
+
+use crate::engine::port::ExitStatus;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A process id, or the id of a process group (that of its leader).
+pub type Pid = libc::pid_t;
+
+/// Sends a signal to one process.
+///
+/// # Errors
+/// ESRCH if it is gone, EPERM if it is not ours.
+pub fn signal_process(pid: Pid, signal: i32) -> io::Result<()> {
+    assert!(pid > 1, "0, -1 and init are never meant");
+    // SAFETY: plain numbers; kill(2) touches no memory of ours.
+    check(unsafe { libc::kill(pid, signal) })
+}
+
+/// Sends a signal to every process of a group.
+///
+/// # Errors
+/// ESRCH if the group is empty, EPERM if none of it is ours.
+pub fn signal_group(group: Pid, signal: i32) -> io::Result<()> {
+    assert!(group > 1, "0, -1 and init are never meant");
+    // SAFETY: plain numbers; kill(2) touches no memory of ours.
+    check(unsafe { libc::kill(-group, signal) })
+}
+
+/// How a child ended, without reaping it: its id stays taken, so signals to its group cannot hit a
+/// stranger. `None` while it runs.
+///
+/// # Errors
+/// ECHILD if it is no child of ours (any more).
+pub fn exit_of(pid: Pid) -> io::Result<Option<ExitStatus>> {
+    wait_id(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// Reaps a child that has ended; `None` while it runs.
+///
+/// # Errors
+/// ECHILD if it is no child of ours (any more).
+pub fn reap(pid: Pid) -> io::Result<Option<ExitStatus>> {
+    wait_id(pid, libc::WEXITED | libc::WNOHANG)
+}
+
+fn wait_id(pid: Pid, flags: i32) -> io::Result<Option<ExitStatus>> {
+    // SAFETY: siginfo_t is plain data, for which zeroes are a value (and say "no child" afterwards).
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` is valid for writing during the call.
+    check(unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags) })?;
+    // SAFETY: waitid(2) fills the fields of SIGCHLD, or leaves the zeroes.
+    let (who, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok(match info.si_code {
+        _ if who == 0 => None,
+        libc::CLD_EXITED => Some(ExitStatus::Code(status)),
+        _ => Some(ExitStatus::Signal(status)),
+    })
+}
+
+/// A descriptor that becomes readable when the process ends.
+///
+/// # Errors
+/// ENOSYS before Linux 5.3 and elsewhere; ESRCH if there is no such process.
+#[cfg(target_os = "linux")]
+pub fn open_process(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers; the result is checked before it is owned.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    check(fd as i32)?;
+    // SAFETY: the kernel just made this descriptor for us (close-on-exec is implied).
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A descriptor that becomes readable when the process ends: not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn open_process(_pid: Pid) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// SIGKILL to exactly the process behind `process`, even if its number is in use again.
+#[cfg(target_os = "linux")]
+pub fn kill_open_process(process: BorrowedFd<'_>) -> io::Result<()> {
+    let (fd, none) = (process.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+    // SAFETY: the descriptor is open, and a null siginfo means what kill(2) means.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, none, 0) } as i32)
+}
+
+/// Orphaned descendants become children of this process instead of init's (Linux).
+pub fn become_subreaper() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// For a child between fork and exec: to be killed when the thread that forked it ends (Linux).
+/// Async-signal-safe.
+pub fn die_with(parent: Pid) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: plain numbers.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0) })?;
+        // SAFETY: takes and touches nothing.
+        if unsafe { libc::getppid() } != parent {
+            // The parent died before the line above: nobody will signal any more.
+            // SAFETY: ends this process without running anything.
+            unsafe { libc::_exit(127) }
+        }
+    }
+    let _ = parent;
+    Ok(())
+}
+
+/// A session and process group of one's own. Async-signal-safe.
+pub fn new_session() -> io::Result<()> {
+    // SAFETY: takes and touches nothing.
+    check(unsafe { libc::setsid() })
+}
+
+/// Names this thread for `ps` (Linux).
+pub fn set_name(name: &std::ffi::CStr) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: a valid C string; the kernel copies at most 16 bytes of it.
+    unsafe {
+        libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0)
+    };
+    let _ = name;
+}
+
+/// Closes every descriptor from `first` on. Only for a process that has just begun and owns none of them.
+pub fn close_from(first: i32) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: plain numbers; nobody in this process owns these descriptors (see above).
+    if check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } as i32).is_ok() {
+        return;
+    }
+    // Before Linux 5.9, and elsewhere: those that a parent is at all likely to have left open.
+    for fd in first..256 {
+        // SAFETY: as above; closing what is not open is an error that means nothing.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Has this process ignore a signal.
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN installs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Has this process end at once, with exit code 0 and without running anything, when a signal comes.
+pub fn exit_on(signal: i32) {
+    extern "C" fn exit(_: i32) {
+        // SAFETY: async-signal-safe.
+        unsafe { libc::_exit(0) }
+    }
+    // SAFETY: the handler only makes a call that is async-signal-safe.
+    unsafe { libc::signal(signal, exit as extern "C" fn(i32) as libc::sighandler_t) };
+}
+
+/// The soft limit of open descriptors is raised to the hard one; returns what it was.
+///
+/// # Errors
+/// From the kernel; then nothing changed.
+pub fn raise_descriptor_limit() -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writing.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    // macOS refuses more than OPEN_MAX (10,240) unless told otherwise.
+    let most = if cfg!(target_os = "macos") { limit.rlim_max.min(10_240) } else { limit.rlim_max };
+    if limit.rlim_cur < most {
+        set_descriptor_limit(libc::rlimit { rlim_cur: most, ..limit })?;
+    }
+    Ok(limit)
+}
+
+/// Sets the limits of open descriptors. Async-signal-safe.
+pub fn set_descriptor_limit(limit: libc::rlimit) -> io::Result<()> {
+    // SAFETY: `limit` is valid for reading.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })
+}
+
+/// User id that counts for permissions.
+pub fn effective_uid() -> u32 {
+    // SAFETY: takes and touches nothing.
+    unsafe { libc::geteuid() }
+}
+
+/// User id, and process id where the kernel tells, of the other end of a connected Unix socket.
+#[cfg(target_os = "linux")]
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {
+    let mut cred = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `cred` and `len` are valid for writing, and `len` is the size of `cred`.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut cred).cast(),
+            &mut len,
+        )
+    })?;
+    Ok((cred.uid, u32::try_from(cred.pid).ok().filter(|pid| *pid > 0)))
+}
+
+/// User id, and process id where the kernel tells, of the other end of a connected Unix socket.
+#[cfg(not(target_os = "linux"))]
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {
+    let (mut uid, mut gid) = (u32::MAX, u32::MAX);
+    // SAFETY: both numbers are valid for writing.
+    check(unsafe { libc::getpeereid(socket.as_raw_fd(), &mut uid, &mut gid) })?;
+    Ok((uid, None))
+}
+
+/// A read or write that would wait gives `WouldBlock` instead.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open; plain numbers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    check(flags)?;
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })
+}
+
+/// Sets the capacity of a pipe in bytes (Linux).
+///
+/// # Errors
+/// EPERM past the user's share of pipe memory.
+pub fn set_pipe_capacity(pipe: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the descriptor is open; plain numbers.
+    check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) })?;
+    let _ = (pipe, bytes);
+    Ok(())
+}
+
+/// Sets the send buffer of a socket in bytes; the kernel doubles it and holds it below its maximum.
+pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    let len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: `bytes` is valid for reading, and `len` is its size.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDBUF,
+            (&raw const bytes).cast(),
+            len,
+        )
+    })
+}
+
+/// A new Unix stream socket: close-on-exec, non-blocking.
+pub fn unix_socket() -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    let flags = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    #[cfg(not(target_os = "linux"))]
+    let flags = libc::SOCK_STREAM;
+    // SAFETY: plain numbers; the result is checked before it is owned.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, flags, 0) };
+    check(fd)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    #[cfg(not(target_os = "linux"))]
+    {
+        use std::os::fd::AsFd;
+        // SAFETY: the descriptor is open; plain numbers.
+        check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        set_nonblocking(socket.as_fd())?;
+    }
+    Ok(socket)
+}
+
+/// The address of a Unix socket at `path`.
+///
+/// # Errors
+/// A path with a NUL, or longer than the kernel takes (107 bytes on Linux, 103 elsewhere).
+fn unix_address(path: &std::path::Path) -> io::Result<libc::sockaddr_un> {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: sockaddr_un is plain data, for which zeroes are a value.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file name"));
+    }
+    if bytes.len() >= address.sun_path.len() {
+        let text = format!(
+            "a path of {} bytes, and the kernel takes at most {} for a socket",
+            bytes.len(),
+            address.sun_path.len() - 1
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    Ok(address)
+}
+
+/// Binds `socket` to a new file at `path` with mode 0600 from its birth, and listens.
+///
+/// # Errors
+/// EADDRINUSE if there is a file at `path` already; a bad path as [`unix_address`] says.
+pub fn bind_private(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
+    let address = unix_address(path)?;
+    let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // Linux gives the file the mode of the socket, less the umask. A change of the umask would do on
+    // all systems, but for all threads.
+    #[cfg(target_os = "linux")]
+    // SAFETY: the descriptor is open; plain numbers.
+    check(unsafe { libc::fchmod(socket.as_raw_fd(), 0o600) })?;
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: plain numbers.
+    let umask = unsafe { libc::umask(0o177) };
+    // SAFETY: `address` is valid for reading, and `len` is its size.
+    let bound = check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) });
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: plain numbers.
+    unsafe {
+        libc::umask(umask)
+    };
+    bound?;
+    // SAFETY: the descriptor is open; the kernel lowers the number to its own maximum.
+    check(unsafe { libc::listen(socket.as_raw_fd(), 4096) })
+}
+
+/// Connects `socket` to the listener at `path`; if `socket` is non-blocking, without waiting for room.
+///
+/// # Errors
+/// ENOENT, ECONNREFUSED if nobody listens, EAGAIN if the listener's queue is full; a bad path as
+/// [`unix_address`] says.
+pub fn connect(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
+    let address = unix_address(path)?;
+    let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: `address` is valid for reading, and `len` is its size.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) })
+}
+
+/// Takes the exclusive lock of an open file without waiting; it ends with the open file.
+///
+/// # Errors
+/// `WouldBlock` if somebody else has it.
+pub fn lock(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open; plain numbers.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+}
+
+/// Random bytes of the kernel.
+///
+/// # Errors
+/// None are known on a kernel that has the call (Linux 3.17, macOS 10.12).
+pub fn random(bytes: &mut [u8]) -> io::Result<()> {
+    // 256 at once are filled whole, or not at all.
+    for part in bytes.chunks_mut(256) {
+        loop {
+            #[cfg(target_os = "linux")]
+            // SAFETY: `part` is valid for writing so many bytes.
+            let done = unsafe { libc::getrandom(part.as_mut_ptr().cast(), part.len(), 0) } as i32;
+            #[cfg(not(target_os = "linux"))]
+            // SAFETY: `part` is valid for writing so many bytes.
+            let done = unsafe { libc::getentropy(part.as_mut_ptr().cast(), part.len()) };
+            match check(done) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
