@@ -1,16 +1,18 @@
 //! The muxloop binary: understands the command line and hands over.
 
-use muxloop::cli::{self, CheckOptions, EXIT_USAGE, Invocation, RunOptions};
+use muxloop::cli::{self, CheckOptions, EXIT_USAGE, Invocation, ProxyOptions, RunOptions};
 use muxloop::config::Surroundings;
 use std::env;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A guard is this program under another name; it needs nothing of what follows.
+    muxloop::reactor::guard::main_if_requested();
     match cli::parse(env::args_os(), |name| env::var_os(name)) {
         Ok(Invocation::Run(options)) => run_servers(options),
-        Ok(Invocation::Proxy(options)) => proxy::run(options),
+        Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),
-        Ok(Invocation::DemoServer(args)) => demo::run(args),
+        Ok(Invocation::DemoServer(args)) => muxloop::demo::run(args),
         Ok(Invocation::Print(text)) => cli::print(&text),
         Err(error) => refuse(&error),
     }
@@ -26,9 +28,18 @@ fn run_servers(options: RunOptions) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!(target: "muxloop", "{warning}");
     }
-    let code = run::daemon(loaded.config, options);
+    let code = muxloop::daemon::run(loaded.config);
     cli::log::flush_at_exit();
     code
+}
+
+fn proxy(options: ProxyOptions) -> ExitCode {
+    let socket = match options.expanded(&Surroundings::from_env()) {
+        Ok(socket) => socket,
+        Err(error) => return refuse(&error),
+    };
+    let wait_ms = (options.wait_ms > 0).then_some(options.wait_ms);
+    muxloop::proxy::run(muxloop::proxy::ProxyOptions { socket, wait_ms })
 }
 
 fn check(options: &CheckOptions) -> ExitCode {
@@ -44,39 +55,4 @@ fn check(options: &CheckOptions) -> ExitCode {
 fn refuse(error: &str) -> ExitCode {
     cli::complain(error);
     ExitCode::from(EXIT_USAGE)
-}
-
-/// The daemon.
-mod run {
-    use muxloop::cli::RunOptions;
-    use muxloop::config::Config;
-    use std::process::ExitCode;
-
-    /// Runs the selected servers until a signal.
-    pub fn daemon(config: Config, _options: RunOptions) -> ExitCode {
-        super::cli::complain(&format!("{}: this build has no daemon yet", config.path.display()));
-        ExitCode::FAILURE
-    }
-}
-
-/// The stdio shim.
-mod proxy {
-    use muxloop::cli::ProxyOptions;
-    use std::process::ExitCode;
-
-    pub fn run(_options: ProxyOptions) -> ExitCode {
-        super::cli::complain("proxy: this build has no proxy yet");
-        ExitCode::FAILURE
-    }
-}
-
-/// The embedded MCP server.
-mod demo {
-    use std::ffi::OsString;
-    use std::process::ExitCode;
-
-    pub fn run(_args: Vec<OsString>) -> ExitCode {
-        super::cli::complain("demo-server: this build has no demo server yet");
-        ExitCode::FAILURE
-    }
 }

@@ -211,7 +211,9 @@ impl fmt::Display for ScanError {
             ScanErrorKind::Syntax => "not valid JSON",
             ScanErrorKind::InvalidUtf8 => "not valid UTF-8",
             ScanErrorKind::TooDeep => "nested deeper than 128 levels",
-            ScanErrorKind::Batch => "an array of messages (batches exist in protocol version 2025-03-26 only)",
+            ScanErrorKind::Batch => {
+                "an array of messages (batches exist in protocol version 2025-03-26 only)"
+            }
             ScanErrorKind::NotAnObject => "not a JSON object",
             ScanErrorKind::DuplicateKey => "a key that occurs twice",
             ScanErrorKind::Version => "`jsonrpc` must be \"2.0\"",

@@ -30,7 +30,8 @@ fn finds_what_the_mux_routes_by() {
     let text = r#"{"jsonrpc":"2.0","method":"tools/call","params":{"_meta":{"progressToken":12345678901234567890,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/logLevel":"info","vendor":1},"name":"x","arguments":{"id":5,"_meta":{"progressToken":1}}},"id":"7"}"#;
     let incoming = Incoming::scan(text.as_bytes()).unwrap();
     let env = &incoming.envelope;
-    let text_of = |span: Option<Span>| span.map(|span| String::from_utf8(incoming.text(span).to_vec()).unwrap());
+    let text_of =
+        |span: Option<Span>| span.map(|span| String::from_utf8(incoming.text(span).to_vec()).unwrap());
     assert_eq!(text_of(env.id).unwrap(), "\"7\"");
     assert_eq!(incoming.method(), b"tools/call");
     assert_eq!(text_of(env.meta_token).unwrap(), "12345678901234567890");
@@ -42,7 +43,10 @@ fn finds_what_the_mux_routes_by() {
 
 #[test]
 fn members_of_results_are_not_taken_for_those_of_params() {
-    let env = scan(r#"{"jsonrpc":"2.0","id":1,"result":{"name":"x","uri":"y","nextCursor":"","task":{"taskId":"t"}}}"#).unwrap();
+    let env = scan(
+        r#"{"jsonrpc":"2.0","id":1,"result":{"name":"x","uri":"y","nextCursor":"","task":{"taskId":"t"}}}"#,
+    )
+    .unwrap();
     assert!(env.name.is_none() && env.uri.is_none());
     assert!(env.next_cursor.is_some() && env.task.is_some());
 }
@@ -63,7 +67,10 @@ fn ambiguous_and_wrong_messages_are_refused() {
         (r#"{"jsonrpc":"2.0","id":1,"\u0069d":2,"method":"m"}"#, DuplicateKey),
         (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"name":"a","name":"b"}}"#, DuplicateKey),
         (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":1,"_meta":{}}}"#, DuplicateKey),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"progressToken":1,"progressToken":2}}}"#, DuplicateKey),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"progressToken":1,"progressToken":2}}}"#,
+            DuplicateKey,
+        ),
         (r#"{"id":1,"method":"m"}"#, Version),
         (r#"{"jsonrpc":2.0,"id":1,"method":"m"}"#, Version),
         (r#"{"jsonrpc":"2.0","id":{},"method":"m"}"#, BadId),
@@ -85,7 +92,9 @@ fn ambiguous_and_wrong_messages_are_refused() {
 
 #[test]
 fn an_error_is_addressed_where_the_id_is_certain() {
-    let id = |text: &'static str| scan(text).unwrap_err().id.map(|span| std::str::from_utf8(span.of(text.as_bytes())).unwrap());
+    let id = |text: &'static str| {
+        scan(text).unwrap_err().id.map(|span| std::str::from_utf8(span.of(text.as_bytes())).unwrap())
+    };
     assert_eq!(id(r#"{"jsonrpc":"1.0","id":"x","method":"m"}"#), Some("\"x\""));
     assert_eq!(id(r#"{"jsonrpc":"2.0","id":3,"method":"m","params":{"#), Some("3"));
     assert_eq!(id(r#"{"jsonrpc":"2.0","id":3,"id":4,"method":"m"}"#), None);

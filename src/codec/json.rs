@@ -227,7 +227,10 @@ pub fn unescape(token: &[u8]) -> Option<Cow<'_, str>> {
             b'u' => {
                 let (unit, after) = hex_unit(rest)?;
                 rest = after;
-                let low = rest.strip_prefix("\\u").and_then(hex_unit).filter(|(low, _)| (0xdc00..0xe000).contains(low));
+                let low = rest
+                    .strip_prefix("\\u")
+                    .and_then(hex_unit)
+                    .filter(|(low, _)| (0xdc00..0xe000).contains(low));
                 match (unit, low) {
                     (0xd800..0xdc00, Some((low, after))) => {
                         rest = after;
@@ -282,16 +285,59 @@ mod tests {
     #[test]
     fn takes_what_json_is_and_refuses_the_rest() {
         let good = [
-            "{}", "[]", "[[]]", "0", "-0", "1e5", "1E+5", "-1.25e-3", "\"\"", "\"\\u00e9\\n\"", "true", "null",
-            "{\"a\" : [ 1 , {\"b\":null} ]}", "123456789012345678901234567890", "1e999", "\"\\ud800\"",
+            "{}",
+            "[]",
+            "[[]]",
+            "0",
+            "-0",
+            "1e5",
+            "1E+5",
+            "-1.25e-3",
+            "\"\"",
+            "\"\\u00e9\\n\"",
+            "true",
+            "null",
+            "{\"a\" : [ 1 , {\"b\":null} ]}",
+            "123456789012345678901234567890",
+            "1e999",
+            "\"\\ud800\"",
         ];
         for text in good {
             assert!(accepts(text), "{text}");
         }
         let bad = [
-            "", "{", "[", "]", "{]", "[}", "01", "1.", ".5", "+1", "-", "1e", "tru", "nul", "truee", "\"", "\"\\x\"",
-            "\"\\u12\"", "\"\n\"", "\"\0\"", "{a:1}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "[1,]", "[,1]", "[1 2]", "{,}",
-            "{\"a\":1 \"b\":2}", "'a'", "NaN", "\u{feff}{}",
+            "",
+            "{",
+            "[",
+            "]",
+            "{]",
+            "[}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "-",
+            "1e",
+            "tru",
+            "nul",
+            "truee",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\n\"",
+            "\"\0\"",
+            "{a:1}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{,}",
+            "{\"a\":1 \"b\":2}",
+            "'a'",
+            "NaN",
+            "\u{feff}{}",
         ];
         for text in bad {
             assert!(!accepts(text), "{text}");

@@ -197,7 +197,10 @@ mod tests {
     #[test]
     fn the_limit_is_exact() {
         for step in [1, 3, 100] {
-            assert_eq!(frames(b"1234567890\n12345678901\nx\n", step, 10), [Ok("1234567890".into()), Err(11), Ok("x".into())]);
+            assert_eq!(
+                frames(b"1234567890\n12345678901\nx\n", step, 10),
+                [Ok("1234567890".into()), Err(11), Ok("x".into())]
+            );
         }
     }
 
@@ -218,12 +221,18 @@ mod tests {
         let big = "x".repeat(1_000);
         let id = |text: String| overlong(&text).id().map(|id| String::from_utf8(id.to_vec()).unwrap());
         assert_eq!(id(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"t":"{big}"}}}}"#)), Some("7".into()));
-        assert_eq!(id(format!(r#"{{"result":{{"t":"{big}"}},"jsonrpc":"2.0","id":"a"}}"#)), Some("\"a\"".into()));
+        assert_eq!(
+            id(format!(r#"{{"result":{{"t":"{big}"}},"jsonrpc":"2.0","id":"a"}}"#)),
+            Some("\"a\"".into())
+        );
         assert_eq!(id(format!(r#"{{"result":{{"t":"{big}","id":7}}}}"#)), None, "a nested id");
         assert_eq!(id(format!(r#"{{"result":"{big},\"id\":7"}}"#)), None, "an id within a string");
         assert_eq!(id(format!(r#"{{"id":{{"t":"{big}"}}}}"#)), None);
         assert_eq!(id(format!(r#"{{"id":{}}}"#, "1".repeat(600))), None, "an id that is not seen whole");
-        assert_eq!(overlong(&format!(r#"{{"method":"m","params":{{"t":"{big}"}},"id":1}}"#)).has_method(), Some(true));
+        assert_eq!(
+            overlong(&format!(r#"{{"method":"m","params":{{"t":"{big}"}},"id":1}}"#)).has_method(),
+            Some(true)
+        );
         assert_eq!(overlong(&format!(r#"{{"id":1,"result":{{"t":"{big}"}}}}"#)).has_method(), Some(false));
     }
 }

@@ -35,7 +35,11 @@ impl<'a> Message<'a> {
     /// The text as it is.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Message { bytes, edits: [Edit { start: 0, end: 0, value: Value::Raw(b"") }; Message::EDITS_MAX], count: 0 }
+        Message {
+            bytes,
+            edits: [Edit { start: 0, end: 0, value: Value::Raw(b"") }; Message::EDITS_MAX],
+            count: 0,
+        }
     }
 
     /// Puts `value` in place of `span`. Edits may come in any order; they must not overlap (panics).
@@ -56,7 +60,10 @@ impl<'a> Message<'a> {
 
     #[inline]
     fn edit(&mut self, edit: Edit<'a>) {
-        assert!(self.count < Self::EDITS_MAX && edit.end <= self.bytes.len(), "too many edits, or one outside");
+        assert!(
+            self.count < Self::EDITS_MAX && edit.end <= self.bytes.len(),
+            "too many edits, or one outside"
+        );
         let mut at = self.count;
         while at > 0 && self.edits[at - 1].start > edit.start {
             self.edits[at] = self.edits[at - 1];

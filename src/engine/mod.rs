@@ -1,3 +1,494 @@
 //! Connections, turns and backpressure, over any kernel: real or simulated.
+//!
+//! ```text
+//!   ready ─▶ mark ─▶ expire ─▶ read ─────▶ act ──────▶ flush ─▶ reap
+//!            bits    timers    bytes→mux   spawn/stop   dirty    closed
+//! ```
+//!
+//! [`Engine::turn`] is one pass; it never waits. Leftover work makes [`Engine::deadline`] *now*.
 
+mod conn;
 pub mod port;
+mod process;
+
+use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, READ_BUDGET, READ_CHUNK, STDERR_RING};
+use crate::base::{Key, RecvBuf, Time};
+use crate::codec::{Incoming, Line, LineFramer, Message};
+use crate::mux::policy::ServerPolicy;
+use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep, quote};
+use conn::{Conns, Role};
+use port::{Kill, Platform, Ready, Signal, SpawnSpec};
+use process::{Process, Processes, Ring};
+use std::io;
+
+/// A server as the engine runs it. Clients come in by the listener of the same index.
+#[derive(Clone, Debug)]
+pub struct ServerSetup {
+    pub policy: ServerPolicy,
+    pub spawn: SpawnSpec,
+}
+
+/// Everything below the command line, over a [`Platform`].
+pub struct Engine {
+    mux: Mux,
+    conns: Conns,
+    processes: Processes,
+    setups: Vec<ServerSetup>,
+    actions: Vec<Action>,
+    exited: Vec<Key>,
+    accepting: Vec<bool>,
+    stopping: bool,
+    abandoned: bool,
+}
+
+/// What the mux asked for that needs the platform.
+#[derive(Debug)]
+enum Action {
+    Start(Key, ServerId),
+    Stop(Key, StopStep),
+}
+
+/// The mux's verbs, applied to the connections or kept for the act phase.
+struct Outbox<'a> {
+    now: Time,
+    conns: &'a mut Conns,
+    actions: &'a mut Vec<Action>,
+}
+
+impl Sink for Outbox<'_> {
+    #[inline]
+    fn send(&mut self, to: Key, message: &Message<'_>) {
+        self.conns.send(to, message);
+    }
+    fn close(&mut self, link: Key, _why: CloseReason) {
+        self.conns.close(self.now, link);
+    }
+    fn pause(&mut self, link: Key, paused: bool) {
+        if let Some(conn) = self.conns.get_mut(link) {
+            conn.paused = paused;
+            self.conns.wake(link);
+        }
+    }
+    fn is_congested(&self, link: Key) -> bool {
+        self.conns.is_congested(link)
+    }
+    fn start(&mut self, instance: Key, server: ServerId) {
+        self.actions.push(Action::Start(instance, server));
+    }
+    fn stop(&mut self, instance: Key, step: StopStep) {
+        self.actions.push(Action::Stop(instance, step));
+    }
+}
+
+/// Calls the mux with its verbs going to the engine's own parts.
+macro_rules! tell {
+    ($engine:expr, $now:expr, $method:ident $(, $argument:expr)*) => {
+        $engine.mux.$method(
+            $now $(, $argument)*,
+            &mut Outbox { now: $now, conns: &mut $engine.conns, actions: &mut $engine.actions },
+        )
+    };
+}
+
+impl Engine {
+    /// An engine for these servers. `seed` feeds the jitter of restarts.
+    pub fn new(setups: Vec<ServerSetup>, seed: u64) -> Engine {
+        let policies = setups.iter().map(|setup| setup.policy.clone()).collect();
+        Engine {
+            mux: Mux::new(policies, seed),
+            conns: Conns::default(),
+            processes: Processes::new(),
+            accepting: vec![false; setups.len()],
+            setups,
+            actions: Vec::new(),
+            exited: Vec::new(),
+            stopping: false,
+            abandoned: false,
+        }
+    }
+
+    /// Starts every server that is not lazy.
+    pub fn begin(&mut self, now: Time, platform: &mut dyn Platform) {
+        tell!(self, now, begin);
+        self.act(now, platform);
+        self.conns.flush();
+    }
+
+    /// One pass over everything that is ready.
+    pub fn turn(&mut self, now: Time, ready: &[Ready], platform: &mut dyn Platform) {
+        for event in ready {
+            self.mark(now, *event);
+        }
+        if self.mux.poll_timeout().is_some_and(|at| at <= now) {
+            tell!(self, now, handle_timeout);
+        }
+        self.accept(now, platform);
+        for _ in 0..self.conns.runnable.len() {
+            if let Some(key) = self.conns.next_runnable() {
+                self.read(now, key);
+                self.conns.wake(key);
+            }
+        }
+        self.act(now, platform);
+        self.conns.flush();
+        self.reap(now, platform);
+        self.act(now, platform);
+        self.conns.flush();
+    }
+
+    /// When the next turn is due even if nothing becomes ready.
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let busy = !self.conns.runnable.is_empty()
+            || !self.actions.is_empty()
+            || self.conns.has_doomed()
+            || self.accepting.contains(&true)
+            || !self.exited.is_empty();
+        if busy {
+            return Some(now);
+        }
+        [self.mux.poll_timeout(), self.conns.linger.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Asks for the graceful stop; a second time, for the immediate one.
+    pub fn stop(&mut self, now: Time) {
+        if std::mem::replace(&mut self.stopping, true) {
+            self.abandoned = true;
+            return;
+        }
+        tell!(self, now, shutdown);
+    }
+
+    /// After [`Engine::stop`]: whether everything has ended, or is to be left as it is.
+    pub fn is_finished(&self) -> bool {
+        self.abandoned || (self.stopping && self.mux.is_finished() && self.conns.len() == 0)
+    }
+
+    /// The routing state, to look at.
+    pub fn mux(&self) -> &Mux {
+        &self.mux
+    }
+
+    /// Open connections: clients, and two of each child.
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Process ids of running children, with their servers.
+    pub fn pids(&self) -> Vec<(ServerId, u32)> {
+        self.processes.iter().map(|(_, process)| (process.server, process.pid)).collect()
+    }
+
+    /// The newest lines that a server's processes wrote to stderr.
+    pub fn stderr_tail(&self, server: ServerId) -> Vec<String> {
+        let mine = self.processes.iter().filter(|(_, process)| process.server == server);
+        mine.flat_map(|(_, process)| process.last_words.lines().map(String::from)).collect()
+    }
+
+    fn mark(&mut self, now: Time, event: Ready) {
+        match event {
+            Ready::Stream { key, readable, writable, ended, hangup } => {
+                let Some(conn) = self.conns.get_mut(key) else { return };
+                conn.readable |= readable;
+                conn.writable |= writable;
+                conn.ended |= ended;
+                conn.hangup |= hangup;
+                if conn.hangup && conn.role == Role::Client && conn.paused {
+                    // Nobody is left who could be slowed down.
+                    conn.paused = false;
+                }
+                let void = conn.hangup && conn.role == Role::Client && conn.finished;
+                if void {
+                    // It had ended its side and waited for answers; now it does not even wait.
+                    self.conns.fail(key, CloseReason::PeerClosed);
+                } else if readable || ended {
+                    self.conns.wake(key);
+                }
+                if writable {
+                    self.conns.touch(key);
+                }
+            }
+            Ready::Accept { listener } => {
+                if let Some(accepting) = self.accepting.get_mut(listener) {
+                    *accepting = true;
+                }
+            }
+            Ready::Exited { process, status } => {
+                if let Some(known) = self.processes.get_mut(process) {
+                    known.exited = Some(status);
+                    self.exited.push(process);
+                }
+            }
+            Ready::Signal(Signal::Stop) => self.stop(now),
+            Ready::Signal(Signal::Reload | Signal::Reopen) => {}
+        }
+    }
+
+    fn accept(&mut self, now: Time, platform: &mut dyn Platform) {
+        for listener in 0..self.accepting.len() {
+            for _ in 0..ACCEPT_BUDGET {
+                if !self.accepting[listener] {
+                    break;
+                }
+                match platform.accept(listener) {
+                    Ok(accepted) => self.accepted(now, listener, accepted.io, platform),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.accepting[listener] = false
+                    }
+                    Err(error) => {
+                        log::warn!(target: "muxloop", "a connection could not be accepted: {error}");
+                        self.accepting[listener] = false;
+                    }
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, now: Time, listener: usize, io: Box<dyn port::Io>, platform: &mut dyn Platform) {
+        if self.stopping || self.conns.is_full() {
+            return log::warn!(target: "muxloop", "a connection was refused: too many, or muxloop is stopping");
+        }
+        let limit = self.setups[listener].policy.max_request_bytes;
+        let Some(key) = self.open(io, Role::Client, limit, platform) else { return };
+        tell!(self, now, attach_peer, key, listener);
+        self.conns.wake(key);
+    }
+
+    fn open(
+        &mut self,
+        io: Box<dyn port::Io>,
+        role: Role,
+        limit: usize,
+        platform: &mut dyn Platform,
+    ) -> Option<Key> {
+        let key = self.conns.insert(io, role, limit);
+        let conn = self.conns.get_mut(key)?;
+        if let Err(error) = platform.register(key, &mut *conn.io) {
+            log::error!(target: "muxloop", "a connection cannot be watched: {error}");
+            self.conns.remove(key, platform);
+            return None;
+        }
+        Some(key)
+    }
+
+    /// Reads and decodes one connection within its budget.
+    fn read(&mut self, now: Time, key: Key) {
+        let mut buf = self.conns.take_recv(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let mut framer = std::mem::replace(&mut conn.framer, LineFramer::new(0));
+        let role = conn.role;
+        let mut budget = READ_BUDGET as isize;
+        loop {
+            self.decode(now, key, role, &mut framer, &mut buf);
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            if !conn.readable || conn.paused || conn.closing || conn.broken.is_some() || budget <= 0 {
+                break;
+            }
+            let spare = buf.spare(READ_CHUNK);
+            let room = spare.len();
+            match conn.io.read(spare) {
+                Ok(0) => {
+                    conn.readable = false;
+                    self.end_of_stream(now, key, role, &mut framer, &mut buf);
+                    break;
+                }
+                Ok(n) => {
+                    buf.advance(n);
+                    budget -= n as isize;
+                    conn.readable = n == room || conn.ended;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.readable = false,
+                Err(error) => {
+                    conn.readable = false;
+                    let why = match error.kind() {
+                        io::ErrorKind::ConnectionReset => CloseReason::PeerClosed,
+                        _ => CloseReason::Io(format!("cannot be read: {error}")),
+                    };
+                    self.conns.fail(key, why);
+                    break;
+                }
+            }
+        }
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.framer = framer;
+        }
+        self.conns.put_recv(key, buf);
+    }
+
+    /// Hands over whole lines until there are none, or the mux wants no more for now.
+    fn decode(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {
+        loop {
+            let wanted = self
+                .conns
+                .get(key)
+                .is_some_and(|conn| !conn.paused && !conn.closing && conn.broken.is_none());
+            if !wanted {
+                return;
+            }
+            let Some(line) = framer.next(buf) else { return };
+            self.line(now, key, role, line);
+        }
+    }
+
+    #[inline]
+    fn line(&mut self, now: Time, key: Key, role: Role, line: Line<'_>) {
+        match (line, role) {
+            (Line::Line(bytes), Role::Client | Role::Child(_)) => match Incoming::scan(bytes) {
+                Ok(msg) => tell!(self, now, handle_message, key, &msg),
+                Err(error) => tell!(self, now, handle_malformed, key, bytes, error),
+            },
+            (Line::Overlong(line), Role::Client | Role::Child(_)) => {
+                tell!(self, now, handle_overlong, key, &line)
+            }
+            (Line::Line(bytes), Role::Stderr(instance)) => self.stderr_line(instance, bytes),
+            (Line::Overlong(line), Role::Stderr(instance)) => self.stderr_line(instance, &line.head),
+        }
+    }
+
+    fn stderr_line(&mut self, instance: Key, bytes: &[u8]) {
+        let Some(process) = self.processes.get_mut(instance) else { return };
+        let name = &self.setups[process.server].policy.name;
+        log::debug!(target: &format!("server::{name}"), "stderr: {}", quote(bytes));
+        process.last_words.push(String::from_utf8_lossy(bytes).into_owned());
+    }
+
+    fn end_of_stream(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {
+        if let Some(line) = framer.last(buf) {
+            self.line(now, key, role, line);
+        }
+        buf.consume(buf.len());
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.finished = true;
+        match role {
+            Role::Client if conn.hangup => self.conns.fail(key, CloseReason::PeerClosed),
+            Role::Client => tell!(self, now, handle_eof, key),
+            // If its process has ended, that says more than the end of its output does.
+            Role::Child(instance) => {
+                if self.processes.get(instance).is_some_and(|process| process.exited.is_none()) {
+                    tell!(self, now, handle_eof, key);
+                }
+            }
+            Role::Stderr(_) => {}
+        }
+    }
+
+    /// Starts and stops processes, and tells of those that ended, until nothing is left to do.
+    fn act(&mut self, now: Time, platform: &mut dyn Platform) {
+        loop {
+            for process in std::mem::take(&mut self.exited) {
+                self.bury(now, process, platform);
+            }
+            if self.actions.is_empty() {
+                return;
+            }
+            for action in std::mem::take(&mut self.actions) {
+                match action {
+                    Action::Start(instance, server) => self.start_process(now, instance, server, platform),
+                    Action::Stop(instance, step) => self.stop_process(instance, step, platform),
+                }
+            }
+        }
+    }
+
+    fn start_process(&mut self, now: Time, instance: Key, server: ServerId, platform: &mut dyn Platform) {
+        let spawned = match platform.spawn(instance, &self.setups[server].spawn) {
+            Ok(spawned) => spawned,
+            Err(why) => return tell!(self, now, handle_start_failed, instance, &why),
+        };
+        let name = &self.setups[server].policy.name;
+        log::info!(target: &format!("server::{name}"), "started, pid {}", spawned.pid);
+        let stderr = self.open(spawned.stderr, Role::Stderr(instance), STDERR_RING / 4, platform);
+        let link = self.open(spawned.stdio, Role::Child(instance), CHILD_MESSAGE_MAX, platform);
+        let (Some(link), Some(stderr)) = (link, stderr) else {
+            platform.kill(instance, Kill::Kill);
+            return;
+        };
+        let process =
+            Process { pid: spawned.pid, link, stderr, server, exited: None, last_words: Ring::default() };
+        self.processes.insert(instance, process);
+        self.conns.wake(link);
+        self.conns.wake(stderr);
+        tell!(self, now, handle_started, instance, link);
+    }
+
+    fn stop_process(&mut self, instance: Key, step: StopStep, platform: &mut dyn Platform) {
+        match step {
+            StopStep::CloseInput => {
+                let Some(process) = self.processes.get(instance) else { return };
+                let link = process.link;
+                if let Some(conn) = self.conns.get_mut(link) {
+                    conn.close_input = true;
+                }
+                self.conns.touch(link);
+            }
+            StopStep::Terminate => platform.kill(instance, Kill::Terminate),
+            StopStep::Kill => platform.kill(instance, Kill::Kill),
+        }
+    }
+
+    /// A process has ended: what it still had written is read, then the mux learns of it, then whatever it
+    /// left behind is ended.
+    fn bury(&mut self, now: Time, instance: Key, platform: &mut dyn Platform) {
+        let Some((link, stderr)) = self.processes.get(instance).map(|process| (process.link, process.stderr))
+        else {
+            return;
+        };
+        for key in [stderr, link] {
+            self.drain(now, key);
+        }
+        let Some(process) = self.processes.remove(instance) else { return };
+        tell!(self, now, handle_exited, instance, &process.epitaph());
+        for key in [stderr, link] {
+            self.conns.remove(key, platform);
+        }
+        platform.sweep(instance);
+    }
+
+    /// Reads a dead process's stream to what is there; a descendant may hold it open for ever.
+    fn drain(&mut self, now: Time, key: Key) {
+        for _ in 0..DRAIN_READS {
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            if conn.finished || conn.broken.is_some() || conn.closing {
+                return;
+            }
+            conn.paused = false;
+            conn.ended = true;
+            conn.readable = true;
+            self.read(now, key);
+            if self.conns.get(key).is_none_or(|conn| !conn.readable) {
+                return;
+            }
+        }
+    }
+
+    /// Takes out what is closed: after its last byte, at its last moment, or broken.
+    fn reap(&mut self, now: Time, platform: &mut dyn Platform) {
+        while let Some(key) = self.conns.linger.pop_expired(now) {
+            if self.conns.get(key).is_some() {
+                self.conns.remove(key, platform);
+            }
+        }
+        for key in self.conns.take_doomed() {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let role = conn.role;
+            match (conn.broken.take(), conn.closing) {
+                (Some(why), false) => {
+                    if matches!(role, Role::Client) && why == CloseReason::SlowReader {
+                        log::warn!(target: "muxloop", "client {key} was closed: it {why}");
+                    }
+                    tell!(self, now, handle_closed, key, why);
+                    self.conns.remove(key, platform);
+                }
+                (Some(_), true) => self.conns.remove(key, platform),
+                (None, true) if conn.send.is_empty() => self.conns.remove(key, platform),
+                _ => {}
+            }
+        }
+        // `handle_drained` may congest and drain again; what it leaves is for the next turn.
+        for key in std::mem::take(&mut self.conns.drained) {
+            tell!(self, now, handle_drained, key);
+        }
+    }
+}
+
+/// Most budgets of bytes that are read from a process that has ended.
+const DRAIN_READS: usize = 512;

@@ -31,7 +31,8 @@ pub enum Ready {
     /// A connection's stream (`Key` given to [`Platform::register`]). `ended`: the other side will write no
     /// more. The last bytes and the end arrive as this one event, so from here on only `WouldBlock` or
     /// `Ok(0)` says that nothing is left to read; a short read does not.
-    Stream { key: Key, readable: bool, writable: bool, ended: bool },
+    /// `hangup`: it will not read either, so answers to it are void.
+    Stream { key: Key, readable: bool, writable: bool, ended: bool, hangup: bool },
     /// A listener has connections to accept.
     Accept { listener: usize },
     /// A child process ended. Its pipes may still hold bytes.

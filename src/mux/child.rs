@@ -9,7 +9,14 @@ use crate::mux::tasks::Task;
 use crate::mux::{Mux, Sink, parse_key, quote, reply};
 
 impl Mux {
-    pub(super) fn on_child_message(&mut self, now: Time, instance: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_child_message(
+        &mut self,
+        now: Time,
+        instance: Key,
+        link: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         if let Some(instance) = self.instances.get_mut(instance) {
             instance.heard = now;
         }
@@ -27,7 +34,8 @@ impl Mux {
         };
         let key = parse_key(msg.text(id));
         let known = key.and_then(|key| Some((key, self.requests.get(key)?)));
-        let Some((key, _)) = known.filter(|(_, request)| request.instance == instance && request.is_sent()) else {
+        let Some((key, _)) = known.filter(|(_, request)| request.instance == instance && request.is_sent())
+        else {
             self.counters.unrequested += 1;
             let text = quote(msg.bytes);
             return log::debug!(target: &self.target_of(instance), "an answer nobody waits for was dropped: {text}");
@@ -56,7 +64,14 @@ impl Mux {
     }
 
     /// Remembers tasks and URL elicitations that an answer created (P20, P21).
-    fn note_ownership(&mut self, instance: Key, peer: Key, key: Key, request: &mut Request, msg: &Incoming<'_>) {
+    fn note_ownership(
+        &mut self,
+        instance: Key,
+        peer: Key,
+        key: Key,
+        request: &mut Request,
+        msg: &Incoming<'_>,
+    ) {
         let env = &msg.envelope;
         if let Some(error) = env.error {
             if msg.text(error).windows(6).any(|window| window == b"-32042") {
@@ -65,10 +80,13 @@ impl Mux {
             return;
         }
         let created = env.task.and_then(|task| json::member(msg.bytes, task, "taskId"));
-        let extension = env.task_id.filter(|_| env.result_type.is_some() && request.method == Method::ToolsCall);
+        let extension =
+            env.task_id.filter(|_| env.result_type.is_some() && request.method == Method::ToolsCall);
         let Some(id) = created.filter(|_| request.task).or(extension) else { return };
         let Some(server) = self.instances.get(instance).map(|instance| instance.server) else { return };
-        self.servers[server].owners.add_task(msg.text(id), Task { owner: peer, token: request.token.take(), request: key });
+        self.servers[server]
+            .owners
+            .add_task(msg.text(id), Task { owner: peer, token: request.token.take(), request: key });
     }
 
     fn note_url_elicitations(&mut self, instance: Key, peer: Key, error: &[u8]) {
@@ -87,7 +105,9 @@ impl Mux {
         let owners = &self.servers[self.instances.get(instance)?.server].owners;
         let mut result: serde_json::Value = serde_json::from_slice(msg.text(msg.envelope.result?)).ok()?;
         let tasks = result.get_mut("tasks")?.as_array_mut()?;
-        tasks.retain(|task| owners.task(task["taskId"].to_string().as_bytes()).is_some_and(|task| task.owner == peer));
+        tasks.retain(|task| {
+            owners.task(task["taskId"].to_string().as_bytes()).is_some_and(|task| task.owner == peer)
+        });
         Some(result.to_string().into_bytes())
     }
 
@@ -181,7 +201,14 @@ impl Mux {
     }
 
     /// Fails one request by its key, if it belongs to this child.
-    pub(super) fn fail_request(&mut self, now: Time, instance: Key, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
+    pub(super) fn fail_request(
+        &mut self,
+        now: Time,
+        instance: Key,
+        key: Key,
+        why: &reply::Failure,
+        out: &mut dyn Sink,
+    ) {
         if self.requests.get(key).is_none_or(|request| request.instance != instance) {
             return;
         }

@@ -11,7 +11,14 @@ use crate::mux::{CloseReason, Mux, Sink, parse_key, reply};
 use serde_json::json;
 
 impl Mux {
-    pub(super) fn on_client_message(&mut self, now: Time, peer: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_client_message(
+        &mut self,
+        now: Time,
+        peer: Key,
+        link: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         match msg.envelope.kind {
             Kind::Request => self.on_client_request(now, peer, link, msg, out),
             Kind::Notification => self.on_client_notification(now, peer, msg, out),
@@ -19,7 +26,14 @@ impl Mux {
         }
     }
 
-    fn on_client_request(&mut self, now: Time, peer_key: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    fn on_client_request(
+        &mut self,
+        now: Time,
+        peer_key: Key,
+        link: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         if peer.refused {
             let failure = reply::Failure::new("max_active_clients", self.refusal_of(peer_key));
@@ -46,7 +60,9 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         let Some(peer) = self.peers.get(peer_key) else { return };
-        let (Some(id), has_greeted, is_modern) = (msg.envelope.id, peer.legacy.is_some(), peer.modern) else { return };
+        let (Some(id), has_greeted, is_modern) = (msg.envelope.id, peer.legacy.is_some(), peer.modern) else {
+            return;
+        };
         let refuse = |code, text: &str, out: &mut dyn Sink| {
             out.send(link, &Message::new(&reply::error(msg.text(id), code, text)));
         };
@@ -55,19 +71,32 @@ impl Mux {
                 return out.send(link, &Message::new(&reply::result(msg.text(id), b"{}")));
             }
             Method::Initialize if has_greeted => {
-                return refuse(reply::INVALID_REQUEST, "`initialize` was already sent on this connection", out);
+                return refuse(
+                    reply::INVALID_REQUEST,
+                    "`initialize` was already sent on this connection",
+                    out,
+                );
             }
             Method::Initialize => self.note_initialize(peer_key, msg),
             _ if has_greeted => {}
             Method::Discover | Method::Listen => {
-                let text = format!("`{}` needs `params._meta` with protocolVersion and clientCapabilities", text_of(msg.method()));
+                let text = format!(
+                    "`{}` needs `params._meta` with protocolVersion and clientCapabilities",
+                    text_of(msg.method())
+                );
                 return refuse(reply::INVALID_PARAMS, &text, out);
             }
             _ if is_modern => {
                 let text = "`params._meta[\"io.modelcontextprotocol/protocolVersion\"]` is missing";
                 return refuse(reply::INVALID_PARAMS, text, out);
             }
-            _ => return refuse(reply::INVALID_REQUEST, "send `initialize` first (or a 2026-07-28 request with its `_meta`)", out),
+            _ => {
+                return refuse(
+                    reply::INVALID_REQUEST,
+                    "send `initialize` first (or a 2026-07-28 request with its `_meta`)",
+                    out,
+                );
+            }
         }
         if matches!(method, Method::Discover | Method::Listen) {
             let text = format!("method not found in this protocol version: {}", text_of(msg.method()));
@@ -104,11 +133,20 @@ impl Mux {
     ) {
         let Some(id) = msg.envelope.id.map(|span| msg.text(span)) else { return };
         let version = msg.text(version);
-        let text = if !msg.envelope.meta_client_capabilities.is_some_and(|span| msg.text(span).starts_with(b"{")) {
-            let what = "`params._meta[\"io.modelcontextprotocol/clientCapabilities\"]` is missing or not an object";
+        let text = if !msg
+            .envelope
+            .meta_client_capabilities
+            .is_some_and(|span| msg.text(span).starts_with(b"{"))
+        {
+            let what =
+                "`params._meta[\"io.modelcontextprotocol/clientCapabilities\"]` is missing or not an object";
             reply::error(id, reply::INVALID_PARAMS, what)
         } else if !version.starts_with(b"\"") {
-            reply::error(id, reply::INVALID_PARAMS, "`io.modelcontextprotocol/protocolVersion` must be a string")
+            reply::error(
+                id,
+                reply::INVALID_PARAMS,
+                "`io.modelcontextprotocol/protocolVersion` must be a string",
+            )
         } else if json::unescape(version).as_deref() != Some(MODERN_VERSION) {
             let data = json!({ "supported": [MODERN_VERSION], "requested": json::unescape(version) });
             reply::error_with_data(id, reply::UNSUPPORTED_VERSION, "unsupported protocol version", data)
@@ -187,7 +225,13 @@ impl Mux {
     }
 
     /// The instance that serves a client; made on its first request where it has one of its own.
-    pub(super) fn instance_for(&mut self, _now: Time, peer_key: Key, _era: Era, _out: &mut dyn Sink) -> Option<Key> {
+    pub(super) fn instance_for(
+        &mut self,
+        _now: Time,
+        peer_key: Key,
+        _era: Era,
+        _out: &mut dyn Sink,
+    ) -> Option<Key> {
         let peer = self.peers.get_mut(peer_key)?;
         if peer.instance.is_none() {
             let instance = self.instances.insert(Instance::new(peer.server, Some(peer_key)));
@@ -208,7 +252,9 @@ impl Mux {
             // A shared child asks nobody for roots of a client; a child of one's own wants to know.
             method => {
                 let Some(peer) = self.peers.get(peer_key) else { return };
-                let Some((instance_key, instance)) = peer.instance.and_then(|key| Some((key, self.instances.get(key)?))) else {
+                let Some((instance_key, instance)) =
+                    peer.instance.and_then(|key| Some((key, self.instances.get(key)?)))
+                else {
                     return;
                 };
                 let own = instance.owner == Some(peer_key) || instance.holder == Some(peer_key);
@@ -266,7 +312,9 @@ impl Mux {
         let peer = self.peers.get(peer_key)?;
         peer.requests.iter().copied().find(|key| {
             let request = self.requests.get(*key);
-            request.is_some_and(|request| matches!(&request.origin, Origin::Peer { id: own, .. } if **own == *id))
+            request.is_some_and(
+                |request| matches!(&request.origin, Origin::Peer { id: own, .. } if **own == *id),
+            )
         })
     }
 

@@ -36,7 +36,9 @@ impl Mux {
     pub(super) fn route_modern_log(&self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
         let level = msg.envelope.level.and_then(|span| Level::parse(msg.text(span))).unwrap_or(Level::Info);
         let mut wanting = self.requests.iter().filter(|(_, request)| {
-            request.instance == instance && request.is_sent() && request.log_level.is_some_and(|wanted| wanted <= level)
+            request.instance == instance
+                && request.is_sent()
+                && request.log_level.is_some_and(|wanted| wanted <= level)
         });
         match (wanting.next(), wanting.next()) {
             (Some((_, request)), None) => {

@@ -23,7 +23,8 @@ impl Mux {
         let policy = &self.servers[instance.server].policy;
         // A child that knows no `server/discover` may ignore it: do not wait as long as for a slow start.
         let guess = era == Era::Modern && policy.era == EraPolicy::Auto;
-        let patience = if guess { policy.startup_timeout_ms.min(PROBE_MS) } else { policy.startup_timeout_ms };
+        let patience =
+            if guess { policy.startup_timeout_ms.min(PROBE_MS) } else { policy.startup_timeout_ms };
         let request = self.file_own(now, key, Own::Handshake, Method::Initialize, None);
         let timer = self.timers.schedule(now + patience, Timer::Handshake(key));
         let text = match era {
@@ -40,9 +41,16 @@ impl Mux {
     /// `initialize` in muxloop's name; in the client's own words where the child is its alone.
     fn initialize_request(&self, key: Key, request: Key) -> Vec<u8> {
         let instance = self.instances.get(key);
-        let owner = instance.and_then(|i| i.owner).and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.legacy.as_ref());
+        let owner = instance
+            .and_then(|i| i.owner)
+            .and_then(|peer| self.peers.get(peer))
+            .and_then(|peer| peer.legacy.as_ref());
         if let Some(legacy) = owner {
-            let mut text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"initialize\",\"params\":", request.as_u64()).into_bytes();
+            let mut text = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"initialize\",\"params\":",
+                request.as_u64()
+            )
+            .into_bytes();
             text.extend_from_slice(&legacy.params);
             text.push(b'}');
             return text;
@@ -50,7 +58,8 @@ impl Mux {
         let policy = self.policy_of(key);
         let mut capabilities = json!({});
         if policy.is_some_and(|policy| policy.interactive == Interactive::Serialize) {
-            capabilities = json!({ "sampling": { "tools": {} }, "elicitation": { "form": {}, "url": {} }, "roots": {} });
+            capabilities =
+                json!({ "sampling": { "tools": {} }, "elicitation": { "form": {}, "url": {} }, "roots": {} });
         } else if policy.is_some_and(|policy| !policy.roots.is_empty()) {
             capabilities["roots"] = json!({});
         }
@@ -82,10 +91,21 @@ impl Mux {
             return self.stop(now, key, Then::Respawn(Era::Legacy), out);
         }
         let ms = self.policy_of(key).map_or(0, |policy| policy.startup_timeout_ms);
-        self.handshake_failed(now, key, &format!("no answer to the handshake within {ms} ms (`startup_timeout_ms`)"), out);
+        self.handshake_failed(
+            now,
+            key,
+            &format!("no answer to the handshake within {ms} ms (`startup_timeout_ms`)"),
+            out,
+        );
     }
 
-    pub(super) fn on_handshake_answer(&mut self, now: Time, key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_handshake_answer(
+        &mut self,
+        now: Time,
+        key: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.handshake = None;
         if let Phase::Starting { timer } = &mut instance.phase {
@@ -114,7 +134,9 @@ impl Mux {
         let error = msg.envelope.error.map_or(&b"{}"[..], |span| msg.text(span));
         let value: serde_json::Value = serde_json::from_slice(error).unwrap_or_default();
         let names_modern = value["code"] == reply::UNSUPPORTED_VERSION
-            && value["data"]["supported"].as_array().is_some_and(|list| list.iter().any(|v| v.as_str() >= Some(MODERN_VERSION)));
+            && value["data"]["supported"]
+                .as_array()
+                .is_some_and(|list| list.iter().any(|v| v.as_str() >= Some(MODERN_VERSION)));
         let may_switch = self.may_try_other_era(key) && !(era == Era::Modern && names_modern);
         if may_switch {
             log::info!(target: &self.target_of(key), "it refused the handshake of {}: trying the other era", era.describe());
@@ -134,7 +156,8 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Some(link) = instance.link else { return };
         let era = hello.era;
-        let again = instance.hello.as_ref().is_some_and(|old| old.era == era) && instance.ready_since.is_none();
+        let again =
+            instance.hello.as_ref().is_some_and(|old| old.era == era) && instance.ready_since.is_none();
         instance.phase = Phase::Ready;
         instance.ready_since = Some(now);
         instance.tried_other_era = false;

@@ -97,7 +97,8 @@ impl Mux {
     }
 
     pub(super) fn may_try_other_era(&self, key: Key) -> bool {
-        let auto = self.policy_of(key).is_some_and(|policy| policy.era == crate::mux::policy::EraPolicy::Auto);
+        let auto =
+            self.policy_of(key).is_some_and(|policy| policy.era == crate::mux::policy::EraPolicy::Auto);
         auto && self.instances.get(key).is_some_and(|instance| !instance.tried_other_era)
     }
 
@@ -131,7 +132,10 @@ impl Mux {
         if policy.max_restarts > 0 && instance.attempts > policy.max_restarts {
             instance.attempts = policy.max_restarts;
             instance.phase = Phase::Failed;
-            let text = format!("server '{name}' is down and was given up after {} restarts: {why}", policy.max_restarts);
+            let text = format!(
+                "server '{name}' is down and was given up after {} restarts: {why}",
+                policy.max_restarts
+            );
             log::error!(target: &self.target(server), "given up after {} restarts: {why}", self.servers[server].policy.max_restarts);
             return self.fail_all(now, key, &reply::Failure::new("failed", text), out);
         }
@@ -172,7 +176,8 @@ impl Mux {
         if matches!(self.instances.get(key).map(|i| &i.phase), Some(Phase::Stopping { .. })) {
             return;
         }
-        let probing = self.instances.get(key).is_some_and(|i| i.handshake.is_some() && i.era == Some(Era::Modern));
+        let probing =
+            self.instances.get(key).is_some_and(|i| i.handshake.is_some() && i.era == Some(Era::Modern));
         if probing && self.may_try_other_era(key) {
             return self.stop(now, key, Then::Respawn(Era::Legacy), out);
         }
@@ -187,7 +192,8 @@ impl Mux {
         if let Some(instance) = self.instances.get_mut(key) {
             instance.last_failure = Some(why.to_string());
         }
-        let failure = reply::Failure::new("restarting", format!("server '{name}': {why}; it is being restarted"));
+        let failure =
+            reply::Failure::new("restarting", format!("server '{name}': {why}; it is being restarted"));
         self.fail_in_flight(now, key, &failure, out);
         self.stop(now, key, Then::Backoff, out);
     }
@@ -241,7 +247,11 @@ impl Mux {
             }
             Then::Respawn(era) => self.respawn(now, key, era, out),
             Then::Backoff => {
-                let last = self.instances.get(key).and_then(|i| i.last_failure.clone()).unwrap_or_else(|| why.to_string());
+                let last = self
+                    .instances
+                    .get(key)
+                    .and_then(|i| i.last_failure.clone())
+                    .unwrap_or_else(|| why.to_string());
                 self.after_failure(now, key, last, false, out);
             }
             Then::Remove => {
@@ -256,7 +266,13 @@ impl Mux {
     }
 
     /// Makes sure that an instance is up or coming up in this era, or says why it cannot be.
-    pub(super) fn need(&mut self, now: Time, key: Key, era: Era, out: &mut dyn Sink) -> Option<reply::Failure> {
+    pub(super) fn need(
+        &mut self,
+        now: Time,
+        key: Key,
+        era: Era,
+        out: &mut dyn Sink,
+    ) -> Option<reply::Failure> {
         if self.draining {
             return Some(reply::Failure::new("stopped", "muxloop is stopping"));
         }
@@ -275,7 +291,9 @@ impl Mux {
                 self.begin_handshake(now, key, out);
             }
             // An era that is still being tried is not an answer yet.
-            Some(actual) if actual != era && instance.hello.as_ref().is_some_and(|hello| hello.era == actual) => {
+            Some(actual)
+                if actual != era && instance.hello.as_ref().is_some_and(|hello| hello.era == actual) =>
+            {
                 return Some(self.era_failure(key, era));
             }
             Some(_) => {}
@@ -329,9 +347,20 @@ impl Mux {
         self.fail_where(now, key, why, out, |_| true);
     }
 
-    fn fail_where(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink, which: impl Fn(&State) -> bool) {
-        let doomed: Vec<Key> =
-            self.requests.iter().filter(|(_, r)| r.instance == key && which(&r.state)).map(|(key, _)| key).collect();
+    fn fail_where(
+        &mut self,
+        now: Time,
+        key: Key,
+        why: &reply::Failure,
+        out: &mut dyn Sink,
+        which: impl Fn(&State) -> bool,
+    ) {
+        let doomed: Vec<Key> = self
+            .requests
+            .iter()
+            .filter(|(_, r)| r.instance == key && which(&r.state))
+            .map(|(key, _)| key)
+            .collect();
         let mut peers = Vec::new();
         for request in doomed {
             let Some(request) = self.take(request) else { continue };
@@ -393,7 +422,9 @@ impl Mux {
             (_, None) => format!("server '{name}' was not ready within {after} ms"),
         };
         log::warn!(target: &self.target_of(request.instance), "{text} ({:?})", request.method);
-        if let (true, Some(link)) = (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link)) {
+        if let (true, Some(link)) =
+            (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
+        {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
         }
         self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
@@ -419,7 +450,9 @@ impl Mux {
     pub(super) fn on_heartbeat(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get(key) else { return };
         let Some(heartbeat) = self.servers[instance.server].policy.heartbeat else { return };
-        let (Some(link), in_flight, heard, era) = (instance.open_link(), instance.in_flight, instance.heard, instance.era) else {
+        let (Some(link), in_flight, heard, era) =
+            (instance.open_link(), instance.in_flight, instance.heard, instance.era)
+        else {
             return;
         };
         if in_flight > 0 || now.since(heard) < heartbeat.interval_ms {
@@ -474,7 +507,8 @@ impl Mux {
         if !instance.is_ready() {
             return;
         }
-        let needed = instance.in_flight > 0 || !instance.subscriptions.is_empty() || instance.listen.current.is_some();
+        let needed =
+            instance.in_flight > 0 || !instance.subscriptions.is_empty() || instance.listen.current.is_some();
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {
             self.timers.schedule(used + idle_ms, Timer::IdleStop(key));

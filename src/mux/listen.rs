@@ -4,6 +4,7 @@
 //! A filter cannot be edited in place: when the union changes, a new listen is opened and the old one
 //! is cancelled once the new one is acknowledged, so that no notification falls between the two.
 
+use crate::base::limits::LISTENS_PER_CLIENT;
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
@@ -11,7 +12,6 @@ use crate::mux::peer::MODERN_VERSION;
 use crate::mux::request::Own;
 use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, reply};
-use crate::base::limits::LISTENS_PER_CLIENT;
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -61,7 +61,11 @@ impl Filter {
             let Some(list) = value.get(key) else { return Ok(BTreeSet::new()) };
             let list = list.as_array().ok_or_else(|| format!("`{key}` must be an array of strings"))?;
             list.iter()
-                .map(|item| item.as_str().map(String::from).ok_or_else(|| format!("`{key}` must be an array of strings")))
+                .map(|item| {
+                    item.as_str()
+                        .map(String::from)
+                        .ok_or_else(|| format!("`{key}` must be an array of strings"))
+                })
                 .collect()
         };
         let lists = ListKind::ALL.into_iter().filter(|kind| value[kind.listen_key()] == true).collect();
@@ -113,7 +117,14 @@ pub(super) fn is_sub_resource(parent: &str, uri: &str) -> bool {
 
 impl Mux {
     /// A modern client's `subscriptions/listen`.
-    pub(super) fn on_listen(&mut self, now: Time, peer_key: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_listen(
+        &mut self,
+        now: Time,
+        peer_key: Key,
+        link: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(id) = msg.envelope.id.map(|span| msg.text(span)) else { return };
         let filter = match msg.envelope.notifications {
             Some(span) => Filter::parse(msg.text(span)),
@@ -185,7 +196,11 @@ impl Mux {
     fn open_listen(&mut self, now: Time, instance_key: Key, union: Filter, out: &mut dyn Sink) {
         let Some(link) = self.instances.get(instance_key).and_then(|i| i.open_link()) else { return };
         let key = self.file_own(now, instance_key, Own::Listen, Method::Listen, None);
-        let extensions = if union.tasks.is_empty() { json!({}) } else { json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}) };
+        let extensions = if union.tasks.is_empty() {
+            json!({})
+        } else {
+            json!({"extensions": {"io.modelcontextprotocol/tasks": {}}})
+        };
         let mut params = self.own_meta(extensions);
         params["notifications"] = union.to_json();
         let text = reply::request(key.as_u64(), "subscriptions/listen", params);
@@ -198,7 +213,11 @@ impl Mux {
     /// The child acknowledged a listen.
     pub(super) fn on_acknowledged(&mut self, instance_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
         let key = msg.envelope.meta_subscription_id.and_then(|span| super::parse_key(msg.text(span)));
-        let honoured = msg.envelope.notifications.and_then(|span| Filter::parse(msg.text(span)).ok()).unwrap_or_default();
+        let honoured = msg
+            .envelope
+            .notifications
+            .and_then(|span| Filter::parse(msg.text(span)).ok())
+            .unwrap_or_default();
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         match instance.listen.opening.take() {
             Some((request, asked)) if key == Some(request) => {
@@ -218,7 +237,11 @@ impl Mux {
 
     /// Tells every client whose listen is covered now what is honoured of it.
     fn acknowledge(&mut self, instance_key: Key, out: &mut dyn Sink) {
-        let honoured = self.instances.get(instance_key).and_then(|i| i.listen.current.as_ref()).map(|open| open.honoured.clone());
+        let honoured = self
+            .instances
+            .get(instance_key)
+            .and_then(|i| i.listen.current.as_ref())
+            .map(|open| open.honoured.clone());
         let honoured = honoured.unwrap_or_default();
         for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.instance == Some(instance_key)) {
             for listen in &mut peer.listens {
@@ -233,7 +256,14 @@ impl Mux {
     }
 
     /// The child's listen ended: by a result, an error, or a cancel.
-    pub(super) fn on_listen_ended(&mut self, now: Time, instance_key: Key, request: Key, refused: bool, out: &mut dyn Sink) {
+    pub(super) fn on_listen_ended(
+        &mut self,
+        now: Time,
+        instance_key: Key,
+        request: Key,
+        refused: bool,
+        out: &mut dyn Sink,
+    ) {
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         match instance.listen.opening.take() {
             Some((key, asked)) if key == request => {
@@ -253,13 +283,22 @@ impl Mux {
     }
 
     /// A tagged notification of a modern child, for the listens that asked for it (P45).
-    pub(super) fn route_to_listens(&mut self, instance_key: Key, method: Method, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn route_to_listens(
+        &mut self,
+        instance_key: Key,
+        method: Method,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(instance) = self.instances.get(instance_key) else { return };
         let tag = msg.envelope.meta_subscription_id;
         let key = tag.and_then(|span| super::parse_key(msg.text(span)));
         let current = instance.listen.current.as_ref().map(|open| open.request);
         let (Some(tag), true) = (tag, key.is_some() && key == current) else {
-            return log::debug!("{}: a notification on no open listen was dropped", self.name_of(instance_key));
+            return log::debug!(
+                "{}: a notification on no open listen was dropped",
+                self.name_of(instance_key)
+            );
         };
         let uri = msg.envelope.uri.and_then(|span| json::unescape(msg.text(span)));
         let task = msg.envelope.task_id.and_then(|span| json::unescape(msg.text(span)));
@@ -269,7 +308,9 @@ impl Mux {
                 let wanted = match method {
                     Method::ListChanged(kind) => filter.lists.contains(&kind),
                     Method::ResourceUpdated => uri.as_ref().is_some_and(|uri| filter.has_uri(uri)),
-                    Method::TaskStatus => task.as_ref().is_some_and(|task| filter.tasks.contains(task.as_ref())),
+                    Method::TaskStatus => {
+                        task.as_ref().is_some_and(|task| filter.tasks.contains(task.as_ref()))
+                    }
                     _ => false,
                 };
                 if wanted {
@@ -295,11 +336,15 @@ impl Mux {
     pub(super) fn end_listens(&mut self, peer_key: Key, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         for listen in std::mem::take(&mut peer.listens) {
-            let mut result = b"{\"resultType\":\"complete\",\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":".to_vec();
+            let mut result =
+                b"{\"resultType\":\"complete\",\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":"
+                    .to_vec();
             result.extend_from_slice(&listen.id);
             result.extend_from_slice(b"}}");
             out.send(listen.link, &Message::new(&reply::result(&listen.id, &result)));
-            let mut cancel = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
+            let mut cancel =
+                b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":"
+                    .to_vec();
             cancel.extend_from_slice(&listen.id);
             cancel.extend_from_slice(b",\"reason\":\"muxloop is stopping\"}}");
             out.send(listen.link, &Message::new(&cancel));

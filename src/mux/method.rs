@@ -115,7 +115,11 @@ impl Method {
     pub(super) fn is_answered_here(self) -> bool {
         matches!(
             self,
-            Method::Initialize | Method::Discover | Method::SetLevel | Method::Subscribe | Method::Unsubscribe
+            Method::Initialize
+                | Method::Discover
+                | Method::SetLevel
+                | Method::Subscribe
+                | Method::Unsubscribe
         )
     }
 

@@ -35,8 +35,8 @@ use peer::{Peer, Reverse, Version};
 use policy::ServerPolicy;
 pub(crate) use reply::quote;
 use request::{Origin, Own, Request, State};
-use server::{Instance, Server, Then};
 pub use server::Era;
+use server::{Instance, Server, Then};
 pub use sink::{CloseReason, Recorder, ServerId, Sink, StopStep, Verb};
 
 /// What a link that is attached belongs to.
@@ -85,7 +85,13 @@ impl Mux {
         let mut servers = Vec::new();
         for (id, policy) in policies.into_iter().enumerate() {
             let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
-            servers.push(Server { policy, shared, clients: 0, verdict: None, owners: tasks::Owners::default() });
+            servers.push(Server {
+                policy,
+                shared,
+                clients: 0,
+                verdict: None,
+                owners: tasks::Owners::default(),
+            });
         }
         Mux {
             servers,
@@ -145,7 +151,14 @@ impl Mux {
     }
 
     /// A line that is not a JSON-RPC message: a batch where the version allows it, an error otherwise.
-    pub fn handle_malformed(&mut self, now: Time, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+    pub fn handle_malformed(
+        &mut self,
+        now: Time,
+        link: Key,
+        bytes: &[u8],
+        error: ScanError,
+        out: &mut dyn Sink,
+    ) {
         if error.kind == ScanErrorKind::Batch && self.allows_batch(link) {
             match batch::elements(bytes) {
                 Ok(elements) if !elements.is_empty() => {
@@ -301,7 +314,10 @@ impl Mux {
             Some(LinkOf::Child(instance)) => {
                 self.counters.malformed += 1;
                 let name = self.name_of(*instance);
-                log::warn!("{name}: a line on its standard output is not MCP ({error}), skipped: {}", quote(bytes));
+                log::warn!(
+                    "{name}: a line on its standard output is not MCP ({error}), skipped: {}",
+                    quote(bytes)
+                );
             }
             None => {}
         }
@@ -344,7 +360,11 @@ impl Mux {
     fn assert_invariants(&self) {
         for (key, peer) in self.peers.iter() {
             assert_eq!(self.links.get(peer.link), Some(&LinkOf::Peer(key)));
-            let sent = peer.requests.iter().filter(|key| self.requests.get(**key).is_some_and(Request::is_sent)).count();
+            let sent = peer
+                .requests
+                .iter()
+                .filter(|key| self.requests.get(**key).is_some_and(Request::is_sent))
+                .count();
             assert_eq!(sent, peer.in_flight, "in-flight count of a client");
             for (at, request) in peer.requests.iter().enumerate() {
                 match &self.requests.get(*request).expect("a listed request exists").origin {
@@ -356,14 +376,21 @@ impl Mux {
             assert_eq!(bytes, peer.waiting_bytes, "waiting bytes of a client");
         }
         for (key, instance) in self.instances.iter() {
-            let sent = self.requests.iter().filter(|(_, r)| r.instance == key && r.is_sent() && r.peer().is_some()).count();
+            let sent = self
+                .requests
+                .iter()
+                .filter(|(_, r)| r.instance == key && r.is_sent() && r.peer().is_some())
+                .count();
             assert_eq!(sent, instance.in_flight, "in-flight count of a child");
             let reverse = self.reverse.iter().filter(|(_, r)| r.instance == key).count();
             assert_eq!(reverse, instance.reverse, "reverse count of a child");
         }
         for (_, request) in self.requests.iter() {
             let own_handshake = matches!(request.origin, Origin::Own(Own::Handshake));
-            assert!(own_handshake || self.instances.contains(request.instance), "a request without its instance");
+            assert!(
+                own_handshake || self.instances.contains(request.instance),
+                "a request without its instance"
+            );
         }
     }
 }

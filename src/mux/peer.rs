@@ -110,7 +110,10 @@ impl Version {
     pub(super) fn negotiate(token: &[u8]) -> Version {
         [Version::V2024_11_05, Version::V2025_03_26, Version::V2025_06_18]
             .into_iter()
-            .find(|version| token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")) == Some(version.name().as_bytes()))
+            .find(|version| {
+                token.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\""))
+                    == Some(version.name().as_bytes())
+            })
             .unwrap_or(Version::LATEST)
     }
 

@@ -46,7 +46,13 @@ impl Mux {
         self.keep(key, asked, out);
     }
 
-    pub(super) fn answer_failure(&mut self, link: Key, msg: &Incoming<'_>, failure: &reply::Failure, out: &mut dyn Sink) {
+    pub(super) fn answer_failure(
+        &mut self,
+        link: Key,
+        msg: &Incoming<'_>,
+        failure: &reply::Failure,
+        out: &mut dyn Sink,
+    ) {
         let Some(id) = msg.envelope.id else { return };
         self.counters.failures += 1;
         out.send(link, &Message::new(&failure.answer(msg.text(id))));
@@ -60,7 +66,10 @@ impl Mux {
         match &instance.phase {
             Phase::Failed => {
                 let why = instance.last_failure.as_deref().unwrap_or("it failed");
-                let text = format!("server '{name}' is down and was given up after {} restarts: {why}", instance.attempts);
+                let text = format!(
+                    "server '{name}' is down and was given up after {} restarts: {why}",
+                    instance.attempts
+                );
                 return Some(reply::Failure::new("failed", text));
             }
             Phase::Backoff { until, spawn_failed: true, .. } => {
@@ -74,10 +83,12 @@ impl Mux {
         if self.requests.len() >= REQUESTS_PER_SERVER {
             return Some(reply::Failure::new("overload", "too many requests at once; try again later"));
         }
-        let full = peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
+        let full =
+            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
         // A full client is not read from, unless the child waits for its answer to something.
         if full && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
-            let text = format!("more than {REQUESTS_PER_CLIENT} unanswered requests of one client; try again later");
+            let text =
+                format!("more than {REQUESTS_PER_CLIENT} unanswered requests of one client; try again later");
             return Some(reply::Failure::new("overload", text));
         }
         None
@@ -121,7 +132,14 @@ impl Mux {
     }
 
     /// Files a request of muxloop's own.
-    pub(super) fn file_own(&mut self, now: Time, instance: Key, own: Own, method: Method, timeout_ms: Option<u64>) -> Key {
+    pub(super) fn file_own(
+        &mut self,
+        now: Time,
+        instance: Key,
+        own: Own,
+        method: Method,
+        timeout_ms: Option<u64>,
+    ) -> Key {
         let timeout = timeout_ms.map(|ms| now + ms);
         let key = self.requests.insert(Request {
             instance,
@@ -147,7 +165,8 @@ impl Mux {
     fn keep(&mut self, key: Key, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
         request.state = State::Waiting(asked.msg.bytes.into());
-        let in_flight_max = self.policy_of(asked.instance).map_or(0, |policy| policy.max_in_flight_per_client);
+        let in_flight_max =
+            self.policy_of(asked.instance).map_or(0, |policy| policy.max_in_flight_per_client);
         let Some(peer) = self.peers.get_mut(asked.peer) else { return };
         peer.waiting.push_back(key);
         peer.waiting_bytes += asked.msg.bytes.len();
@@ -157,7 +176,8 @@ impl Mux {
                 instance.queue.push_back(asked.peer);
             }
         }
-        let full = peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
+        let full =
+            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
         if full && !peer.paused && peer.reverse.is_empty() {
             peer.paused = true;
             out.pause(peer.link, true);
@@ -167,7 +187,8 @@ impl Mux {
     /// Whether nobody, the client itself included, has waited longer.
     fn first_in_line(&self, asked: Asked<'_, '_>) -> bool {
         let peer_first = self.peers.get(asked.peer).is_some_and(|peer| peer.waiting.is_empty());
-        peer_first && self.instances.get(asked.instance).is_some_and(|i| i.queue.is_empty() || i.holder.is_some())
+        peer_first
+            && self.instances.get(asked.instance).is_some_and(|i| i.queue.is_empty() || i.holder.is_some())
     }
 
     /// The child's link, if it can take this kind of request of this client now.
@@ -182,7 +203,8 @@ impl Mux {
         if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
             let held_by_other = instance.holder.is_some_and(|holder| holder != peer_key);
             // A client that holds the child lets others in, unless it is being asked something.
-            let must_yield = instance.contended && instance.holder == Some(peer_key) && peer.reverse.is_empty();
+            let must_yield =
+                instance.contended && instance.holder == Some(peer_key) && peer.reverse.is_empty();
             if held_by_other || must_yield {
                 return None;
             }
@@ -229,7 +251,9 @@ impl Mux {
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
         peer.requests.swap_remove(position);
         if let Some(moved) = peer.requests.get(position).copied() {
-            if let Some(Origin::Peer { position: at, .. }) = self.requests.get_mut(moved).map(|r| &mut r.origin) {
+            if let Some(Origin::Peer { position: at, .. }) =
+                self.requests.get_mut(moved).map(|r| &mut r.origin)
+            {
                 *at = position;
             }
         }
@@ -283,7 +307,8 @@ impl Mux {
     /// Reads on from a client that was paused, once it is well below its limits.
     pub(super) fn unpause_if_small(&mut self, peer_key: Key, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        let small = peer.requests.len() <= REQUESTS_PER_CLIENT / 2 && peer.waiting_bytes <= WAITING_BYTES_PER_CLIENT / 2;
+        let small = peer.requests.len() <= REQUESTS_PER_CLIENT / 2
+            && peer.waiting_bytes <= WAITING_BYTES_PER_CLIENT / 2;
         if peer.paused && (small || !peer.reverse.is_empty()) {
             peer.paused = false;
             out.pause(peer.link, false);
@@ -310,7 +335,9 @@ impl Mux {
                 Turn::Left => continue,
             }
             // A turn may end the client or the instance.
-            if let (Some(_), Some(instance)) = (self.peers.get(peer_key), self.instances.get_mut(instance_key)) {
+            if let (Some(_), Some(instance)) =
+                (self.peers.get(peer_key), self.instances.get_mut(instance_key))
+            {
                 instance.queue.push_back(peer_key);
             }
         }

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 /// JSON-RPC codes (protocol.md §1.3).
-pub(super) const PARSE_ERROR: i32 = -32700;
 pub(super) const INVALID_REQUEST: i32 = -32600;
 pub(super) const METHOD_NOT_FOUND: i32 = -32601;
 pub(super) const INVALID_PARAMS: i32 = -32602;

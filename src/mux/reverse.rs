@@ -12,7 +12,14 @@ use crate::mux::{Mux, Sink, Timer, parse_key, quote, reply};
 use serde_json::json;
 
 impl Mux {
-    pub(super) fn on_child_request(&mut self, now: Time, key: Key, link: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_child_request(
+        &mut self,
+        now: Time,
+        key: Key,
+        link: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(instance) = self.instances.get(key) else { return };
         let Some(id) = msg.envelope.id.map(|span| msg.text(span)) else { return };
         if instance.era == Some(Era::Modern) {
@@ -25,9 +32,13 @@ impl Mux {
             return out.send(link, &Message::new(&reply::result(id, b"{}")));
         }
         if method == Method::RootsList && !policy.roots.is_empty() {
-            let roots: Vec<_> = policy.roots.iter().map(|root| json!({ "uri": root.uri, "name": root.name })).collect();
+            let roots: Vec<_> =
+                policy.roots.iter().map(|root| json!({ "uri": root.uri, "name": root.name })).collect();
             let roots = roots.into_iter().map(without_null_name).collect::<Vec<_>>();
-            return out.send(link, &Message::new(&reply::result(id, json!({ "roots": roots }).to_string().as_bytes())));
+            return out.send(
+                link,
+                &Message::new(&reply::result(id, json!({ "roots": roots }).to_string().as_bytes())),
+            );
         }
         match self.whom_to_ask(key, method, msg) {
             Ok(peer) => self.ask(now, key, peer, method, msg, out),
@@ -43,12 +54,16 @@ impl Mux {
         let Some(instance) = self.instances.get(key) else { return Err((reply::INTERNAL, "gone".into())) };
         let server = &self.servers[instance.server];
         if instance.reverse >= REVERSE_PER_CHILD {
-            return Err((reply::INTERNAL, format!("more than {REVERSE_PER_CHILD} unanswered requests to clients")));
+            return Err((
+                reply::INTERNAL,
+                format!("more than {REVERSE_PER_CHILD} unanswered requests to clients"),
+            ));
         }
         if let Some(owner) = instance.owner {
             return Ok(owner);
         }
-        let unsupported = if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
+        let unsupported =
+            if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
         if server.policy.interactive == Interactive::Off {
             let why = "this server's clients cannot be asked (`interactive = \"off\"`; \"serialize\" or \"per-client\" would allow it)";
             return Err((unsupported, why.into()));
@@ -59,7 +74,10 @@ impl Mux {
         let need = Need::of(method, msg);
         let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let Some(task) = task.and_then(|id| server.owners.task(msg.text(id))) {
-            let capable = self.peers.get(task.owner).is_some_and(|peer| peer.legacy.as_ref().is_some_and(|l| need.met_by(l.capabilities)));
+            let capable = self
+                .peers
+                .get(task.owner)
+                .is_some_and(|peer| peer.legacy.as_ref().is_some_and(|l| need.met_by(l.capabilities)));
             return if capable { Ok(task.owner) } else { Err((unsupported, need.refusal().into())) };
         }
         self.only_candidate(key, need).map_err(|code| match code {
@@ -76,7 +94,9 @@ impl Mux {
         let mut candidates: Vec<Key> = self
             .requests
             .iter()
-            .filter(|(_, request)| request.instance == key && request.is_sent() && request.method.is_interactive())
+            .filter(|(_, request)| {
+                request.instance == key && request.is_sent() && request.method.is_interactive()
+            })
             .filter_map(|(_, request)| request.peer())
             .filter(|peer| {
                 let legacy = self.peers.get(*peer).and_then(|peer| peer.legacy.as_ref());
@@ -92,7 +112,15 @@ impl Mux {
         }
     }
 
-    fn ask(&mut self, now: Time, key: Key, peer_key: Key, method: Method, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    fn ask(
+        &mut self,
+        now: Time,
+        key: Key,
+        peer_key: Key,
+        method: Method,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Some(id) = msg.envelope.id else { return };
         instance.reverse += 1;
@@ -125,9 +153,16 @@ impl Mux {
     }
 
     /// A client's answer goes back under the child's own id (P15), if that client was asked.
-    pub(super) fn on_client_answer(&mut self, _now: Time, peer_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_client_answer(
+        &mut self,
+        _now: Time,
+        peer_key: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(id) = msg.envelope.id else { return };
-        let key = parse_key(msg.text(id)).filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
+        let key =
+            parse_key(msg.text(id)).filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
         let Some(reverse) = key.and_then(|key| self.take_reverse(key)) else {
             self.counters.unrequested += 1;
             return log::debug!(target: "muxloop", "an answer that nobody asked a client for was dropped: {}", quote(msg.bytes));
@@ -153,17 +188,25 @@ impl Mux {
     }
 
     /// The child takes back what it asked, or ends a listen (protocol.md §2.5).
-    pub(super) fn on_child_cancel(&mut self, now: Time, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_child_cancel(
+        &mut self,
+        now: Time,
+        instance: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let Some(span) = msg.envelope.request_id else { return };
         let id = msg.text(span);
         if let Some(key) = parse_key(id) {
-            let is_listen = self.requests.get(key).is_some_and(|r| r.instance == instance && r.method == Method::Listen);
+            let is_listen =
+                self.requests.get(key).is_some_and(|r| r.instance == instance && r.method == Method::Listen);
             if is_listen {
                 self.take(key);
                 return self.on_listen_ended(now, instance, key, false, out);
             }
         }
-        let found = self.reverse.iter().find(|(_, r)| r.instance == instance && *r.id == *id).map(|(key, _)| key);
+        let found =
+            self.reverse.iter().find(|(_, r)| r.instance == instance && *r.id == *id).map(|(key, _)| key);
         let Some((key, reverse)) = found.and_then(|key| Some((key, self.take_reverse(key)?))) else { return };
         if let Some(peer) = self.peers.get(reverse.peer) {
             let mut message = Message::new(msg.bytes);
@@ -199,11 +242,15 @@ impl Mux {
 
     /// The process that asked is gone: its questions are taken back.
     pub(super) fn forget_reverse(&mut self, instance: Key, out: &mut dyn Sink) {
-        let open: Vec<Key> = self.reverse.iter().filter(|(_, r)| r.instance == instance).map(|(key, _)| key).collect();
+        let open: Vec<Key> =
+            self.reverse.iter().filter(|(_, r)| r.instance == instance).map(|(key, _)| key).collect();
         for key in open {
             let Some(reverse) = self.take_reverse(key) else { continue };
             if let Some(peer) = self.peers.get(reverse.peer) {
-                out.send(peer.link, &Message::new(&reply::cancelled(key.as_u64(), "the server was restarted")));
+                out.send(
+                    peer.link,
+                    &Message::new(&reply::cancelled(key.as_u64(), "the server was restarted")),
+                );
             }
         }
     }
@@ -226,7 +273,9 @@ impl Need {
                 let tools = msg.envelope.params.and_then(|params| json::member(msg.bytes, params, "tools"));
                 if tools.is_some() { Need::SamplingWithTools } else { Need::Sampling }
             }
-            Method::Elicit if msg.envelope.mode.is_some_and(|span| msg.text(span) == b"\"url\"") => Need::ElicitUrl,
+            Method::Elicit if msg.envelope.mode.is_some_and(|span| msg.text(span) == b"\"url\"") => {
+                Need::ElicitUrl
+            }
             Method::Elicit => Need::ElicitForm,
             _ => Need::Roots,
         }

@@ -116,11 +116,21 @@ pub(super) struct Instance {
 pub(super) enum Phase {
     Stopped,
     /// Asked for, or running without a finished handshake. The timer bounds the handshake.
-    Starting { timer: Option<TimerKey> },
+    Starting {
+        timer: Option<TimerKey>,
+    },
     Ready,
-    Stopping { step: StopStep, timer: TimerKey, then: Then },
+    Stopping {
+        step: StopStep,
+        timer: TimerKey,
+        then: Then,
+    },
     /// Waits before the next start. `spawn_failed`: there was no process at all.
-    Backoff { until: Time, timer: TimerKey, spawn_failed: bool },
+    Backoff {
+        until: Time,
+        timer: TimerKey,
+        spawn_failed: bool,
+    },
     /// Given up after `max_restarts`.
     Failed,
 }
@@ -234,7 +244,9 @@ impl Instance {
 /// The pause before restart number `attempt` (from 1): doubled each time up to the maximum, less up to
 /// a quarter by chance, so that servers that fell together do not rise together.
 pub(super) fn backoff_ms(policy: &ServerPolicy, attempt: u32, random: u64) -> u64 {
-    let doubled = policy.restart_backoff_ms.saturating_mul(1u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX));
+    let doubled = policy
+        .restart_backoff_ms
+        .saturating_mul(1u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX));
     let capped = doubled.min(policy.restart_backoff_max_ms);
     capped - random % (capped / 4 + 1)
 }
@@ -246,7 +258,9 @@ mod tests {
     #[test]
     fn backoff_doubles_to_its_maximum_less_at_most_a_quarter() {
         let policy = ServerPolicy::new("x");
-        for (attempt, full) in [(1, 1_000), (2, 2_000), (3, 4_000), (5, 16_000), (6, 30_000), (64, 30_000), (400, 30_000)] {
+        for (attempt, full) in
+            [(1, 1_000), (2, 2_000), (3, 4_000), (5, 16_000), (6, 30_000), (64, 30_000), (400, 30_000)]
+        {
             for random in [0, 1, 12_345, u64::MAX] {
                 let ms = backoff_ms(&policy, attempt, random);
                 assert!(ms <= full && ms >= full - full / 4, "attempt {attempt}: {ms}");

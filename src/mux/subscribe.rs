@@ -13,12 +13,22 @@ use serde_json::json;
 
 impl Mux {
     /// `logging/setLevel` of one client.
-    pub(super) fn on_set_level(&mut self, now: Time, asked: Asked<'_, '_>, hello: &Hello, out: &mut dyn Sink) {
+    pub(super) fn on_set_level(
+        &mut self,
+        now: Time,
+        asked: Asked<'_, '_>,
+        hello: &Hello,
+        out: &mut dyn Sink,
+    ) {
         let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
         let level = asked.msg.envelope.level.and_then(|span| Level::parse(asked.msg.text(span)));
         let text = match level {
             _ if !hello.logging => reply::error(id, reply::METHOD_NOT_FOUND, "this server has no logging"),
-            None => reply::error(id, reply::INVALID_PARAMS, "`level` must be one of debug, info, notice, warning, error, critical, alert, emergency"),
+            None => reply::error(
+                id,
+                reply::INVALID_PARAMS,
+                "`level` must be one of debug, info, notice, warning, error, critical, alert, emergency",
+            ),
             Some(level) => {
                 if let Some(peer) = self.peers.get_mut(asked.peer) {
                     peer.level = Some(level);
@@ -32,9 +42,15 @@ impl Mux {
 
     /// Sets the child's level to the most verbose one that a client wants.
     pub(super) fn sync_level(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let wanted = self.peers.iter().filter(|(_, peer)| peer.instance == Some(key)).filter_map(|(_, peer)| peer.level).min();
+        let wanted = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.instance == Some(key))
+            .filter_map(|(_, peer)| peer.level)
+            .min();
         let Some(instance) = self.instances.get(key) else { return };
-        let has_logging = instance.hello.as_ref().is_some_and(|hello| hello.logging && hello.era == Era::Legacy);
+        let has_logging =
+            instance.hello.as_ref().is_some_and(|hello| hello.logging && hello.era == Era::Legacy);
         // Clients that never asked get the default; once a verbose one has left, so does the child.
         let wanted = wanted.or(instance.level.map(|_| Level::DEFAULT));
         let (Some(link), Some(wanted), true) = (instance.open_link(), wanted, has_logging) else { return };
@@ -46,7 +62,14 @@ impl Mux {
         if let Some(instance) = self.instances.get_mut(key) {
             instance.level = Some(wanted);
         }
-        out.send(link, &Message::new(&reply::request(request.as_u64(), "logging/setLevel", json!({ "level": wanted.name() }))));
+        out.send(
+            link,
+            &Message::new(&reply::request(
+                request.as_u64(),
+                "logging/setLevel",
+                json!({ "level": wanted.name() }),
+            )),
+        );
     }
 
     pub(super) fn on_set_level_answer(&mut self, key: Key, msg: &Incoming<'_>, _out: &mut dyn Sink) {
@@ -56,7 +79,13 @@ impl Mux {
     }
 
     /// `resources/subscribe`: the first of a URI is forwarded, the others join it.
-    pub(super) fn on_subscribe(&mut self, now: Time, asked: Asked<'_, '_>, hello: &Hello, out: &mut dyn Sink) {
+    pub(super) fn on_subscribe(
+        &mut self,
+        now: Time,
+        asked: Asked<'_, '_>,
+        hello: &Hello,
+        out: &mut dyn Sink,
+    ) {
         let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
         let uri = asked.msg.envelope.uri.and_then(|span| json::unescape(asked.msg.text(span)));
         let held = self.peers.get(asked.peer).map_or(0, |peer| peer.subscriptions.len());
@@ -86,7 +115,9 @@ impl Mux {
         }
         let first = !std::mem::replace(&mut subscription.pending, true);
         let key = self.file(now, asked);
-        if let Some(subscription) = self.instances.get_mut(asked.instance).and_then(|i| i.subscriptions.get_mut(uri)) {
+        if let Some(subscription) =
+            self.instances.get_mut(asked.instance).and_then(|i| i.subscriptions.get_mut(uri))
+        {
             subscription.joined.push(key);
         }
         if first {
@@ -95,19 +126,35 @@ impl Mux {
     }
 
     fn send_subscribe(&mut self, now: Time, key: Key, uri: &str, out: &mut dyn Sink) {
-        let Some((link, timeout)) = self.instances.get(key).and_then(|i| {
-            Some((i.open_link()?, self.servers[i.server].policy.request_timeout_ms))
-        }) else {
+        let Some((link, timeout)) = self
+            .instances
+            .get(key)
+            .and_then(|i| Some((i.open_link()?, self.servers[i.server].policy.request_timeout_ms)))
+        else {
             return;
         };
-        let request = self.file_own(now, key, Own::Subscribe(uri.to_string()), Method::Subscribe, Some(timeout));
-        out.send(link, &Message::new(&reply::request(request.as_u64(), "resources/subscribe", json!({ "uri": uri }))));
+        let request =
+            self.file_own(now, key, Own::Subscribe(uri.to_string()), Method::Subscribe, Some(timeout));
+        out.send(
+            link,
+            &Message::new(&reply::request(request.as_u64(), "resources/subscribe", json!({ "uri": uri }))),
+        );
     }
 
     /// The child's word on a subscription is the word to everyone who joined it.
-    pub(super) fn on_subscribe_answer(&mut self, now: Time, key: Key, uri: &str, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_subscribe_answer(
+        &mut self,
+        now: Time,
+        key: Key,
+        uri: &str,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let accepted = msg.envelope.kind == Kind::Response;
-        let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri)) else { return };
+        let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
+        else {
+            return;
+        };
         subscription.pending = false;
         let joined = std::mem::take(&mut subscription.joined);
         let mut settled = Vec::new();
@@ -115,7 +162,9 @@ impl Mux {
             let Some(request) = self.take(request) else { continue };
             let Origin::Peer { peer: peer_key, link, id, .. } = request.origin else { continue };
             if accepted {
-                if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri)) {
+                if let Some(subscription) =
+                    self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
+                {
                     subscription.holders.insert(peer_key);
                 }
                 if let Some(peer) = self.peers.get_mut(peer_key) {
@@ -145,7 +194,14 @@ impl Mux {
     }
 
     /// A subscription that nobody holds is forgotten, and taken back at the child if it is known there.
-    fn drop_empty_subscription(&mut self, now: Time, key: Key, uri: &str, at_child: bool, out: &mut dyn Sink) {
+    fn drop_empty_subscription(
+        &mut self,
+        now: Time,
+        key: Key,
+        uri: &str,
+        at_child: bool,
+        out: &mut dyn Sink,
+    ) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let empty = instance.subscriptions.get(uri).is_some_and(|s| s.holders.is_empty() && !s.pending);
         if !empty {
@@ -161,11 +217,19 @@ impl Mux {
     }
 
     /// `resources/unsubscribe`: answered here; the last holder's leaving is forwarded.
-    pub(super) fn on_unsubscribe(&mut self, now: Time, asked: Asked<'_, '_>, hello: &Hello, out: &mut dyn Sink) {
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        now: Time,
+        asked: Asked<'_, '_>,
+        hello: &Hello,
+        out: &mut dyn Sink,
+    ) {
         let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
         let uri = asked.msg.envelope.uri.and_then(|span| json::unescape(asked.msg.text(span)));
         let text = match uri {
-            _ if !hello.subscribe => reply::error(id, reply::METHOD_NOT_FOUND, "this server has no resource subscriptions"),
+            _ if !hello.subscribe => {
+                reply::error(id, reply::METHOD_NOT_FOUND, "this server has no resource subscriptions")
+            }
             None => reply::error(id, reply::INVALID_PARAMS, "`uri` must be a string"),
             Some(uri) => {
                 self.leave_subscription(now, asked.peer, asked.instance, &uri, out);

@@ -191,14 +191,15 @@ impl Reactor {
                 let (is_over, ended) = (event.is_error(), event.is_read_closed());
                 let readable = event.is_readable() || ended || is_over;
                 let writable = event.is_writable() || event.is_write_closed() || is_over;
-                if let Some(Ready::Stream { key: last, readable: r, writable: w, ended: e }) =
+                let hangup = event.is_write_closed();
+                if let Some(Ready::Stream { key: last, readable: r, writable: w, ended: e, hangup: h }) =
                     ready.last_mut()
                     && *last == key
                 {
-                    (*r, *w, *e) = (*r || readable, *w || writable, *e || ended);
+                    (*r, *w, *e, *h) = (*r || readable, *w || writable, *e || ended, *h || hangup);
                     return;
                 }
-                ready.push(Ready::Stream { key, readable, writable, ended });
+                ready.push(Ready::Stream { key, readable, writable, ended, hangup });
             }
             LISTENER => ready.push(Ready::Accept { listener: value }),
             PROCESS => {

@@ -1,0 +1,276 @@
+//! [`Conns`]: the table of connections: readiness, send, flush, pause, close.
+//!
+//! Readiness is state: an event only sets a bit, only `WouldBlock` (or what `port::Io` says is as good)
+//! clears it, and a connection that can go on stands in the runnable list. Buffers live in a pool while
+//! they are empty, so an idle connection holds none.
+
+use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX, READ_CHUNK};
+use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerWheel};
+use crate::codec::{LineFramer, Message};
+use crate::engine::port::{Io, Platform};
+use crate::mux::CloseReason;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+/// What a connection is to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Client,
+    /// Stdin and stdout of an instance's process.
+    Child(Key),
+    /// Stderr of an instance's process.
+    Stderr(Key),
+}
+
+pub(super) struct Conn {
+    pub io: Box<dyn Io>,
+    pub role: Role,
+    pub framer: LineFramer,
+    /// Bytes that are not a whole line yet, or wait for a pause to end.
+    pub recv: Option<RecvBuf>,
+    pub send: SendBuf,
+    pub readable: bool,
+    pub writable: bool,
+    /// The other side will write no more.
+    pub ended: bool,
+    /// The other side will not read any more either.
+    pub hangup: bool,
+    pub paused: bool,
+    /// Its end was read and told.
+    pub finished: bool,
+    runnable: bool,
+    dirty: bool,
+    /// Passed the high mark and not yet below the low one.
+    congested: bool,
+    /// To be closed once `send` is empty.
+    pub closing: bool,
+    /// To be closed now; told to the mux if it does not know.
+    pub broken: Option<CloseReason>,
+    /// `shutdown_write` is due once `send` is empty.
+    pub close_input: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Conns {
+    table: Arena<Conn>,
+    pub runnable: VecDeque<Key>,
+    dirty: Vec<Key>,
+    /// Connections to look at in the reap phase.
+    doomed: Vec<Key>,
+    /// Links that fell below the low mark.
+    pub drained: Vec<Key>,
+    /// Last moment for closing connections that nobody reads.
+    pub linger: TimerWheel<Key>,
+    recv_pool: Vec<RecvBuf>,
+    send_pool: Vec<SendBuf>,
+}
+
+impl Conns {
+    pub fn insert(&mut self, io: Box<dyn Io>, role: Role, limit: usize) -> Key {
+        self.table.insert(Conn {
+            io,
+            role,
+            framer: LineFramer::new(limit),
+            recv: None,
+            send: SendBuf::new(),
+            // A new stream is tried before its first event: the event may come before the bytes.
+            readable: true,
+            writable: true,
+            ended: false,
+            hangup: false,
+            paused: false,
+            finished: false,
+            runnable: false,
+            dirty: false,
+            congested: false,
+            closing: false,
+            broken: None,
+            close_input: false,
+        })
+    }
+
+    pub fn get(&self, key: Key) -> Option<&Conn> {
+        self.table.get(key)
+    }
+
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut Conn> {
+        self.table.get_mut(key)
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.table.len() >= crate::base::limits::CONNECTIONS_MAX
+    }
+
+    /// Puts a connection that has something to read or decode into the runnable list.
+    pub fn wake(&mut self, key: Key) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let can_go_on =
+            (conn.readable || conn.recv.is_some()) && !conn.paused && !conn.closing && !conn.finished;
+        if can_go_on && conn.broken.is_none() && !conn.runnable {
+            conn.runnable = true;
+            self.runnable.push_back(key);
+        }
+    }
+
+    /// The next runnable connection of this turn.
+    pub fn next_runnable(&mut self) -> Option<Key> {
+        let key = self.runnable.pop_front()?;
+        if let Some(conn) = self.table.get_mut(key) {
+            conn.runnable = false;
+        }
+        Some(key)
+    }
+
+    /// Appends a message to a connection's unwritten bytes.
+    #[inline]
+    pub fn send(&mut self, key: Key, message: &Message<'_>) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.closing || conn.broken.is_some() {
+            return;
+        }
+        if conn.send.capacity() == 0 {
+            if let Some(pooled) = self.send_pool.pop() {
+                conn.send = pooled;
+            }
+        }
+        conn.send.reserve(message.len() + 1);
+        message.for_each_part(|part| conn.send.extend(part));
+        conn.send.extend(b"\n");
+        let len = conn.send.len();
+        conn.congested |= len >= CHILD_SEND_HIGH;
+        if len > CLIENT_SEND_MAX {
+            conn.broken = Some(CloseReason::SlowReader);
+            self.doomed.push(key);
+        }
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    pub fn is_congested(&self, key: Key) -> bool {
+        self.table.get(key).is_some_and(|conn| conn.congested)
+    }
+
+    /// Closes once everything is written; at the latest after a while.
+    pub fn close(&mut self, now: Time, key: Key) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if !std::mem::replace(&mut conn.closing, true) {
+            conn.recv = None;
+            self.linger.schedule(now + LINGER_MS, key);
+            self.doomed.push(key);
+        }
+    }
+
+    pub fn fail(&mut self, key: Key, why: CloseReason) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.broken.is_none() {
+            conn.broken = Some(why);
+            self.doomed.push(key);
+        }
+    }
+
+    /// Marks a connection for the flush phase.
+    pub fn touch(&mut self, key: Key) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        let has_work = !conn.send.is_empty() || conn.closing || conn.close_input;
+        if has_work && !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Writes what can be written.
+    pub fn flush(&mut self) {
+        for key in std::mem::take(&mut self.dirty) {
+            self.flush_one(key);
+        }
+    }
+
+    pub fn flush_one(&mut self, key: Key) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        conn.dirty = false;
+        while conn.writable && !conn.send.is_empty() && conn.broken.is_none() {
+            let pending = conn.send.pending();
+            match conn.io.write(&[IoSlice::new(pending)]) {
+                Ok(n) => {
+                    conn.writable = n == pending.len();
+                    conn.send.consume(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
+                Err(error) => {
+                    conn.broken = Some(write_failure(&error));
+                    self.doomed.push(key);
+                }
+            }
+        }
+        if conn.congested && conn.send.len() <= CHILD_SEND_LOW {
+            conn.congested = false;
+            self.drained.push(key);
+        }
+        if !conn.send.is_empty() {
+            return;
+        }
+        let empty = std::mem::take(&mut conn.send);
+        if empty.capacity() > 0 && empty.capacity() <= POOLED_MAX && self.send_pool.len() < POOL_MAX {
+            self.send_pool.push(empty);
+        }
+        if std::mem::take(&mut conn.close_input) {
+            let _ = conn.io.shutdown_write();
+        }
+        if conn.closing {
+            self.doomed.push(key);
+        }
+    }
+
+    /// A buffer to read into.
+    pub fn take_recv(&mut self, key: Key) -> RecvBuf {
+        let own = self.table.get_mut(key).and_then(|conn| conn.recv.take());
+        own.or_else(|| self.recv_pool.pop()).unwrap_or_default()
+    }
+
+    /// Gives it back: to the connection if something is in it, else to the pool.
+    pub fn put_recv(&mut self, key: Key, buf: RecvBuf) {
+        if !buf.is_empty() {
+            if let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.closing) {
+                conn.recv = Some(buf);
+            }
+        } else if buf.capacity() <= POOLED_MAX && self.recv_pool.len() < POOL_MAX {
+            self.recv_pool.push(buf);
+        }
+    }
+
+    /// Connections whose end may have come.
+    pub fn take_doomed(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.doomed)
+    }
+
+    pub fn has_doomed(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
+    /// Takes a connection out and closes it.
+    pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
+        if let Some(mut conn) = self.table.remove(key) {
+            platform.deregister(key, &mut *conn.io);
+        }
+    }
+}
+
+fn write_failure(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => CloseReason::PeerClosed,
+        _ => CloseReason::Io(format!("cannot be written to: {error}")),
+    }
+}
+
+/// How long a closing connection may take to read its last messages, in milliseconds.
+const LINGER_MS: u64 = 5_000;
+/// Largest buffer kept for reuse, in bytes; larger ones grew for one message and go with it.
+const POOLED_MAX: usize = 4 * READ_CHUNK;
+/// Most buffers kept for reuse, each way.
+const POOL_MAX: usize = 8;
