@@ -1,3 +1,67 @@
-.PHONY: build
+# The README's two commands are `make run` and `make test`; everything else is for those who build it.
+
+CARGO ?= cargo
+MUSL := x86_64-unknown-linux-musl
+SEEDS ?= 2000
+TARGET ?= world
+SECONDS ?= 60
+
+.PHONY: run build test check sim fuzz bench bench-quick bench-micro interop dist clean
+
+## run: build muxloop, run it on two embedded servers, and show three clients that share them
+run: build
+	$(CARGO) run --release --quiet --example story -- target/release/muxloop
+
 build:
-	cargo build --release
+	$(CARGO) build --release
+
+## test: every test that needs only Rust
+test:
+	$(CARGO) test --no-fail-fast
+
+## check: formatting, lints, docs, the arrows between the layers, licences
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
+	sh tools/arrows.sh
+	sh tools/licences.sh
+
+## sim: more seeds of the simulator (SEEDS=n, or MUXLOOP_SEED=x for one)
+sim:
+	MUXLOOP_SEEDS=$(SEEDS) $(CARGO) test --release --test sim -- --nocapture
+
+## fuzz: one target (TARGET=line|envelope|splice|config|world) for a while (SECONDS=n); needs nightly
+fuzz:
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	$(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS)
+
+.bench/bin/rmcp-mux:
+	$(CARGO) install rmcp-mux --version 0.4.0 --no-default-features --features cli --root .bench
+
+## bench: muxloop beside no relay, a floor relay and rmcp-mux, in one run; then the footprint
+bench: .bench/bin/rmcp-mux static
+	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
+	$(CARGO) bench --bench round_trip -- --footprint
+
+bench-quick: static
+	$(CARGO) bench --bench round_trip -- --quick
+
+bench-micro:
+	$(CARGO) bench --bench micro
+
+## interop: real servers and the official SDK clients (needs Node and Python; installs into .interop)
+interop: build
+	sh tools/interop.sh
+
+.PHONY: static
+static:
+	rustup target add $(MUSL) >/dev/null 2>&1 || true
+	$(CARGO) build --release --target $(MUSL)
+
+## dist: the static binary with its checksum; aarch64 as well where a linker for it is installed
+dist: static
+	sh tools/dist.sh
+
+clean:
+	rm -rf target dist .interop .bench
