@@ -1,7 +1,7 @@
 // Driver: clients of the TypeScript SDK 2.x on 2026-07-28 servers of both SDKs.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { direct, eventually, main, scenario } from './harness.mjs';
+import { direct, eventually, main, scenario, within } from './harness.mjs';
 import { REVISION, openModern } from './modern-peer.mjs';
 
 const SERVERS = ['modern-ts', 'modern-py', 'dual-ts', 'everything'];
@@ -15,6 +15,8 @@ const sha = (text) => createHash('sha256').update(text).digest('hex');
 const streams = (peer, method, uri) => peer.wire.got(method)
   .filter(({ params }) => uri === undefined || params.uri === uri)
   .map(({ params }) => params._meta?.[`${META}subscriptionId`]).sort();
+
+const messages = (error) => (error === undefined ? '' : `${error.message} ${messages(error.cause)} ${JSON.stringify(error.data ?? '')}`);
 
 function bulk(bytes, seed) {
   const line = `${seed} "quoted" \\ back\u00e9\n`;
@@ -185,6 +187,28 @@ scenario('modern-ts/disconnect cancels what was in flight', async (t) => {
   await eventually(async () => (await b.json('stats')).cancelled.includes(tag), 'the server sees the cancel');
 }, { mux: true });
 
+scenario('modern-ts/crash: an error, then a new child that is listened to', async (t) => {
+  const [a, b] = await openAll(t, 'modern-ts', ['a', 'b']);
+  const uri = 'test://item/kept';
+  const updated = 'notifications/resources/updated';
+  const subscription = await b.client.listen({ resourceSubscriptions: [uri] });
+  const { pid } = await b.json('stats');
+  const waiting = b.call('slow', { tag: 'doomed', ms: 15_000, steps: 300 }, { onprogress: () => {} });
+  waiting.catch(() => {});
+  await b.wire.until(() => b.wire.progress.length > 0, 'progress');
+  await assert.rejects(a.call('die'));
+  await assert.rejects(within(waiting, 'the call in flight gets its error'), (error) => error.code === -32603 && error.data?.muxloop !== undefined);
+  const after = await eventually(() => b.json('stats').catch(() => undefined), 'a new child answers');
+  assert.notEqual(after.pid, pid);
+  const before = streams(b, updated, uri).length;
+  await eventually(async () => {
+    await a.call('touch', { uri });
+    await settle([b]);
+    return streams(b, updated, uri).length > before;
+  }, 'the same listen brings updates of the new child');
+  await subscription.close();
+}, { mux: true });
+
 scenario('modern-ts/20 clients, colliding ids and tokens', async (t) => {
   const peers = await openAll(t, 'modern-ts', labels(20, 'crowd'), { interactive: true });
   await Promise.all(peers.map((peer) => Promise.all(Array.from({ length: 6 }, async (_, n) => {
@@ -223,5 +247,12 @@ scenario('everything/a client of the old revision', async (t) => {
   assert.equal(await a.call('echo', { message: 'hi' }), 'Echo: hi');
   await a.client.ping();
 });
+
+scenario('everything/a client of the other revision than the running child is told so', async (t) => {
+  const old = await t.open('everything', { label: 'old', mode: 'legacy' });
+  assert.equal(await old.call('echo', { message: 'hi' }), 'Echo: hi');
+  await assert.rejects(t.open('everything', { label: 'new' }), (error) => /2026-07-28|modern/.test(messages(error)) && /2025-11-25|legacy/.test(messages(error)));
+  assert.equal(await old.call('echo', { message: 'still' }), 'Echo: still');
+}, { mux: true });
 
 await main('node-modern', { names: SERVERS, open: openModern });

@@ -88,6 +88,7 @@ function build() {
     tool(name, {}, async () => text(name));
     return text(name);
   });
+  tool('die', {}, async () => process.exit(7));
   tool('stats', {}, async (_, ctx) => text({ pid: process.pid, client: ctx.mcpReq.envelope?.['io.modelcontextprotocol/clientInfo']?.name, ...seen }));
 
   server.registerPrompt(
