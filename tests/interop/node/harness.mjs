@@ -1,0 +1,185 @@
+// What every Node driver needs: options, scenarios with deadlines, the
+// muxloop under test and the table of servers. It knows nothing of MCP.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const argv = process.argv.slice(2);
+
+export const direct = argv.includes('--direct');
+const only = argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length);
+/** Every wait ends after this many milliseconds. */
+export const deadlineMs = Number(process.env.INTEROP_DEADLINE_MS ?? 20_000);
+const scenarioMs = 3 * deadlineMs;
+/** After so many failed scenarios a driver stops: the cause is one and waiting for each deadline is long. */
+const GIVE_UP = 12;
+
+export const tmp = realpathSync(mkdtempSync(join(tmpdir(), 'muxi-')));
+mkdirSync(join(tmp, 'files'));
+writeFileSync(join(tmp, 'files', 'hello.txt'), 'hello from a file\n');
+
+const required = (name) => {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set; run this through tools/interop.sh`);
+  return value;
+};
+const places = {
+  node: process.execPath,
+  prefix: required('INTEROP_NODE_PREFIX'),
+  modules: join(required('INTEROP_NODE_PREFIX'), 'node_modules'),
+  programs: dirname(here),
+  python1: required('INTEROP_PYTHON1'),
+  python2: required('INTEROP_PYTHON2'),
+  tmp,
+};
+const fill = (value) => value.replace(/\{(\w+)\}/g, (all, name) => places[name] ?? all);
+
+/** The servers of `servers.json` with their places filled in, by name. */
+export const servers = Object.fromEntries(
+  Object.entries(JSON.parse(readFileSync(join(dirname(here), 'servers.json'), 'utf8'))).map(([name, entry]) => [name, {
+    cmd: fill(entry.cmd),
+    args: (entry.args ?? []).map(fill),
+    cwd: entry.cwd && fill(entry.cwd),
+    env: Object.fromEntries(Object.entries(entry.env ?? {}).map(([key, value]) => [key, fill(value)])),
+    mux: entry.mux ?? {},
+  }]),
+);
+
+export const socketOf = (name, dir = tmp) => join(dir, `${name}.sock`);
+
+/** A `mux.toml` for the named servers, whose environment gets `marker` too. JSON strings, numbers and arrays of them are TOML as they are. */
+function muxToml(names, dir, marker) {
+  return names.map((name) => {
+    const server = servers[name];
+    const keys = { socket: socketOf(name, dir), cmd: server.cmd, args: server.args, ...(server.cwd ? { cwd: server.cwd } : {}), lazy_start: true, ...server.mux };
+    const lines = Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+    const env = Object.entries({ ...server.env, ...marker }).map(([key, value]) => `${JSON.stringify(key)} = ${JSON.stringify(value)}`);
+    return `[servers.${JSON.stringify(name)}]\n${lines.join('\n')}\nenv = { ${env.join(', ')} }\n`;
+  }).join('\n');
+}
+
+const children = new Set();
+
+/** One running `muxloop -c`. */
+export class Daemon {
+  static async start(names, { dir = tmp, marker = {} } = {}) {
+    const config = join(dir, 'mux.toml');
+    writeFileSync(config, muxToml(names, dir, marker));
+    const daemon = new Daemon();
+    daemon.log = join(dir, 'muxloop.log');
+    const log = openSync(daemon.log, 'a');
+    daemon.process = spawn(required('MUXLOOP_BIN'), ['-c', config], { stdio: ['ignore', log, log] });
+    closeSync(log);
+    children.add(daemon.process);
+    daemon.exited = once(daemon.process, 'exit').then(([code, signal]) => {
+      children.delete(daemon.process);
+      daemon.ended = signal ?? `exit code ${code}`;
+    });
+    await Promise.all(names.map((name) => daemon.#listening(socketOf(name, dir))));
+    return daemon;
+  }
+
+  async #listening(path) {
+    const end = Date.now() + deadlineMs;
+    for (;;) {
+      const socket = connectSocket(path);
+      const up = await Promise.race([once(socket, 'connect').then(() => true, () => false)]);
+      socket.destroy();
+      if (up) return;
+      if (this.ended) throw new Error(`muxloop ended (${this.ended}):\n${this.tail()}`);
+      if (Date.now() > end) throw new Error(`nobody listens on ${path} after ${deadlineMs} ms:\n${this.tail()}`);
+      await delay(20);
+    }
+  }
+
+  tail(lines = 20) {
+    return readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-lines).map((line) => `    | ${line}`).join('\n');
+  }
+
+  async stop(signal = 'SIGTERM') {
+    if (!this.ended) this.process.kill(signal);
+    await within(this.exited, 'muxloop ends after a signal');
+  }
+}
+
+/** How a client starts `name`: the shim to muxloop, or with `--direct` the server itself. */
+export function launch(name, dir = tmp) {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined));
+  if (!direct) return { command: required('MUXLOOP_BIN'), args: ['proxy', '--socket', socketOf(name, dir)], env, stderr: 'inherit' };
+  const server = servers[name];
+  return { command: server.cmd, args: server.args, cwd: server.cwd, env: { ...env, ...server.env }, stderr: 'ignore' };
+}
+
+export async function within(promise, what, ms = deadlineMs) {
+  let timer;
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms); });
+  try { return await Promise.race([promise, late]); } finally { clearTimeout(timer); }
+}
+
+/** Asks again until `look()` gives something true. For facts that only a call can show. */
+export async function eventually(look, what) {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    const value = await look();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`);
+    await delay(25);
+  }
+}
+
+const scenarios = [];
+
+/** Declares a scenario. `mux: true`: it only means something with one server shared by several clients. */
+export function scenario(name, run, { mux = false } = {}) {
+  if ((!mux || !direct) && (!only || name.includes(only))) scenarios.push({ name, run });
+}
+
+/** Runs all scenarios one after the other, prints one line each and ends the process. */
+export async function main(title, { names, open }) {
+  let daemon;
+  let passed = 0;
+  let failed = 0;
+  try {
+    if (!direct && names.length > 0) daemon = await Daemon.start(names);
+    for (const { name, run } of scenarios) {
+      const peers = [];
+      const started = Date.now();
+      try {
+        await within(run({
+          open: async (server, settings) => {
+            const peer = await within(open(server, settings), `${settings?.label ?? 'a client'} connects to ${server}`);
+            peers.push(peer);
+            return peer;
+          },
+        }), 'the scenario ends', scenarioMs);
+        const violations = peers.flatMap((peer) => peer.wire.violations.map((what) => `${peer.label}: ${what}`));
+        if (violations.length > 0) throw new Error(violations.slice(0, 3).join('; '));
+        passed += 1;
+        console.log(`ok ${title}/${name} (${Date.now() - started} ms)`);
+      } catch (error) {
+        failed += 1;
+        console.log(`FAIL ${title}/${name} ${String(error?.message ?? error).split('\n').slice(0, 4).join(' ')}`);
+        if (daemon) console.log(daemon.tail());
+      } finally {
+        await Promise.all(peers.map((peer) => within(peer.close(), 'a client closes').catch(() => {})));
+      }
+      if (failed >= GIVE_UP) throw new Error(`${failed} scenarios failed; the rest did not run`);
+      if (daemon?.ended) throw new Error(`muxloop ended (${daemon.ended})`);
+    }
+    await daemon?.stop();
+  } catch (error) {
+    failed += 1;
+    console.log(`FAIL ${title}/run ${error?.stack ?? error}`);
+    if (daemon) console.log(daemon.tail());
+  }
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(tmp, { recursive: true, force: true });
+  console.log(`${title}: ${passed} passed, ${failed} failed`);
+  process.exit(failed === 0 ? 0 : 1);
+}

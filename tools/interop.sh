@@ -1,0 +1,143 @@
+#!/bin/sh
+# Runs the official MCP servers and clients through muxloop (`make interop`).
+#
+#   tools/interop.sh [--direct] [--only=TEXT] [DRIVER...]
+#
+# --direct     connect the clients straight to the servers, without muxloop:
+#              tells whether a scenario itself is sound
+# --only=TEXT  only scenarios whose name contains TEXT
+# DRIVER       node-legacy node-modern python-legacy python-modern orphans (all)
+#
+# Needs Node 20+ with npm and Python 3.10+ with venv. What it installs goes to
+# .interop in the checkout; MUXLOOP_BIN names the binary under test.
+# Prints one line per scenario and, last, `N passed, N failed`.
+set -eu
+
+fail() { echo "interop: $*" >&2; exit 2; }
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+here=$root/tests/interop
+home=$root/.interop
+
+direct= only= drivers=
+for arg in "$@"; do
+    case $arg in
+        --direct) direct=$arg ;;
+        --only=*) only=$arg ;;
+        node-legacy | node-modern | python-legacy | python-modern | orphans) drivers="$drivers $arg" ;;
+        *) fail "unknown argument '$arg' (see the head of tools/interop.sh)" ;;
+    esac
+done
+: "${drivers:=node-legacy node-modern python-legacy python-modern orphans}"
+
+# --- what must be there ------------------------------------------------------
+
+for tool in node npm npx; do
+    command -v "$tool" >/dev/null || fail "needs Node 20 or newer with npm and npx; '$tool' is not in PATH"
+done
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' ||
+    fail "needs Node 20 or newer; this is $(node --version)"
+PYTHON=${PYTHON:-python3}
+command -v "$PYTHON" >/dev/null || fail "needs Python 3.10 or newer; '$PYTHON' is not in PATH"
+"$PYTHON" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+    fail "needs Python 3.10 or newer with venv and ensurepip; this is $("$PYTHON" --version 2>&1)"
+
+MUXLOOP_BIN=${MUXLOOP_BIN:-$root/target/release/muxloop}
+case $MUXLOOP_BIN in /*) ;; *) MUXLOOP_BIN=$PWD/$MUXLOOP_BIN ;; esac
+[ -n "$direct" ] || [ -x "$MUXLOOP_BIN" ] || fail "no binary at $MUXLOOP_BIN; build it with 'make build' or set MUXLOOP_BIN"
+
+# --- install, once per set of pinned versions --------------------------------
+
+install_node() {
+    mkdir -p "$home/node"
+    cp "$here/package.json" "$here/package-lock.json" "$home/node/"
+    (cd "$home/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+}
+
+install_python() { # LINE, that is the major version of the SDK
+    rm -rf "$home/python$1"
+    "$PYTHON" -m venv "$home/python$1"
+    "$home/python$1/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$here/requirements-$1.txt"
+}
+
+in_background() { # NAME COMMAND...: its output goes to a file that is shown if it fails
+    name=$1
+    shift
+    if ("$@") >"$home/install-$name.log" 2>&1; then :; else
+        cat "$home/install-$name.log" >&2
+        return 1
+    fi
+}
+
+pinned=$(cat "$here/package-lock.json" "$here"/requirements-*.txt | cksum; node --version; "$PYTHON" --version 2>&1)
+if [ "$(cat "$home/installed" 2>/dev/null || true)" != "$pinned" ]; then
+    echo "installing the pinned SDKs and servers into .interop"
+    rm -rf "$home/installed"
+    mkdir -p "$home"
+    in_background node install_node & node_job=$!
+    in_background python1 install_python 1 & python1_job=$!
+    in_background python2 install_python 2 & python2_job=$!
+    broken=
+    wait $node_job || broken="$broken npm"
+    wait $python1_job || broken="$broken pip(1.x)"
+    wait $python2_job || broken="$broken pip(2.x)"
+    [ -z "$broken" ] || fail "could not install:$broken"
+    printf '%s\n' "$pinned" >"$home/installed"
+fi
+
+# ES modules look for packages above their own file, so the programs stand beside node_modules.
+rm -rf "$home/node/src"
+mkdir -p "$home/node/src"
+cp -R "$here/node" "$here/python" "$here/servers" "$here/servers.json" "$home/node/src/"
+
+# --- run ---------------------------------------------------------------------
+
+INTEROP_NODE_PREFIX=$home/node
+INTEROP_PYTHON1=$home/python1/bin/python
+INTEROP_PYTHON2=$home/python2/bin/python
+export MUXLOOP_BIN INTEROP_NODE_PREFIX INTEROP_PYTHON1 INTEROP_PYTHON2
+export PYTHONDONTWRITEBYTECODE=1
+
+# Only the drivers get this variable, and all that they start inherits it.
+mark=MUXLOOP_INTEROP_RUN=$$-$(date +%s)
+
+# Ends whatever of this run still lives, whoever its parent is by now, and says so.
+left_over() {
+    node "$home/node/src/node/processes.mjs" "${mark%%=*}" "${mark#*=}"
+}
+trap left_over EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+log=$home/last.log
+: >"$log"
+run() { # DRIVER COMMAND...
+    driver=$1
+    shift
+    env "$mark" "$@" $direct ${only:+"$only"} </dev/null 2>&1 | tee -a "$log"
+    grep -q "^$driver: [0-9]* passed, [0-9]* failed\$" "$log" ||
+        echo "FAIL $driver/run it ended without its closing line" | tee -a "$log"
+}
+
+started=$(date +%s)
+for driver in $drivers; do
+    case $driver in
+        node-legacy) run $driver node "$home/node/src/node/legacy.mjs" ;;
+        node-modern) run $driver node "$home/node/src/node/modern.mjs" ;;
+        python-legacy) run $driver "$INTEROP_PYTHON1" "$home/node/src/python/driver_legacy.py" ;;
+        python-modern) run $driver "$INTEROP_PYTHON2" "$home/node/src/python/driver_modern.py" ;;
+        orphans) run $driver node "$home/node/src/node/orphans.mjs" ;;
+    esac
+done
+trap - EXIT
+left_over | tee -a "$log"
+
+passed=$(grep -c '^ok ' "$log" || true)
+failed=$(grep -c '^FAIL ' "$log" || true)
+if [ "$failed" -gt 0 ]; then
+    echo "failed:"
+    grep '^FAIL ' "$log"
+fi
+echo "interop ran for $(($(date +%s) - started)) s"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 1 ]
