@@ -417,7 +417,7 @@ impl Mux {
         let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
         let name = self.name_of(request.instance).to_string();
         let text = match (&request.state, state) {
-            (State::Sent, _) => format!("server '{name}' did not answer within {after} ms"),
+            (State::Sent { .. }, _) => format!("server '{name}' did not answer within {after} ms"),
             (_, Some(why)) => format!("server '{name}' was not ready within {after} ms: {why}"),
             (_, None) => format!("server '{name}' was not ready within {after} ms"),
         };

@@ -57,6 +57,8 @@ enum Timer {
     Heartbeat(Key),
     IdleStop(Key),
     Changed(Key, ListKind),
+    /// A client's requests may have been at the child for long.
+    Aged(Key),
     Relisten(Key),
     /// A refused client that says nothing.
     Refused(Key),
@@ -250,6 +252,7 @@ impl Mux {
                 Timer::Heartbeat(instance) => self.on_heartbeat(now, instance, out),
                 Timer::IdleStop(instance) => self.on_idle(now, instance, out),
                 Timer::Changed(instance, kind) => self.on_changed_timeout(now, instance, kind, out),
+                Timer::Aged(peer) => self.on_aged(now, peer, out),
                 Timer::Relisten(instance) => self.sync_listen(now, instance, out),
                 Timer::Refused(peer) => self.close_refused(peer, out),
             }
@@ -372,6 +375,10 @@ impl Mux {
                     Origin::Own(_) => panic!("an own request in a client's list"),
                 }
             }
+            let is_aged = |key: &&Key| {
+                matches!(self.requests.get(**key).map(|r| &r.state), Some(State::Sent { aged: true, .. }))
+            };
+            assert_eq!(peer.requests.iter().filter(is_aged).count(), peer.aged, "aged count of a client");
             let bytes: usize = peer.requests.iter().map(|key| waiting_len(&self.requests, *key)).sum();
             assert_eq!(bytes, peer.waiting_bytes, "waiting bytes of a client");
         }

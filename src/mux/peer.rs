@@ -25,6 +25,11 @@ pub(super) struct Peer {
     pub requests: Vec<Key>,
     /// Those of them that are at the child.
     pub in_flight: usize,
+    /// Those of them that have been there for long: the child is at work on them, so they are not what
+    /// another client's request has to stand behind.
+    pub aged: usize,
+    /// Whether a timer will look for aged ones.
+    pub aging: bool,
     /// Those that wait in muxloop, oldest first. Keys of finished ones are skipped.
     pub waiting: VecDeque<Key>,
     /// Bytes kept for the waiting ones.
@@ -67,6 +72,8 @@ impl Peer {
             instance: None,
             requests: Vec::new(),
             in_flight: 0,
+            aged: 0,
+            aging: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             queued: false,
@@ -82,6 +89,11 @@ impl Peer {
     /// A legacy client that is ready for unsolicited messages.
     pub(super) fn is_open_legacy(&self) -> bool {
         self.legacy.as_ref().is_some_and(|legacy| legacy.initialized)
+    }
+
+    /// Whether one more request may be at the child without burying others' (B10).
+    pub(super) fn has_room(&self, in_flight_max: usize) -> bool {
+        self.in_flight - self.aged < in_flight_max
     }
 
     /// Whether a server may have something to ask it.

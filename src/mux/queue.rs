@@ -32,8 +32,8 @@ impl Mux {
         }
         let key = self.file(now, asked);
         match self.can_send(asked.instance, asked.peer, asked.method, out) {
-            Some(child) if self.first_in_line(asked) => self.send_request(key, child, asked.msg, out),
-            _ => self.keep(key, asked, out),
+            Some(child) if self.first_in_line(asked) => self.send_request(now, key, child, asked.msg, out),
+            _ => self.keep(now, key, asked, out),
         }
     }
 
@@ -43,7 +43,7 @@ impl Mux {
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);
-        self.keep(key, asked, out);
+        self.keep(now, key, asked, out);
     }
 
     pub(super) fn answer_failure(
@@ -146,7 +146,7 @@ impl Mux {
             origin: Origin::Own(own),
             method,
             era: Era::Legacy,
-            state: State::Sent,
+            state: State::Sent { since: now, aged: false },
             token: None,
             log_level: None,
             task: false,
@@ -162,7 +162,7 @@ impl Mux {
     }
 
     /// Keeps the bytes of a filed request until its turn.
-    fn keep(&mut self, key: Key, asked: Asked<'_, '_>, out: &mut dyn Sink) {
+    fn keep(&mut self, now: Time, key: Key, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
         request.state = State::Waiting(asked.msg.bytes.into());
         let in_flight_max =
@@ -170,11 +170,15 @@ impl Mux {
         let Some(peer) = self.peers.get_mut(asked.peer) else { return };
         peer.waiting.push_back(key);
         peer.waiting_bytes += asked.msg.bytes.len();
-        if !peer.queued && peer.in_flight < in_flight_max {
+        let has_room = peer.has_room(in_flight_max);
+        if !peer.queued && has_room {
             peer.queued = true;
             if let Some(instance) = self.instances.get_mut(asked.instance) {
                 instance.queue.push_back(asked.peer);
             }
+        }
+        if !has_room && !std::mem::replace(&mut peer.aging, true) {
+            self.timers.schedule(now + AGED_MS, Timer::Aged(asked.peer));
         }
         let full =
             peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
@@ -197,7 +201,7 @@ impl Mux {
         let peer = self.peers.get(peer_key)?;
         let link = instance.open_link()?;
         let policy = &self.servers[instance.server].policy;
-        if peer.in_flight >= policy.max_in_flight_per_client || out.is_congested(link) {
+        if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
         if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
@@ -213,9 +217,9 @@ impl Mux {
     }
 
     /// Hands a filed request to the child, under its key.
-    fn send_request(&mut self, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
-        request.state = State::Sent;
+        request.state = State::Sent { since: now, aged: false };
         let (instance_key, method) = (request.instance, request.method);
         let Origin::Peer { peer: peer_key, .. } = request.origin else { return };
         let mut message = Message::new(msg.bytes);
@@ -265,8 +269,9 @@ impl Mux {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         match &request.state {
             State::Waiting(bytes) => peer.waiting_bytes -= bytes.len(),
-            State::Sent => {
+            State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
+                peer.aged -= usize::from(*aged);
                 let is_interactive = request.method.is_interactive() && peer.is_interactive();
                 let Some(instance) = self.instances.get_mut(request.instance) else { return };
                 instance.in_flight -= 1;
@@ -315,6 +320,24 @@ impl Mux {
         }
     }
 
+    /// A client waits behind its own requests: those that the child has had for long make room.
+    pub(super) fn on_aged(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        peer.aging = false;
+        for key in &peer.requests {
+            let Some(request) = self.requests.get_mut(*key) else { continue };
+            if let State::Sent { since, aged: aged @ false } = &mut request.state
+                && now.since(*since) >= AGED_MS
+            {
+                *aged = true;
+                peer.aged += 1;
+            }
+        }
+        if !peer.waiting.is_empty() {
+            self.settle(now, peer_key, out);
+        }
+    }
+
     /// Gives waiting requests to a child in turns, as many as it takes.
     pub(super) fn dispatch(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
         let mut idle_turns = 0;
@@ -353,9 +376,12 @@ impl Mux {
             peer.queued = false;
             return Turn::Left;
         };
-        if peer.in_flight >= policy_max {
-            // Comes back with its next answer.
+        if !peer.has_room(policy_max) {
+            // Comes back with its next answer, or when the child takes its time.
             peer.queued = false;
+            if !std::mem::replace(&mut peer.aging, true) {
+                self.timers.schedule(now + AGED_MS, Timer::Aged(peer_key));
+            }
             return Turn::Left;
         }
         let Some(method) = self.requests.get(key).map(|request| request.method) else { return Turn::Left };
@@ -390,7 +416,7 @@ impl Mux {
             let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, msg: &msg };
             return self.answer_here(now, asked, out);
         }
-        self.send_request(key, child, &msg, out);
+        self.send_request(now, key, child, &msg, out);
     }
 }
 
@@ -402,3 +428,6 @@ enum Turn {
     /// It has nothing to send, or comes back by itself.
     Left,
 }
+
+/// How long a request is at the child until it no longer counts as one that others have to wait behind.
+const AGED_MS: u64 = 500;

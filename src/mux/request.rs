@@ -59,14 +59,14 @@ pub(super) enum State {
     /// Kept until the child can take it.
     Waiting(Box<[u8]>),
     /// At the child.
-    Sent,
+    Sent { since: Time, aged: bool },
     /// Waits for something of muxloop's: a subscription that is under way.
     Joined,
 }
 
 impl Request {
     pub(super) fn is_sent(&self) -> bool {
-        matches!(self.state, State::Sent)
+        matches!(self.state, State::Sent { .. })
     }
 
     pub(super) fn peer(&self) -> Option<Key> {
