@@ -207,8 +207,8 @@ impl Mux {
         if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
             let held_by_other = instance.holder.is_some_and(|holder| holder != peer_key);
             // A client that holds the child lets others in, unless it is being asked something.
-            let must_yield =
-                instance.contended && instance.holder == Some(peer_key) && peer.reverse.is_empty();
+            let turn_is_over = instance.contended && instance.allowance == 0;
+            let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
             if held_by_other || must_yield {
                 return None;
             }
@@ -239,7 +239,10 @@ impl Mux {
             if instance.holder != Some(peer_key) {
                 instance.holder = Some(peer_key);
                 instance.contended = false;
+                // What it has waiting now is its turn; what it asks later is not.
+                instance.allowance = peer.waiting.len() + 1;
             }
+            instance.allowance = instance.allowance.saturating_sub(1);
             instance.holding += 1;
         }
     }
@@ -352,7 +355,7 @@ impl Mux {
                 Turn::Blocked => {
                     idle_turns += 1;
                     if let Some(instance) = self.instances.get_mut(instance_key) {
-                        instance.contended = instance.holder.is_some();
+                        instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
                     }
                 }
                 Turn::Left => continue,

@@ -85,6 +85,8 @@ pub(super) struct Instance {
     pub holder: Option<Key>,
     /// How many they are.
     pub holding: usize,
+    /// How many more the holder may send although somebody else waits.
+    pub allowance: usize,
     /// Somebody else waits for the holder to be done.
     pub contended: bool,
     /// Clients that are not read from until it takes more.
@@ -207,6 +209,7 @@ impl Instance {
             queue: VecDeque::new(),
             holder: None,
             holding: 0,
+            allowance: 0,
             contended: false,
             handshake: None,
             stalled: Vec::new(),
