@@ -91,7 +91,14 @@ impl<T> TimerWheel<T> {
             }
             None => {
                 let index = self.nodes.len() as u32;
-                self.nodes.push(Node { value: Some(value), at, list: 0, prev: NIL, next: NIL, generation: 0 });
+                self.nodes.push(Node {
+                    value: Some(value),
+                    at,
+                    list: 0,
+                    prev: NIL,
+                    next: NIL,
+                    generation: 0,
+                });
                 index
             }
         };

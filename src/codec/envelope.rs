@@ -7,6 +7,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::codec::{json, scan};
+
 /// A piece of a message: byte offsets `start..end`, never empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -128,8 +130,8 @@ impl<'a> Incoming<'a> {
     /// # Errors
     /// [`ScanError`] with the place; its `id` is set where the message's id could still be told.
     pub fn scan(bytes: &'a [u8]) -> Result<Incoming<'a>, ScanError> {
-        let _ = bytes;
-        todo!("the codec helper fills this in")
+        let envelope = scan::scan(bytes)?;
+        Ok(Incoming { bytes, envelope })
     }
 
     /// The bytes of `span`.
@@ -137,15 +139,67 @@ impl<'a> Incoming<'a> {
         span.of(self.bytes)
     }
 
-    /// The method without its quotes, as written (an escaped method compares unequal to every known
-    /// one, and is forwarded as written); empty for responses.
+    /// The method without its quotes, empty for responses. A method that was written with escapes
+    /// (`tools\/call`, as some encoders do) is given plainly if it is one of [`METHODS`], and as written
+    /// otherwise.
+    #[inline]
     pub fn method(&self) -> &'a [u8] {
         match self.envelope.method {
-            Some(span) => &self.bytes[span.start() + 1..span.end() - 1],
+            Some(span) => {
+                let written = &self.bytes[span.start() + 1..span.end() - 1];
+                if memchr::memchr(b'\\', written).is_some() { known_method(written) } else { written }
+            }
             None => b"",
         }
     }
 }
+
+#[cold]
+fn known_method(written: &[u8]) -> &[u8] {
+    let mut room = [0; 64];
+    let plain = json::unescape_into(written, &mut room).unwrap_or(written);
+    METHODS.iter().find(|method| method.as_bytes() == plain).map_or(written, |method| method.as_bytes())
+}
+
+/// The methods of all protocol versions (protocol.md §2).
+pub const METHODS: &[&str] = &[
+    "completion/complete",
+    "elicitation/create",
+    "initialize",
+    "logging/setLevel",
+    "notifications/cancelled",
+    "notifications/elicitation/complete",
+    "notifications/initialized",
+    "notifications/message",
+    "notifications/progress",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+    "notifications/roots/list_changed",
+    "notifications/subscriptions/acknowledged",
+    "notifications/tasks",
+    "notifications/tasks/status",
+    "notifications/tools/list_changed",
+    "ping",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "roots/list",
+    "sampling/createMessage",
+    "server/discover",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
+    "tools/call",
+    "tools/list",
+];
 
 /// Why a text is not a JSON-RPC message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,11 @@
 //! [`Message`]: received bytes and a few edits, copied once, into the destination's send buffer.
+//!
+//! ```text
+//!   bytes   {"jsonrpc":"2.0","id":|7|,"method":"tools/call", … ,"progressToken":|"a"|}}}
+//!   edits                         4503599627370497                            4503599627370497
+//! ```
+
+use std::fmt;
 
 use crate::base::SendBuf;
 use crate::codec::Span;
@@ -12,43 +19,81 @@ pub enum Value<'a> {
     Integer(u64),
 }
 
+/// `value` in place of `start..end`.
+#[derive(Clone, Copy)]
+struct Edit<'a> {
+    start: u32,
+    end: u32,
+    value: Value<'a>,
+}
+
 /// A JSON text that differs from what was received at its edits only (P57).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message<'a> {
     bytes: &'a [u8],
+    /// Length of the edited text.
+    len: usize,
+    /// The first `count` are in use, in order and without overlap.
+    edits: [Edit<'a>; Message::EDITS_MAX],
+    count: usize,
 }
 
 impl<'a> Message<'a> {
     /// Most edits of one message.
     pub const EDITS_MAX: usize = 12;
 
-    /// The text as it is.
+    /// The text as it is. (At most `u32::MAX` bytes; panics otherwise.)
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Message { bytes }
+        assert!(bytes.len() <= u32::MAX as usize, "a huge message");
+        const UNUSED: Edit<'_> = Edit { start: 0, end: 0, value: Value::Integer(0) };
+        Message { bytes, len: bytes.len(), edits: [UNUSED; Message::EDITS_MAX], count: 0 }
     }
-    /// Puts `value` in place of `span`. Edits may come in any order; they must not overlap (panics).
+    /// Puts `value` in place of `span`. Edits may come in any order; they must not overlap (panics, as
+    /// it does at more than [`Message::EDITS_MAX`] edits).
+    #[inline]
     pub fn replace(&mut self, span: Span, value: Value<'a>) {
-        let _ = (span, value);
-        todo!("the codec helper fills this in")
+        self.edit(span.start(), span.end(), value);
     }
-    /// Puts `value` before the byte at `at`; at one place, in the order of the calls.
+    /// Puts `value` before the byte at `at`; at one place, in the order of the calls, and before what
+    /// is put in place of that byte.
+    #[inline]
     pub fn insert(&mut self, at: usize, value: Value<'a>) {
-        let _ = (at, value);
-        todo!("the codec helper fills this in")
+        self.edit(at, at, value);
     }
     /// Leaves `span` out. (A member needs its comma included in the span.)
+    #[inline]
     pub fn remove(&mut self, span: Span) {
         self.replace(span, Value::Raw(b""));
     }
     /// Length of the edited text in bytes.
     #[allow(clippy::len_without_is_empty)]
+    #[inline]
     pub fn len(&self) -> usize {
-        todo!("the codec helper fills this in")
+        self.len
     }
     /// Calls `f` with each piece of the edited text, in order.
-    pub fn for_each_part(&self, f: impl FnMut(&[u8])) {
-        let _ = (f, self.bytes);
-        todo!("the codec helper fills this in")
+    #[inline]
+    pub fn for_each_part(&self, mut f: impl FnMut(&[u8])) {
+        let mut at = 0;
+        for edit in &self.edits[..self.count] {
+            let start = edit.start as usize;
+            if start > at {
+                f(&self.bytes[at..start]);
+            }
+            at = edit.end as usize;
+            match edit.value {
+                Value::Raw([]) => {}
+                Value::Raw(bytes) => f(bytes),
+                Value::Integer(value) => {
+                    let mut room = [0; DIGITS_MAX];
+                    f(decimal(value, &mut room));
+                }
+            }
+        }
+        if at < self.bytes.len() {
+            f(&self.bytes[at..]);
+        }
     }
     /// Appends the edited text to `send`.
     pub fn write_to(&self, send: &mut SendBuf) {
@@ -60,5 +105,159 @@ impl<'a> Message<'a> {
         let mut out = Vec::with_capacity(self.len());
         self.for_each_part(|part| out.extend_from_slice(part));
         out
+    }
+
+    #[inline]
+    fn edit(&mut self, start: usize, end: usize, value: Value<'a>) {
+        assert!(end <= self.bytes.len(), "an edit past the end");
+        assert!(self.count < Message::EDITS_MAX, "too many edits");
+        let edit = Edit { start: start as u32, end: end as u32, value };
+        // Most come in order. An insertion belongs before a replacement at the same place.
+        let mut slot = self.count;
+        while slot > 0 && edit.goes_before(&self.edits[slot - 1]) {
+            self.edits[slot] = self.edits[slot - 1];
+            slot -= 1;
+        }
+        let fits_before = slot == 0 || self.edits[slot - 1].end <= edit.start;
+        let fits_after = slot == self.count || edit.end <= self.edits[slot + 1].start;
+        assert!(fits_before && fits_after, "edits overlap");
+        self.edits[slot] = edit;
+        self.count += 1;
+        self.len = self.len - (end - start) + value.len();
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({})", self.to_vec().escape_ascii())
+    }
+}
+
+impl Edit<'_> {
+    #[inline]
+    fn goes_before(&self, other: &Edit<'_>) -> bool {
+        let is_insertion = self.start == self.end;
+        self.start < other.start || self.start == other.start && is_insertion && other.end > other.start
+    }
+}
+
+impl Value<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        match self {
+            Value::Raw(bytes) => bytes.len(),
+            Value::Integer(value) => value.checked_ilog10().map_or(1, |log| log as usize + 1),
+        }
+    }
+}
+
+/// Digits of `u64::MAX`.
+const DIGITS_MAX: usize = 20;
+
+/// `value` in decimal, written to the end of `room`.
+#[inline]
+fn decimal(mut value: u64, room: &mut [u8; DIGITS_MAX]) -> &[u8] {
+    let mut start = DIGITS_MAX;
+    loop {
+        start -= 1;
+        room[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return &room[start..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(text: &str, edit: impl FnOnce(&mut Message<'_>)) -> String {
+        let mut message = Message::new(text.as_bytes());
+        edit(&mut message);
+        let out = String::from_utf8(message.to_vec()).unwrap();
+        assert_eq!(out.len(), message.len());
+        let mut send = SendBuf::new();
+        send.extend(b"before");
+        message.write_to(&mut send);
+        assert_eq!(send.pending()[6..], *out.as_bytes());
+        message.for_each_part(|part| assert!(!part.is_empty()));
+        out
+    }
+
+    #[test]
+    fn edits_in_any_order_change_their_place_only() {
+        assert_eq!(edited("", |_| ()), "");
+        assert_eq!(edited("abc", |_| ()), "abc");
+        assert_eq!(
+            edited("0123456789", |m| {
+                m.replace(Span::new(8, 10), Value::Raw(b"Z"));
+                m.remove(Span::new(0, 1));
+                m.replace(Span::new(4, 5), Value::Integer(u64::MAX));
+                m.insert(5, Value::Raw(b"<"));
+                m.replace(Span::new(5, 6), Value::Integer(0));
+                m.insert(5, Value::Raw(b">"));
+                m.insert(4, Value::Raw(b"|"));
+                m.insert(10, Value::Raw(b"."));
+                m.insert(0, Value::Raw(b"^"));
+            }),
+            format!("^123|{}<>067Z.", u64::MAX)
+        );
+    }
+
+    #[test]
+    fn integers_are_written_in_decimal() {
+        for value in [0, 1, 9, 10, 99, 100, 4503599627370497, u64::MAX - 1, u64::MAX] {
+            assert_eq!(edited("[]", |m| m.insert(1, Value::Integer(value))), format!("[{value}]"));
+        }
+    }
+
+    #[test]
+    fn all_orders_of_insertion_give_the_same_text() {
+        let edits = [(2, 4, "A"), (4, 4, "B"), (4, 5, ""), (9, 10, "D")];
+        for order in 0..256 {
+            let picks = [order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6];
+            if (0..4).any(|pick| !picks.contains(&pick)) {
+                continue;
+            }
+            let out = edited("0123456789", |m| {
+                for pick in picks {
+                    let (start, end, value) = edits[pick];
+                    match start == end {
+                        true => m.insert(start, Value::Raw(value.as_bytes())),
+                        false => m.replace(Span::new(start, end), Value::Raw(value.as_bytes())),
+                    }
+                }
+            });
+            assert_eq!(out, "01AB5678D", "{picks:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn overlapping_edits_are_a_bug() {
+        edited("0123456789", |m| {
+            m.remove(Span::new(4, 8));
+            m.remove(Span::new(2, 5));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn an_insertion_inside_of_a_replacement_is_a_bug() {
+        edited("0123456789", |m| {
+            m.remove(Span::new(4, 8));
+            m.insert(5, Value::Raw(b"x"));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "too many edits")]
+    fn more_edits_than_there_is_room_for_are_a_bug() {
+        edited("0123456789abcdef", |m| {
+            for at in 0..=Message::EDITS_MAX {
+                m.insert(at, Value::Integer(1));
+            }
+        });
     }
 }
