@@ -33,9 +33,11 @@ impl Bench {
             return;
         }
         let started = Instant::now();
-        f();
-        let once = started.elapsed().max(Duration::from_nanos(20));
-        let calls = (Self::ROUND.as_nanos() / once.as_nanos()).clamp(1, 1_000_000) as usize;
+        let mut calls = 0;
+        while calls == 0 || started.elapsed() < Self::ROUND {
+            f();
+            calls += 1;
+        }
         let fastest = (0..Self::ROUNDS)
             .map(|_| {
                 let started = Instant::now();

@@ -154,17 +154,34 @@ impl<'a> Skipper<'a> {
     #[inline(always)]
     pub(super) fn string(&mut self) -> Result<bool, Fault> {
         self.expect(b'"')?;
-        let rest = &self.bytes[self.pos..];
-        if let Some(chunk) = rest.first_chunk::<{ scan_simd::SHORT }>() {
-            let (stops, high) = scan_simd::short(chunk);
+        // Most strings are short and plain: a few looks at 16 bytes do.
+        for _ in 0..3 {
+            let Some((stops, high)) = self.stops() else { break };
             self.high |= high;
-            let length = stops.trailing_zeros() as usize;
-            if length < scan_simd::SHORT && chunk[length] == b'"' {
-                self.pos += length + 1;
+            if stops == 0 {
+                self.pos = (self.pos + scan_simd::SHORT).min(self.bytes.len());
+                continue;
+            }
+            self.pos += stops.trailing_zeros() as usize;
+            if self.peek() == b'"' {
+                self.pos += 1;
                 return Ok(false);
             }
+            break;
         }
         self.long_string()
+    }
+
+    /// Which of the next 16 bytes, or of those that are left, are no plain characters of a string, and
+    /// whether there may be bytes of 0x80 or more. `None`: the text is too short to be looked at so.
+    #[inline(always)]
+    fn stops(&self) -> Option<(u32, bool)> {
+        let rest = &self.bytes[self.pos..];
+        if let Some(chunk) = rest.first_chunk::<{ scan_simd::SHORT }>() {
+            return Some(scan_simd::short(chunk));
+        }
+        let (stops, high) = scan_simd::short(self.bytes.last_chunk::<{ scan_simd::SHORT }>()?);
+        Some((stops >> (scan_simd::SHORT - rest.len()), high))
     }
 
     /// The rest of a string, whatever is in it.
