@@ -33,10 +33,17 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     /// Length of the edited text.
     len: usize,
-    /// The first `count` are in use, in order and without overlap.
-    edits: [Edit<'a>; Message::EDITS_MAX],
+    /// The first `count` of `few` and then `more` are in use, in order and without overlap.
+    few: [Edit<'a>; FEW],
+    /// Rarely needed, and for that reason not even made before it is.
+    more: Option<[Edit<'a>; Message::EDITS_MAX - FEW]>,
     count: usize,
 }
+
+/// Edits of a message that is forwarded: its id and its token, and room for as many again.
+const FEW: usize = 4;
+
+const UNUSED: Edit<'_> = Edit { start: 0, end: 0, value: Value::Raw(b"") };
 
 impl<'a> Message<'a> {
     /// Most edits of one message.
@@ -46,8 +53,7 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         assert!(bytes.len() <= u32::MAX as usize, "a huge message");
-        const UNUSED: Edit<'_> = Edit { start: 0, end: 0, value: Value::Integer(0) };
-        Message { bytes, len: bytes.len(), edits: [UNUSED; Message::EDITS_MAX], count: 0 }
+        Message { bytes, len: bytes.len(), few: [UNUSED; FEW], more: None, count: 0 }
     }
     /// Puts `value` in place of `span`. Edits may come in any order; they must not overlap (panics, as
     /// it does at more than [`Message::EDITS_MAX`] edits).
@@ -76,7 +82,7 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn for_each_part(&self, mut f: impl FnMut(&[u8])) {
         let mut at = 0;
-        for edit in &self.edits[..self.count] {
+        let mut step = |edit: &Edit<'_>| {
             let start = edit.start as usize;
             if start > at {
                 f(&self.bytes[at..start]);
@@ -90,6 +96,10 @@ impl<'a> Message<'a> {
                     f(decimal(value, &mut room));
                 }
             }
+        };
+        self.few[..self.count.min(FEW)].iter().for_each(&mut step);
+        if let Some(more) = &self.more {
+            more[..self.count - FEW].iter().for_each(step);
         }
         if at < self.bytes.len() {
             f(&self.bytes[at..]);
@@ -112,18 +122,29 @@ impl<'a> Message<'a> {
         assert!(end <= self.bytes.len(), "an edit past the end");
         assert!(self.count < Message::EDITS_MAX, "too many edits");
         let edit = Edit { start: start as u32, end: end as u32, value };
+        if self.count == FEW {
+            self.more = Some([UNUSED; Message::EDITS_MAX - FEW]);
+        }
         // Most come in order. An insertion belongs before a replacement at the same place.
         let mut slot = self.count;
-        while slot > 0 && edit.goes_before(&self.edits[slot - 1]) {
-            self.edits[slot] = self.edits[slot - 1];
+        while slot > 0 && edit.goes_before(self.slot(slot - 1)) {
+            *self.slot(slot) = *self.slot(slot - 1);
             slot -= 1;
         }
-        let fits_before = slot == 0 || self.edits[slot - 1].end <= edit.start;
-        let fits_after = slot == self.count || edit.end <= self.edits[slot + 1].start;
+        let fits_before = slot == 0 || self.slot(slot - 1).end <= edit.start;
+        let fits_after = slot == self.count || edit.end <= self.slot(slot + 1).start;
         assert!(fits_before && fits_after, "edits overlap");
-        self.edits[slot] = edit;
+        *self.slot(slot) = edit;
         self.count += 1;
         self.len = self.len - (end - start) + value.len();
+    }
+
+    #[inline]
+    fn slot(&mut self, index: usize) -> &mut Edit<'a> {
+        match index.checked_sub(FEW) {
+            None => &mut self.few[index],
+            Some(index) => &mut self.more.as_mut().expect("made with the first of them")[index],
+        }
     }
 }
 
