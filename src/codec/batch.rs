@@ -1,56 +1,89 @@
 //! 2025-03-26 batches: an array is exploded into its elements at the edge (protocol.md §3.1).
+//!
+//! How many elements are too many, and whether batches are allowed at all, is for the caller to say.
 
-use crate::codec::json::{self, skip_space, skip_value};
+use crate::codec::skip::{Fault, Skipper};
 use crate::codec::{ScanError, ScanErrorKind, Span};
 
-/// The elements of a JSON array, each a complete JSON text.
+/// The elements of a JSON array, each a complete JSON text, which still has to be scanned. The array
+/// counts as one level of depth.
 ///
 /// # Errors
 /// [`ScanError`] if `bytes` is not exactly one well-formed array.
 pub fn elements(bytes: &[u8]) -> Result<Vec<Span>, ScanError> {
-    split(bytes).map_err(|error| ScanError { kind: error.kind, at: error.at, id: None, has_method: false })
+    let refuse = |kind, at| ScanError { kind, at, id: None, has_method: false };
+    let spans = array(bytes).map_err(|fault| match fault {
+        Fault::Syntax(at) => refuse(ScanErrorKind::Syntax, at),
+        Fault::TooDeep(at) => refuse(ScanErrorKind::TooDeep, at),
+    })?;
+    match std::str::from_utf8(bytes) {
+        Ok(_) => Ok(spans),
+        Err(error) => Err(refuse(ScanErrorKind::InvalidUtf8, error.valid_up_to())),
+    }
 }
 
-fn split(bytes: &[u8]) -> Result<Vec<Span>, json::JsonError> {
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(json::JsonError { kind: ScanErrorKind::InvalidUtf8, at: error.valid_up_to() });
+fn array(bytes: &[u8]) -> Result<Vec<Span>, Fault> {
+    let mut text = Skipper::new(bytes);
+    let mut spans = Vec::new();
+    text.space();
+    text.expect(b'[')?;
+    text.space();
+    let mut more = text.peek() != b']';
+    if !more {
+        text.pos += 1;
     }
-    let mut at = skip_space(bytes, 0);
-    if bytes.get(at) != Some(&b'[') {
-        return json::syntax(at);
+    while more {
+        let start = text.pos;
+        text.value(1)?;
+        spans.push(Span::new(start, text.pos));
+        more = text.another(b']')?;
     }
-    let mut elements = Vec::new();
-    at = skip_space(bytes, at + 1);
-    if bytes.get(at) == Some(&b']') {
-        at += 1;
-    } else {
-        loop {
-            let end = skip_value(bytes, at, 1)?;
-            elements.push(Span::new(at, end));
-            at = skip_space(bytes, end);
-            match bytes.get(at) {
-                Some(b',') => at = skip_space(bytes, at + 1),
-                Some(b']') => break,
-                _ => return json::syntax(at),
-            }
-        }
-        at += 1;
-    }
-    if skip_space(bytes, at) == bytes.len() { Ok(elements) } else { json::syntax(at) }
+    text.space();
+    if text.at_end() { Ok(spans) } else { text.fault() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::DEPTH_MAX;
 
     #[test]
-    fn explodes_arrays_and_refuses_broken_ones() {
-        let text = br#" [ {"a":[1,2]} , 3,"x" ] "#;
-        let parts: Vec<_> = elements(text).unwrap().iter().map(|span| span.of(text).to_vec()).collect();
-        assert_eq!(parts, [b"{\"a\":[1,2]}".to_vec(), b"3".to_vec(), b"\"x\"".to_vec()]);
+    fn each_element_is_named() {
+        let text = br#" [ {"id":1} ,[2],"three", null,-4e1 ] "#;
+        let found: Vec<_> = elements(text).unwrap().into_iter().map(|span| span.of(text)).collect();
+        assert_eq!(found, [&br#"{"id":1}"#[..], b"[2]", b"\"three\"", b"null", b"-4e1"]);
         assert_eq!(elements(b"[]").unwrap(), []);
-        for bad in ["", "[", "[1", "[1,]", "[1]]", "{}", "[1] x"] {
-            assert!(elements(bad.as_bytes()).is_err(), "{bad}");
+        assert_eq!(elements(b"\t[ ]\r\n").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_not_one_array_is_refused_with_its_place() {
+        let cases: [(&[u8], usize); 11] = [
+            (b"", 0),
+            (b"{}", 0),
+            (b"[", 1),
+            (b"[1", 2),
+            (b"[1,]", 3),
+            (b"[,1]", 1),
+            (b"[1 2]", 3),
+            (b"[1}", 2),
+            (b"[1]]", 3),
+            (b"[\"\x01\"]", 2),
+            (b"[01]", 2),
+        ];
+        for (text, at) in cases {
+            let error = elements(text).unwrap_err();
+            assert_eq!((error.kind, error.at), (ScanErrorKind::Syntax, at), "{}", text.escape_ascii());
         }
+        let error = elements(b"[\"ab\xff\"]").unwrap_err();
+        assert_eq!((error.kind, error.at), (ScanErrorKind::InvalidUtf8, 4));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |levels| [vec![b'['; levels], vec![b']'; levels]].concat();
+        assert_eq!(elements(&nested(DEPTH_MAX)).unwrap().len(), 1);
+        let error = elements(&nested(DEPTH_MAX + 1)).unwrap_err();
+        assert_eq!((error.kind, error.at), (ScanErrorKind::TooDeep, DEPTH_MAX));
     }
 }

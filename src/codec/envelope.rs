@@ -4,9 +4,10 @@
 //! refused: duplicate keys that muxloop acts on, invalid UTF-8, trailing bytes, too much depth. Keys
 //! are unescaped before they are compared. Numbers are never converted.
 
-use crate::codec::json::{self, JsonError, skip_space, skip_value, walk_object};
 use std::fmt;
 use std::num::NonZeroU32;
+
+use crate::codec::{json, scan};
 
 /// A piece of a message: byte offsets `start..end`, never empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,10 +130,8 @@ impl<'a> Incoming<'a> {
     /// # Errors
     /// [`ScanError`] with the place; its `id` is set where the message's id could still be told.
     pub fn scan(bytes: &'a [u8]) -> Result<Incoming<'a>, ScanError> {
-        match Envelope::scan(bytes) {
-            Ok(envelope) => Ok(Incoming { bytes, envelope }),
-            Err(error) => Err(ScanError::addressed(bytes, error)),
-        }
+        let envelope = scan::scan(bytes)?;
+        Ok(Incoming { bytes, envelope })
     }
 
     /// The bytes of `span`.
@@ -140,15 +139,67 @@ impl<'a> Incoming<'a> {
         span.of(self.bytes)
     }
 
-    /// The method without its quotes, as written (an escaped method compares unequal to every known
-    /// one, and is forwarded as written); empty for responses.
+    /// The method without its quotes, empty for responses. A method that was written with escapes
+    /// (`tools\/call`, as some encoders do) is given plainly if it is one of [`METHODS`], and as written
+    /// otherwise.
+    #[inline]
     pub fn method(&self) -> &'a [u8] {
         match self.envelope.method {
-            Some(span) => &self.bytes[span.start() + 1..span.end() - 1],
+            Some(span) => {
+                let written = &self.bytes[span.start() + 1..span.end() - 1];
+                if memchr::memchr(b'\\', written).is_some() { known_method(written) } else { written }
+            }
             None => b"",
         }
     }
 }
+
+#[cold]
+fn known_method(written: &[u8]) -> &[u8] {
+    let mut room = [0; 64];
+    let plain = json::unescape_into(written, &mut room).unwrap_or(written);
+    METHODS.iter().find(|method| method.as_bytes() == plain).map_or(written, |method| method.as_bytes())
+}
+
+/// The methods of all protocol versions (protocol.md §2).
+pub const METHODS: &[&str] = &[
+    "completion/complete",
+    "elicitation/create",
+    "initialize",
+    "logging/setLevel",
+    "notifications/cancelled",
+    "notifications/elicitation/complete",
+    "notifications/initialized",
+    "notifications/message",
+    "notifications/progress",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+    "notifications/roots/list_changed",
+    "notifications/subscriptions/acknowledged",
+    "notifications/tasks",
+    "notifications/tasks/status",
+    "notifications/tools/list_changed",
+    "ping",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "roots/list",
+    "sampling/createMessage",
+    "server/discover",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
+    "tools/call",
+    "tools/list",
+];
 
 /// Why a text is not a JSON-RPC message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,14 +248,6 @@ impl ScanError {
     }
 }
 
-impl ScanError {
-    /// Adds what can still be told of the sender's intent: a cold path, so a second walk is fine.
-    fn addressed(bytes: &[u8], error: JsonError) -> ScanError {
-        let (id, has_method) = recognise(bytes);
-        ScanError { kind: error.kind, at: error.at, id, has_method }
-    }
-}
-
 impl fmt::Display for ScanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
@@ -225,251 +268,3 @@ impl fmt::Display for ScanError {
         write!(f, "{what}, at byte {}", self.at)
     }
 }
-
-type Scan<T> = Result<T, JsonError>;
-
-fn fail<T>(kind: ScanErrorKind, at: usize) -> Scan<T> {
-    Err(JsonError { kind, at })
-}
-
-/// Notes a member; a second one of its name is refused.
-#[inline]
-fn put(slot: &mut Option<Span>, span: Span) -> Scan<()> {
-    match slot.replace(span) {
-        None => Ok(()),
-        Some(_) => fail(ScanErrorKind::DuplicateKey, span.start()),
-    }
-}
-
-impl Envelope {
-    const EMPTY: Envelope = Envelope {
-        kind: Kind::Notification,
-        id: None,
-        method: None,
-        params: None,
-        result: None,
-        error: None,
-        meta: None,
-        token: None,
-        request_id: None,
-        name: None,
-        uri: None,
-        level: None,
-        reference: None,
-        cursor: None,
-        next_cursor: None,
-        protocol_version: None,
-        capabilities: None,
-        client_info: None,
-        server_info: None,
-        task: None,
-        task_id: None,
-        elicitation_id: None,
-        mode: None,
-        status: None,
-        notifications: None,
-        result_type: None,
-        meta_token: None,
-        meta_protocol_version: None,
-        meta_client_capabilities: None,
-        meta_client_info: None,
-        meta_log_level: None,
-        meta_subscription_id: None,
-        meta_related_task: None,
-    };
-
-    fn scan(bytes: &[u8]) -> Scan<Envelope> {
-        if let Err(error) = std::str::from_utf8(bytes) {
-            return fail(ScanErrorKind::InvalidUtf8, error.valid_up_to());
-        }
-        let start = skip_space(bytes, 0);
-        match bytes.get(start) {
-            Some(b'{') => {}
-            Some(b'[') => return fail(ScanErrorKind::Batch, start),
-            _ => {
-                let end = skip_value(bytes, start, 0)?;
-                let whole = skip_space(bytes, end) == bytes.len();
-                return fail(if whole { ScanErrorKind::NotAnObject } else { ScanErrorKind::Syntax }, start);
-            }
-        }
-        let mut env = Envelope::EMPTY;
-        let mut jsonrpc = None;
-        // Meaning is judged only once the text is known to be JSON: -32700 goes before -32600.
-        let mut verdict = Ok(());
-        let end = walk_object(bytes, start, |key, _, at| {
-            let (slot, tracked) = match key {
-                b"jsonrpc" => (&mut jsonrpc, false),
-                b"id" => (&mut env.id, false),
-                b"method" => (&mut env.method, false),
-                b"params" => (&mut env.params, true),
-                b"result" => (&mut env.result, true),
-                b"error" => (&mut env.error, false),
-                _ => return skip_value(bytes, at, 1),
-            };
-            let twice = slot.is_some();
-            let end = if tracked && bytes.get(at) == Some(&b'{') {
-                let (end, seen) = env.members(bytes, at, key == b"result")?;
-                verdict = verdict.and(seen);
-                end
-            } else {
-                skip_value(bytes, at, 1)?
-            };
-            if twice {
-                verdict = verdict.and(fail(ScanErrorKind::DuplicateKey, at));
-            }
-            let span = Some(Span::new(at, end));
-            match key {
-                b"jsonrpc" => jsonrpc = span,
-                b"id" => env.id = span,
-                b"method" => env.method = span,
-                b"params" => env.params = span,
-                b"result" => env.result = span,
-                _ => env.error = span,
-            }
-            Ok(end)
-        })?;
-        if skip_space(bytes, end) != bytes.len() {
-            return json::syntax(end);
-        }
-        verdict?;
-        env.judge(bytes, start, jsonrpc)?;
-        Ok(env)
-    }
-
-    /// Sorts out what kind of message the members make.
-    #[inline]
-    fn judge(&mut self, bytes: &[u8], start: usize, jsonrpc: Option<Span>) -> Scan<()> {
-        if jsonrpc.is_none_or(|span| span.of(bytes) != b"\"2.0\"") {
-            return fail(ScanErrorKind::Version, jsonrpc.map_or(start, Span::start));
-        }
-        let mut null_id = false;
-        if let Some(id) = self.id {
-            match bytes[id.start()] {
-                b'"' | b'-' | b'0'..=b'9' => {}
-                b'n' if self.error.is_some() => {
-                    null_id = true;
-                    self.id = None;
-                }
-                _ => return fail(ScanErrorKind::BadId, id.start()),
-            }
-        }
-        if let Some(method) = self.method {
-            if bytes[method.start()] != b'"' {
-                return fail(ScanErrorKind::BadMethod, method.start());
-            }
-        }
-        // `null` is how some writers leave params out.
-        if let Some(params) = self.params {
-            if !matches!(bytes[params.start()], b'{' | b'[' | b'n') {
-                return fail(ScanErrorKind::BadParams, params.start());
-            }
-        }
-        self.kind = match (self.method, self.result, self.error, self.id) {
-            (Some(_), None, None, Some(_)) => Kind::Request,
-            (Some(_), None, None, None) if !null_id => Kind::Notification,
-            (None, Some(_), None, Some(_)) => Kind::Response,
-            (None, None, Some(_), _) => Kind::Error,
-            _ => return fail(ScanErrorKind::Shape, start),
-        };
-        Ok(())
-    }
-
-    /// The tracked members of `params` or `result`; the verdict on duplicates comes beside the end.
-    #[inline]
-    fn members(&mut self, bytes: &[u8], at: usize, is_result: bool) -> Scan<(usize, Scan<()>)> {
-        let mut verdict = Ok(());
-        let mut meta_seen = false;
-        let end = walk_object(bytes, at, |key, _, at| {
-            if key == b"_meta" {
-                if std::mem::replace(&mut meta_seen, true) {
-                    verdict = verdict.and(fail(ScanErrorKind::DuplicateKey, at));
-                }
-                if bytes.get(at) != Some(&b'{') {
-                    return skip_value(bytes, at, 2);
-                }
-                let (end, seen) = self.meta_members(bytes, at)?;
-                verdict = verdict.and(seen);
-                self.meta = Some(Span::new(at, end));
-                return Ok(end);
-            }
-            let end = skip_value(bytes, at, 2)?;
-            if let Some(slot) = self.member_slot(key, is_result) {
-                verdict = verdict.and(put(slot, Span::new(at, end)));
-            }
-            Ok(end)
-        })?;
-        Ok((end, verdict))
-    }
-
-    #[inline]
-    fn member_slot(&mut self, key: &[u8], is_result: bool) -> Option<&mut Option<Span>> {
-        Some(match (key, is_result) {
-            (b"task", _) => &mut self.task,
-            (b"taskId", _) => &mut self.task_id,
-            (b"status", _) => &mut self.status,
-            (b"protocolVersion", _) => &mut self.protocol_version,
-            (b"capabilities", _) => &mut self.capabilities,
-            (b"nextCursor", true) => &mut self.next_cursor,
-            (b"serverInfo", true) => &mut self.server_info,
-            (b"resultType", true) => &mut self.result_type,
-            (b"name", false) => &mut self.name,
-            (b"uri", false) => &mut self.uri,
-            (b"level", false) => &mut self.level,
-            (b"ref", false) => &mut self.reference,
-            (b"cursor", false) => &mut self.cursor,
-            (b"mode", false) => &mut self.mode,
-            (b"requestId", false) => &mut self.request_id,
-            (b"progressToken", false) => &mut self.token,
-            (b"clientInfo", false) => &mut self.client_info,
-            (b"elicitationId", false) => &mut self.elicitation_id,
-            (b"notifications", false) => &mut self.notifications,
-            _ => return None,
-        })
-    }
-
-    fn meta_members(&mut self, bytes: &[u8], at: usize) -> Scan<(usize, Scan<()>)> {
-        let mut verdict = Ok(());
-        let end = walk_object(bytes, at, |key, _, at| {
-            let end = skip_value(bytes, at, 3)?;
-            let slot = match key.strip_prefix(b"io.modelcontextprotocol/") {
-                None if key == b"progressToken" => &mut self.meta_token,
-                Some(b"protocolVersion") => &mut self.meta_protocol_version,
-                Some(b"clientCapabilities") => &mut self.meta_client_capabilities,
-                Some(b"clientInfo") => &mut self.meta_client_info,
-                Some(b"logLevel") => &mut self.meta_log_level,
-                Some(b"subscriptionId") => &mut self.meta_subscription_id,
-                Some(b"related-task") => &mut self.meta_related_task,
-                _ => return Ok(end),
-            };
-            verdict = verdict.and(put(slot, Span::new(at, end)));
-            Ok(end)
-        })?;
-        Ok((end, verdict))
-    }
-}
-
-/// The id and whether there is a method, as far as a refused text can be read from its start.
-fn recognise(bytes: &[u8]) -> (Option<Span>, bool) {
-    let mut ids = Vec::new();
-    let mut has_method = false;
-    let start = skip_space(bytes, 0);
-    if std::str::from_utf8(bytes).is_err() || bytes.get(start) != Some(&b'{') {
-        return (None, false);
-    }
-    let _ = walk_object(bytes, start, |key, _, at| {
-        let end = skip_value(bytes, at, 1)?;
-        match (key, bytes[at]) {
-            (b"id", b'"' | b'-' | b'0'..=b'9') => ids.push(Some(Span::new(at, end))),
-            (b"id", _) => ids.push(None),
-            (b"method", _) => has_method = true,
-            _ => {}
-        }
-        Ok(end)
-    });
-    // Two ids are no id: whichever we believed, the sender might mean the other.
-    (if ids.len() == 1 { ids[0] } else { None }, has_method)
-}
-
-#[cfg(test)]
-#[path = "envelope_tests.rs"]
-mod tests;

@@ -1,4 +1,11 @@
 //! [`Message`]: received bytes and a few edits, copied once, into the destination's send buffer.
+//!
+//! ```text
+//!   bytes   {"jsonrpc":"2.0","id":|7|,"method":"tools/call", … ,"progressToken":|"a"|}}}
+//!   edits                         4503599627370497                            4503599627370497
+//! ```
+
+use std::fmt;
 
 use crate::base::SendBuf;
 use crate::codec::Span;
@@ -12,155 +19,294 @@ pub enum Value<'a> {
     Integer(u64),
 }
 
-#[derive(Clone, Copy, Debug)]
+/// `value` in place of `start..end`.
+#[derive(Clone, Copy)]
 struct Edit<'a> {
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
     value: Value<'a>,
 }
 
 /// A JSON text that differs from what was received at its edits only (P57).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message<'a> {
     bytes: &'a [u8],
-    /// The first `count`, sorted by `start`, without overlap.
-    edits: [Edit<'a>; Message::EDITS_MAX],
+    /// Length of the edited text.
+    len: usize,
+    /// The first `count` of `few` and then `more` are in use, in order and without overlap.
+    few: [Edit<'a>; FEW],
+    /// Rarely needed, and for that reason not even made before it is.
+    more: Option<[Edit<'a>; Message::EDITS_MAX - FEW]>,
     count: usize,
 }
 
+/// Edits of a message that is forwarded: its id and its token, and room for as many again.
+const FEW: usize = 4;
+
+const UNUSED: Edit<'_> = Edit { start: 0, end: 0, value: Value::Raw(b"") };
+
 impl<'a> Message<'a> {
     /// Most edits of one message.
-    pub const EDITS_MAX: usize = 8;
+    pub const EDITS_MAX: usize = 12;
 
-    /// The text as it is.
+    /// The text as it is. (At most `u32::MAX` bytes; panics otherwise.)
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Message {
-            bytes,
-            edits: [Edit { start: 0, end: 0, value: Value::Raw(b"") }; Message::EDITS_MAX],
-            count: 0,
-        }
+        assert!(bytes.len() <= u32::MAX as usize, "a huge message");
+        Message { bytes, len: bytes.len(), few: [UNUSED; FEW], more: None, count: 0 }
     }
-
-    /// Puts `value` in place of `span`. Edits may come in any order; they must not overlap (panics).
+    /// Puts `value` in place of `span`. Edits may come in any order; they must not overlap (panics, as
+    /// it does at more than [`Message::EDITS_MAX`] edits).
     #[inline]
     pub fn replace(&mut self, span: Span, value: Value<'a>) {
-        self.edit(Edit { start: span.start(), end: span.end(), value });
+        self.edit(span.start(), span.end(), value);
     }
-
-    /// Puts `value` before the byte at `at`; at one place, in the order of the calls.
+    /// Puts `value` before the byte at `at`; at one place, in the order of the calls, and before what
+    /// is put in place of that byte.
+    #[inline]
     pub fn insert(&mut self, at: usize, value: Value<'a>) {
-        self.edit(Edit { start: at, end: at, value });
+        self.edit(at, at, value);
     }
-
     /// Leaves `span` out. (A member needs its comma included in the span.)
+    #[inline]
     pub fn remove(&mut self, span: Span) {
         self.replace(span, Value::Raw(b""));
     }
-
-    #[inline]
-    fn edit(&mut self, edit: Edit<'a>) {
-        assert!(
-            self.count < Self::EDITS_MAX && edit.end <= self.bytes.len(),
-            "too many edits, or one outside"
-        );
-        let mut at = self.count;
-        while at > 0 && self.edits[at - 1].start > edit.start {
-            self.edits[at] = self.edits[at - 1];
-            at -= 1;
-        }
-        self.edits[at] = edit;
-        self.count += 1;
-        let clear_before = at == 0 || self.edits[at - 1].end <= edit.start;
-        let clear_after = at + 1 == self.count || edit.end <= self.edits[at + 1].start;
-        assert!(clear_before && clear_after, "edits overlap");
-    }
-
     /// Length of the edited text in bytes.
     #[allow(clippy::len_without_is_empty)]
+    #[inline]
     pub fn len(&self) -> usize {
-        let mut len = self.bytes.len();
-        for edit in &self.edits[..self.count] {
-            len -= edit.end - edit.start;
-            len += match edit.value {
-                Value::Raw(bytes) => bytes.len(),
-                Value::Integer(n) => n.checked_ilog10().unwrap_or(0) as usize + 1,
-            };
-        }
-        len
+        self.len
     }
-
     /// Calls `f` with each piece of the edited text, in order.
     #[inline]
     pub fn for_each_part(&self, mut f: impl FnMut(&[u8])) {
         let mut at = 0;
-        for edit in &self.edits[..self.count] {
-            f(&self.bytes[at..edit.start]);
+        let mut step = |edit: &Edit<'_>| {
+            let start = edit.start as usize;
+            if start > at {
+                f(&self.bytes[at..start]);
+            }
+            at = edit.end as usize;
             match edit.value {
+                Value::Raw([]) => {}
                 Value::Raw(bytes) => f(bytes),
-                Value::Integer(n) => {
-                    let mut digits = [0; 20];
-                    f(decimal(n, &mut digits));
+                Value::Integer(value) => {
+                    let mut room = [0; DIGITS_MAX];
+                    f(decimal(value, &mut room));
                 }
             }
-            at = edit.end;
+        };
+        self.few[..self.count.min(FEW)].iter().for_each(&mut step);
+        if let Some(more) = &self.more {
+            more[..self.count - FEW].iter().for_each(step);
         }
-        f(&self.bytes[at..]);
+        if at < self.bytes.len() {
+            f(&self.bytes[at..]);
+        }
     }
-
     /// Appends the edited text to `send`.
-    #[inline]
     pub fn write_to(&self, send: &mut SendBuf) {
         send.reserve(self.len());
         self.for_each_part(|part| send.extend(part));
     }
-
     /// The edited text as one vector (cold paths, tests).
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
         self.for_each_part(|part| out.extend_from_slice(part));
         out
     }
-}
 
-fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            return &digits[at..];
+    #[inline]
+    fn edit(&mut self, start: usize, end: usize, value: Value<'a>) {
+        assert!(end <= self.bytes.len(), "an edit past the end");
+        assert!(self.count < Message::EDITS_MAX, "too many edits");
+        let edit = Edit { start: start as u32, end: end as u32, value };
+        if self.count == FEW {
+            self.more = Some([UNUSED; Message::EDITS_MAX - FEW]);
+        }
+        // Most come in order. An insertion belongs before a replacement at the same place.
+        let mut slot = self.count;
+        while slot > 0 && edit.goes_before(self.slot(slot - 1)) {
+            *self.slot(slot) = *self.slot(slot - 1);
+            slot -= 1;
+        }
+        let fits_before = slot == 0 || self.slot(slot - 1).end <= edit.start;
+        let fits_after = slot == self.count || edit.end <= self.slot(slot + 1).start;
+        assert!(fits_before && fits_after, "edits overlap");
+        *self.slot(slot) = edit;
+        self.count += 1;
+        self.len = self.len - (end - start) + value.len();
+    }
+
+    #[inline]
+    fn slot(&mut self, index: usize) -> &mut Edit<'a> {
+        match index.checked_sub(FEW) {
+            None => &mut self.few[index],
+            Some(index) => &mut self.more.as_mut().expect("made with the first of them")[index],
         }
     }
 }
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({})", self.to_vec().escape_ascii())
+    }
+}
+
+impl Edit<'_> {
+    #[inline]
+    fn goes_before(&self, other: &Edit<'_>) -> bool {
+        let is_insertion = self.start == self.end;
+        self.start < other.start || self.start == other.start && is_insertion && other.end > other.start
+    }
+}
+
+impl Value<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        match self {
+            Value::Raw(bytes) => bytes.len(),
+            Value::Integer(value) => value.checked_ilog10().map_or(1, |log| log as usize + 1),
+        }
+    }
+}
+
+/// Digits of `u64::MAX`.
+const DIGITS_MAX: usize = 20;
+
+/// `value` in decimal, written to the end of `room`. By four digits, since each division waits for the
+/// one before it.
+#[inline]
+fn decimal(mut value: u64, room: &mut [u8; DIGITS_MAX]) -> &[u8] {
+    let mut start = DIGITS_MAX;
+    while value >= 10_000 {
+        let four = (value % 10_000) as usize;
+        value /= 10_000;
+        start -= 4;
+        room[start..start + 2].copy_from_slice(&PAIRS[four / 100]);
+        room[start + 2..start + 4].copy_from_slice(&PAIRS[four % 100]);
+    }
+    let mut four = value as usize;
+    if four >= 100 {
+        start -= 2;
+        room[start..start + 2].copy_from_slice(&PAIRS[four % 100]);
+        four /= 100;
+    }
+    if four >= 10 {
+        start -= 2;
+        room[start..start + 2].copy_from_slice(&PAIRS[four]);
+    } else {
+        start -= 1;
+        room[start] = b'0' + four as u8;
+    }
+    &room[start..]
+}
+
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut i = 0;
+    while i < 100 {
+        pairs[i] = [b'0' + i as u8 / 10, b'0' + i as u8 % 10];
+        i += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn edits_apply_in_place_whatever_their_order() {
-        let text = b"0123456789";
-        let mut message = Message::new(text);
-        message.replace(Span::new(8, 9), Value::Integer(0));
-        message.remove(Span::new(0, 2));
-        message.insert(5, Value::Raw(b"<"));
-        message.insert(5, Value::Raw(b">"));
-        message.replace(Span::new(3, 4), Value::Integer(u64::MAX));
-        let expected = b"2184467440737095516154<>56709";
-        assert_eq!(message.to_vec(), expected);
-        assert_eq!(message.len(), expected.len());
+    fn edited(text: &str, edit: impl FnOnce(&mut Message<'_>)) -> String {
+        let mut message = Message::new(text.as_bytes());
+        edit(&mut message);
+        let out = String::from_utf8(message.to_vec()).unwrap();
+        assert_eq!(out.len(), message.len());
         let mut send = SendBuf::new();
+        send.extend(b"before");
         message.write_to(&mut send);
-        assert_eq!(send.pending(), expected);
+        assert_eq!(send.pending()[6..], *out.as_bytes());
+        message.for_each_part(|part| assert!(!part.is_empty()));
+        out
+    }
+
+    #[test]
+    fn edits_in_any_order_change_their_place_only() {
+        assert_eq!(edited("", |_| ()), "");
+        assert_eq!(edited("abc", |_| ()), "abc");
+        assert_eq!(
+            edited("0123456789", |m| {
+                m.replace(Span::new(8, 10), Value::Raw(b"Z"));
+                m.remove(Span::new(0, 1));
+                m.replace(Span::new(4, 5), Value::Integer(u64::MAX));
+                m.insert(5, Value::Raw(b"<"));
+                m.replace(Span::new(5, 6), Value::Integer(0));
+                m.insert(5, Value::Raw(b">"));
+                m.insert(4, Value::Raw(b"|"));
+                m.insert(10, Value::Raw(b"."));
+                m.insert(0, Value::Raw(b"^"));
+            }),
+            format!("^123|{}<>067Z.", u64::MAX)
+        );
+    }
+
+    #[test]
+    fn integers_are_written_in_decimal() {
+        let powers = (0..20).map(|power| 10u64.pow(power));
+        let near =
+            powers.flat_map(|power| [power - 1, power, power + 1, power / 7 * 3, power.wrapping_mul(9)]);
+        for value in near.chain(0..10_000).chain([u64::MAX - 1, u64::MAX]) {
+            assert_eq!(edited("[]", |m| m.insert(1, Value::Integer(value))), format!("[{value}]"));
+        }
+    }
+
+    #[test]
+    fn all_orders_of_insertion_give_the_same_text() {
+        let edits = [(2, 4, "A"), (4, 4, "B"), (4, 5, ""), (9, 10, "D")];
+        for order in 0..256 {
+            let picks = [order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6];
+            if (0..4).any(|pick| !picks.contains(&pick)) {
+                continue;
+            }
+            let out = edited("0123456789", |m| {
+                for pick in picks {
+                    let (start, end, value) = edits[pick];
+                    match start == end {
+                        true => m.insert(start, Value::Raw(value.as_bytes())),
+                        false => m.replace(Span::new(start, end), Value::Raw(value.as_bytes())),
+                    }
+                }
+            });
+            assert_eq!(out, "01AB5678D", "{picks:?}");
+        }
     }
 
     #[test]
     #[should_panic(expected = "overlap")]
     fn overlapping_edits_are_a_bug() {
-        let mut message = Message::new(b"0123456789");
-        message.replace(Span::new(2, 5), Value::Integer(1));
-        message.remove(Span::new(4, 6));
+        edited("0123456789", |m| {
+            m.remove(Span::new(4, 8));
+            m.remove(Span::new(2, 5));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn an_insertion_inside_of_a_replacement_is_a_bug() {
+        edited("0123456789", |m| {
+            m.remove(Span::new(4, 8));
+            m.insert(5, Value::Raw(b"x"));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "too many edits")]
+    fn more_edits_than_there_is_room_for_are_a_bug() {
+        edited("0123456789abcdef", |m| {
+            for at in 0..=Message::EDITS_MAX {
+                m.insert(at, Value::Integer(1));
+            }
+        });
     }
 }

@@ -7,7 +7,9 @@ pub mod envelope;
 pub mod json;
 pub mod line;
 pub mod message;
+mod scan;
 mod scan_simd;
+mod skip;
 
 pub use envelope::{Envelope, Incoming, Kind, ScanError, ScanErrorKind, Span};
 pub use line::{Line, LineFramer, Overlong};

@@ -183,7 +183,7 @@ fn last_bytes_and_the_end_may_come_as_one_event() {
         let key = keys(1)[0];
         reactor.register(key, &mut *accepted.io).unwrap();
         let event = until(&mut reactor, |ready| Some(*ready));
-        assert_eq!(event, Ready::Stream { key, readable: true, writable: true, ended: true });
+        assert_eq!(event, Ready::Stream { key, readable: true, writable: true, ended: true, hangup: true });
         let (mut all, mut buf) = (Vec::new(), [0; 4096]);
         while let n @ 1.. = accepted.io.read(&mut buf).unwrap() {
             all.extend_from_slice(&buf[..n]);
