@@ -63,6 +63,29 @@ pub(super) struct Conns {
     pub linger: TimerWheel<Key>,
     recv_pool: Vec<RecvBuf>,
     send_pool: Vec<SendBuf>,
+    /// A large buffer came back to a pool since the last `trim`.
+    grown: bool,
+    trim_at: Option<Time>,
+}
+
+impl Conn {
+    /// Writes a large piece past the send buffer, after what is in there, as far as the stream takes it
+    /// now: most of the time that saves its one copy.
+    fn send_large(&mut self, part: &[u8]) {
+        let mut rest = part;
+        if part.len() >= DIRECT_MIN && self.writable {
+            let pending = self.send.len();
+            let pieces = [IoSlice::new(self.send.pending()), IoSlice::new(part)];
+            // An error meets the flush again.
+            if let Ok(n) = self.io.write(&pieces) {
+                self.writable = n == pending + part.len();
+                self.send.consume(n.min(pending));
+                rest = &part[n.saturating_sub(pending)..];
+            }
+        }
+        self.send.reserve(rest.len());
+        self.send.extend(rest);
+    }
 }
 
 impl Conns {
@@ -132,13 +155,18 @@ impl Conns {
         if conn.closing || conn.broken.is_some() {
             return;
         }
-        if conn.send.capacity() == 0 {
-            if let Some(pooled) = self.send_pool.pop() {
-                conn.send = pooled;
-            }
+        let size = message.len() + 1;
+        if conn.send.capacity() == 0
+            && let Some(pooled) = take_buffer(&mut self.send_pool, size.min(DIRECT_MIN), SendBuf::capacity)
+        {
+            conn.send = pooled;
         }
-        conn.send.reserve(message.len() + 1);
-        message.for_each_part(|part| conn.send.extend(part));
+        if size < DIRECT_MIN {
+            conn.send.reserve(size);
+            message.for_each_part(|part| conn.send.extend(part));
+        } else {
+            message.for_each_part(|part| conn.send_large(part));
+        }
         conn.send.extend(b"\n");
         let len = conn.send.len();
         conn.congested |= len >= CHILD_SEND_HIGH;
@@ -216,9 +244,7 @@ impl Conns {
             return;
         }
         let empty = std::mem::take(&mut conn.send);
-        if empty.capacity() > 0 && empty.capacity() <= POOLED_MAX && self.send_pool.len() < POOL_MAX {
-            self.send_pool.push(empty);
-        }
+        self.grown |= keep_buffer(&mut self.send_pool, empty, SendBuf::capacity);
         if std::mem::take(&mut conn.close_input) {
             let _ = conn.io.shutdown_write();
         }
@@ -230,7 +256,7 @@ impl Conns {
     /// A buffer to read into.
     pub fn take_recv(&mut self, key: Key) -> RecvBuf {
         let own = self.table.get_mut(key).and_then(|conn| conn.recv.take());
-        own.or_else(|| self.recv_pool.pop()).unwrap_or_default()
+        own.or_else(|| take_buffer(&mut self.recv_pool, READ_CHUNK, RecvBuf::capacity)).unwrap_or_default()
     }
 
     /// Gives it back: to the connection if something is in it, else to the pool.
@@ -239,9 +265,25 @@ impl Conns {
             if let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.closing) {
                 conn.recv = Some(buf);
             }
-        } else if buf.capacity() <= POOLED_MAX && self.recv_pool.len() < POOL_MAX {
-            self.recv_pool.push(buf);
+        } else {
+            self.grown |= keep_buffer(&mut self.recv_pool, buf, RecvBuf::capacity);
         }
+    }
+
+    /// Gives back the memory of buffers that grew for large messages, once none has come for a while.
+    pub fn trim(&mut self, now: Time) {
+        if std::mem::take(&mut self.grown) {
+            self.trim_at = Some(now + TRIM_MS);
+        } else if self.trim_at.is_some_and(|at| at <= now) {
+            self.trim_at = None;
+            self.recv_pool.retain(|buf| buf.capacity() <= SMALL_MAX);
+            self.send_pool.retain(|buf| buf.capacity() <= SMALL_MAX);
+        }
+    }
+
+    /// When `trim` is due.
+    pub fn trim_at(&self) -> Option<Time> {
+        self.trim_at
     }
 
     /// Connections whose end may have come.
@@ -270,7 +312,37 @@ fn write_failure(error: &io::Error) -> CloseReason {
 
 /// How long a closing connection may take to read its last messages, in milliseconds.
 const LINGER_MS: u64 = 5_000;
-/// Largest buffer kept for reuse, in bytes; larger ones grew for one message and go with it.
-const POOLED_MAX: usize = 4 * READ_CHUNK;
+/// Takes the buffer out of a pool that has room for `size` bytes with the least to spare, or the largest.
+fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
+    let fitting =
+        pool.iter().enumerate().filter(|(_, buf)| capacity(buf) >= size).min_by_key(|(_, buf)| capacity(buf));
+    match fitting {
+        Some((at, _)) => Some(pool.swap_remove(at)),
+        None => pool.pop(),
+    }
+}
+
+/// Keeps an empty buffer for reuse, a few large ones at most. Whether it was large.
+fn keep_buffer<T>(pool: &mut Vec<T>, buf: T, capacity: impl Fn(&T) -> usize) -> bool {
+    let size = capacity(&buf);
+    let large = pool.iter().filter(|buf| capacity(buf) > SMALL_MAX).count();
+    if size == 0 || pool.len() >= POOL_MAX || size > LARGE_MAX || (size > SMALL_MAX && large >= LARGE_BUFFERS)
+    {
+        return false;
+    }
+    pool.push(buf);
+    size > SMALL_MAX
+}
+
+/// Largest buffer that is kept for good, in bytes.
+const SMALL_MAX: usize = 2 * READ_CHUNK;
+/// Largest buffer kept until `trim`, in bytes.
+const LARGE_MAX: usize = 32 << 20;
+/// Most of those, each way.
+const LARGE_BUFFERS: usize = 4;
 /// Most buffers kept for reuse, each way.
 const POOL_MAX: usize = 8;
+/// How long large buffers stay when no large message comes, in milliseconds.
+const TRIM_MS: u64 = 1_000;
+/// Smallest piece that is worth a write of its own, in bytes.
+const DIRECT_MIN: usize = 32 << 10;

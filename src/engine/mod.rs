@@ -134,6 +134,7 @@ impl Engine {
         self.reap(now, platform);
         self.act(now, platform);
         self.conns.flush();
+        self.conns.trim(now);
     }
 
     /// When the next turn is due even if nothing becomes ready.
@@ -146,7 +147,10 @@ impl Engine {
         if busy {
             return Some(now);
         }
-        [self.mux.poll_timeout(), self.conns.linger.next_deadline()].into_iter().flatten().min()
+        [self.mux.poll_timeout(), self.conns.linger.next_deadline(), self.conns.trim_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Asks for the graceful stop; a second time, for the immediate one.
