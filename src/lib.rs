@@ -5,4 +5,6 @@
 pub mod base;
 pub mod codec;
 pub mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mux;
