@@ -9,6 +9,8 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;

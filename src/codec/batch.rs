@@ -2,6 +2,7 @@
 //!
 //! How many elements are too many, and whether batches are allowed at all, is for the caller to say.
 
+use crate::codec::scan::LENGTH_MAX;
 use crate::codec::skip::{Fault, Skipper};
 use crate::codec::{ScanError, ScanErrorKind, Span};
 
@@ -23,6 +24,9 @@ pub fn elements(bytes: &[u8]) -> Result<Vec<Span>, ScanError> {
 }
 
 fn array(bytes: &[u8]) -> Result<Vec<Span>, Fault> {
+    if bytes.len() > LENGTH_MAX {
+        return Err(Fault::Syntax(LENGTH_MAX));
+    }
     let mut text = Skipper::new(bytes);
     let mut spans = Vec::new();
     text.space();

@@ -125,7 +125,10 @@ pub struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    /// Scans one complete JSON text (surrounding white space allowed).
+    /// Scans one complete JSON text (surrounding white space allowed, a byte order mark is not).
+    ///
+    /// All of the text is checked, what is skipped too: RFC 8259 grammar, UTF-8, at most `DEPTH_MAX`
+    /// levels. Lone surrogates (`"\\ud800"`) and numbers of any size are in the grammar and pass.
     ///
     /// # Errors
     /// [`ScanError`] with the place; its `id` is set where the message's id could still be told.
@@ -208,7 +211,8 @@ pub enum ScanErrorKind {
     Syntax,
     InvalidUtf8,
     TooDeep,
-    /// JSON, but an array: a 2025-03-26 batch, see [`crate::codec::batch`].
+    /// An array as its first byte shows: a 2025-03-26 batch, still to be read by
+    /// [`crate::codec::batch`].
     Batch,
     /// JSON, but not a JSON-RPC message: -32600.
     NotAnObject,
@@ -221,7 +225,8 @@ pub enum ScanErrorKind {
     BadMethod,
     /// `params` is neither an object nor an array.
     BadParams,
-    /// Neither a request, a notification, a result nor an error, or several of them at once.
+    /// Neither a request, a notification, a result nor an error, or several of them at once; or an
+    /// answer with `params`, or a result without `id`.
     Shape,
 }
 

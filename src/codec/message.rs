@@ -167,10 +167,30 @@ impl Value<'_> {
     fn len(&self) -> usize {
         match self {
             Value::Raw(bytes) => bytes.len(),
-            Value::Integer(value) => value.checked_ilog10().map_or(1, |log| log as usize + 1),
+            Value::Integer(value) => digits(*value),
         }
     }
 }
+
+/// Number of decimal digits, at least 1.
+#[inline]
+fn digits(value: u64) -> usize {
+    // 1233 / 4096 is just above log10(2): the product is the number of digits, or one less.
+    let bits = 64 - (value | 1).leading_zeros() as usize;
+    let guess = (bits * 1233) >> 12;
+    guess + usize::from(value >= POWERS[guess] || guess == 0)
+}
+
+/// 10⁰ to 10¹⁹.
+const POWERS: [u64; DIGITS_MAX] = {
+    let mut powers = [1; DIGITS_MAX];
+    let mut i = 1;
+    while i < DIGITS_MAX {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
 
 /// Digits of `u64::MAX`.
 const DIGITS_MAX: usize = 20;

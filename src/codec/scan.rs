@@ -7,6 +7,9 @@
 use crate::codec::skip::{Fault, Skipper};
 use crate::codec::{Envelope, Kind, ScanError, ScanErrorKind, Span, json};
 
+/// What a [`Span`] can name. The limits on lines and bodies are far below.
+pub(super) const LENGTH_MAX: usize = u32::MAX as usize;
+
 /// Why the first pass stopped.
 enum Refusal {
     Fault(Fault),
@@ -32,8 +35,8 @@ struct Outer {
 }
 
 fn first_pass(bytes: &[u8]) -> Result<Envelope, Refusal> {
-    if bytes.len() > u32::MAX as usize {
-        return Err(Refusal::Rule(ScanErrorKind::TooDeep, 0));
+    if bytes.len() > LENGTH_MAX {
+        return Err(Refusal::Fault(Fault::Syntax(LENGTH_MAX)));
     }
     let mut text = Skipper::new(bytes);
     text.space();
@@ -347,8 +350,9 @@ fn diagnose(bytes: &[u8], refusal: &Refusal) -> ScanError {
     if let Refusal::Rule(kind @ ScanErrorKind::Batch, at) = *refusal {
         return ScanError { kind, at, id: None, has_method: false };
     }
-    if bytes.len() > u32::MAX as usize {
-        return ScanError { kind: ScanErrorKind::TooDeep, at: 0, id: None, has_method: false };
+    if bytes.len() > LENGTH_MAX {
+        let (kind, at) = (ScanErrorKind::Syntax, LENGTH_MAX);
+        return ScanError { kind, at, id: None, has_method: false };
     }
     let glimpse = glimpse(bytes);
     let (mut kind, mut at) = match (refusal, glimpse.fault) {

@@ -253,16 +253,16 @@ mod x86 {
     use super::{BLOCK, SHORT, StringEnd, walk};
 
     pub(super) fn string(bytes: &[u8], from: usize) -> Result<StringEnd, usize> {
-        // The answer is cached by the standard library: one load and one test.
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2, which is all the function asks for.
+        // The answer is cached by the standard library: a load and a test each.
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") {
+            // SAFETY: the processor has AVX2 and BMI1, which is all the function asks for.
             unsafe { string_avx2(bytes, from) }
         } else {
             string_sse2(bytes, from)
         }
     }
 
-    #[target_feature(enable = "avx2,bmi1,lzcnt,popcnt")]
+    #[target_feature(enable = "avx2,bmi1")]
     fn string_avx2(bytes: &[u8], from: usize) -> Result<StringEnd, usize> {
         walk::<Avx2>(bytes, from)
     }

@@ -342,3 +342,92 @@ impl<'a> Skipper<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::de::IgnoredAny;
+
+    /// The text is accepted as one value by both kinds of nesting, or by none, as `serde_json` says.
+    fn check(text: &[u8]) -> bool {
+        let expected = serde_json::from_slice::<IgnoredAny>(text).is_ok();
+        let trimmed = text.trim_ascii();
+        for any_depth in [false, true] {
+            let mut skipper = Skipper::new(trimmed);
+            let skipped = if any_depth { skipper.value_of_any_depth() } else { skipper.value(0) };
+            let accepted = skipped.is_ok() && skipper.at_end();
+            assert_eq!(accepted, expected, "any depth {any_depth}: {}", text.escape_ascii());
+        }
+        expected
+    }
+
+    /// Checks all texts of up to `longest` bytes of `alphabet`; gives how many were accepted.
+    fn check_all(alphabet: &[u8], longest: u32) -> usize {
+        let mut accepted = 0;
+        for length in 0..=longest {
+            for number in 0..alphabet.len().pow(length) {
+                let letters = (0..length).map(|i| alphabet[number / alphabet.len().pow(i) % alphabet.len()]);
+                let text: Vec<u8> = letters.collect();
+                accepted += usize::from(check(&text));
+            }
+        }
+        accepted
+    }
+
+    #[test]
+    fn all_short_numbers() {
+        assert!(check_all(b"-0.1eE+", 6) > 500);
+    }
+
+    #[test]
+    fn all_short_structures() {
+        assert!(check_all(b"[]{},:1 ", 6) > 100);
+        assert!(check_all(b"[]{},:\"", 6) > 100);
+    }
+
+    #[test]
+    fn all_short_strings() {
+        // Inside of quotes, since otherwise hardly one is a string.
+        let alphabet = b"\\\"ua0G\x1f\xc3";
+        let mut accepted = 0;
+        for number in 0..8usize.pow(6) {
+            let inner: Vec<u8> = (0..6).map(|i| alphabet[number >> (3 * i) & 7]).collect();
+            accepted += usize::from(check(&[b"\"", &inner[..], b"\""].concat()));
+        }
+        assert!(accepted > 1000);
+    }
+
+    #[test]
+    fn literals_cut_and_changed() {
+        for literal in ["true", "false", "null"] {
+            assert!(check(literal.as_bytes()));
+            for at in 0..literal.len() {
+                assert!(!check(&literal.as_bytes()[..at]));
+                let mut other = literal.as_bytes().to_vec();
+                other[at] ^= 0x20;
+                assert!(!check(&other));
+            }
+            assert!(!check(format!("{literal}s").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn nesting_is_remembered_at_any_depth() {
+        for levels in [1, 63, 64, 65, 127, 128, 129, 1000] {
+            let open: String = (0..levels).map(|i| if i % 3 == 0 { "[" } else { "{\"\":" }).collect();
+            let close: String = (0..levels).rev().map(|i| if i % 3 == 0 { "]" } else { "}" }).collect();
+            let text = format!("{open}0{close}");
+            let mut skipper = Skipper::new(text.as_bytes());
+            assert_eq!(skipper.value_of_any_depth(), Ok(()));
+            assert!(skipper.at_end());
+            let bounded = Skipper::new(text.as_bytes()).value(0);
+            assert_eq!(bounded.is_ok(), levels <= DEPTH_MAX);
+            for at in 0..close.len() {
+                let mut other = text.clone().into_bytes();
+                other[text.len() - 1 - at] ^= b']' ^ b'}';
+                let fault = Skipper::new(&other).value_of_any_depth();
+                assert_eq!(fault, Err(Fault::Syntax(text.len() - 1 - at)));
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The fuzz targets on stable Rust: their corpora again, and as many random messages as a test run bears.
+
+use std::fs;
+use std::path::Path;
+
+use muxloop::fuzzing;
+
+/// Runs `body` on each file of a corpus; gives how many there were, and for how many it said yes.
+fn replay(target: &str, mut body: impl FnMut(&[u8]) -> bool) -> (usize, usize) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let (mut count, mut yes) = (0, 0);
+    for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("a corpus file").path();
+        let data = fs::read(&path).expect("a readable corpus file");
+        // Shown only if the test fails: the file that did it comes last.
+        println!("{}", path.display());
+        yes += usize::from(body(&data));
+        count += 1;
+    }
+    (count, yes)
+}
+
+#[test]
+fn corpus_of_line() {
+    let (count, yes) = replay("line", |data| fuzzing::line(data) > 0);
+    assert!(count >= 20 && yes >= 10, "{yes} of {count} gave lines");
+}
+
+#[test]
+fn corpus_of_envelope() {
+    let (count, yes) = replay("envelope", fuzzing::envelope);
+    assert!(count >= 20 && yes >= 10 && yes < count, "{yes} of {count} were messages");
+}
+
+#[test]
+fn corpus_of_splice() {
+    let (count, yes) = replay("splice", fuzzing::splice);
+    assert!(count >= 20 && yes >= 10 && yes < count, "{yes} of {count} were messages");
+}
+
+#[test]
+fn random_messages_and_mutations_of_them() {
+    const ROUNDS: usize = 6_000;
+    let mut random = Random(0x6d75_786c_6f6f_7031);
+    let (mut whole, mut mutated, mut lines) = (0, 0, 0);
+    for _ in 0..ROUNDS {
+        let message = random.message();
+        whole += usize::from(fuzzing::envelope(&message));
+        fuzzing::splice(&[&random.bytes(8), &message[..]].concat());
+        let other = random.mutate(message);
+        mutated += usize::from(fuzzing::envelope(&other));
+        fuzzing::splice(&[&random.bytes(8), &other[..]].concat());
+        fuzzing::envelope(&[b"[", &other[..], b"]"].concat());
+        lines += fuzzing::line(&[&random.bytes(2), &other[..], b"\n", &random.message(), b"\r\n"].concat());
+    }
+    // The test is worth something only if both sides of each decision are taken often.
+    assert!(whole > ROUNDS / 2 && whole < ROUNDS * 19 / 20, "{whole} whole ones accepted");
+    assert!(mutated > ROUNDS / 10 && mutated < ROUNDS / 2, "{mutated} mutated ones accepted");
+    assert!(lines > ROUNDS, "{lines} lines");
+}
+
+/// A xorshift generator: the same messages in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as usize % bound
+    }
+
+    /// True once in `times`.
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.below(256) as u8).collect()
+    }
+
+    fn pick<'p>(&mut self, from: &[&'p str]) -> &'p str {
+        from[self.below(from.len())]
+    }
+
+    /// Mostly a message, its members in any order; now and then one rule is broken.
+    fn message(&mut self) -> Vec<u8> {
+        let id =
+            self.pick(&["1", "\"1\"", "-0", "9007199254740993", "1.50e+3", "1e999", r#""\u0069\"""#, "\"\""]);
+        let version = if self.once_in(40) { "2.0" } else { "\"2.0\"" };
+        let mut members = vec![("jsonrpc".to_owned(), version.to_owned())];
+        let shape = self.below(4);
+        if shape != 1 {
+            let odd = ["null", "true", "[1]", "{}"];
+            let id = if self.once_in(20) { self.pick(&odd) } else { id };
+            members.push(("id".to_owned(), id.to_owned()));
+        }
+        if shape < 2 {
+            let methods =
+                ["tools/call", r"tools\/call", "notifications/progress", "x", "", r"\ud800", "\u{e9}"];
+            let method = format!("\"{}\"", self.pick(&methods));
+            members.push(("method".to_owned(), method));
+        }
+        let name = ["params", "params", "result", "error"][shape];
+        if shape >= 2 || !self.once_in(4) {
+            let body = if self.once_in(20) { self.value(2) } else { self.body() };
+            members.push((name.to_owned(), body));
+        }
+        if self.once_in(4) {
+            members.push((self.pick(&["x", "", "meta", "idd"]).to_owned(), self.value(3)));
+        }
+        if self.once_in(40) {
+            let again = members[self.below(members.len())].clone();
+            members.push(again);
+        }
+        let text = self.object(members);
+        let space = self.space();
+        format!("{space}{text}{space}").into_bytes()
+    }
+
+    /// `params` or `result`.
+    fn body(&mut self) -> String {
+        const KEYS: &[&str] = &[
+            "progressToken",
+            "requestId",
+            "name",
+            "uri",
+            "level",
+            "ref",
+            "cursor",
+            "nextCursor",
+            "protocolVersion",
+            "capabilities",
+            "clientInfo",
+            "serverInfo",
+            "task",
+            "taskId",
+            "elicitationId",
+            "mode",
+            "status",
+            "notifications",
+            "resultType",
+            "arguments",
+            "content",
+        ];
+        const META: &[&str] = &[
+            "progressToken",
+            "io.modelcontextprotocol/protocolVersion",
+            "io.modelcontextprotocol/clientCapabilities",
+            "io.modelcontextprotocol/clientInfo",
+            "io.modelcontextprotocol/logLevel",
+            "io.modelcontextprotocol/subscriptionId",
+            "io.modelcontextprotocol/related-task",
+            "traceparent",
+        ];
+        let mut members = self.some_of(KEYS);
+        if self.once_in(2) {
+            let some = self.some_of(META);
+            let meta = if self.once_in(10) { self.value(1) } else { self.object(some) };
+            members.push(("_meta".to_owned(), meta));
+        }
+        self.object(members)
+    }
+
+    fn some_of(&mut self, keys: &[&str]) -> Vec<(String, String)> {
+        let mut members: Vec<(String, String)> = Vec::new();
+        for _ in 0..self.below(6) {
+            let key = self.pick(keys);
+            if self.once_in(60) || members.iter().all(|(other, _)| other != key) {
+                members.push((key.to_owned(), self.value(3)));
+            }
+        }
+        members
+    }
+
+    fn object(&mut self, mut members: Vec<(String, String)>) -> String {
+        let mut out = "{".to_owned();
+        let mut first = true;
+        while !members.is_empty() {
+            let (mut key, value) = members.swap_remove(self.below(members.len()));
+            if !first {
+                out.push(',');
+            }
+            first = false;
+            if self.once_in(30) && !key.is_empty() {
+                key = format!("\\u{:04x}{}", u32::from(key.as_bytes()[0]), &key[1..]);
+            }
+            let space = [self.space(), self.space(), self.space(), self.space()];
+            out += &format!("{}\"{key}\"{}:{}{value}{}", space[0], space[1], space[2], space[3]);
+        }
+        out + "}"
+    }
+
+    fn value(&mut self, depth: usize) -> String {
+        match self.below(if depth == 0 { 5 } else { 8 }) {
+            0 => self.pick(&["null", "true", "false"]).to_owned(),
+            1 => self.pick(&["0", "-1", "12345678901234567890", "1.5", "1E-7", "-0.0e+0"]).to_owned(),
+            2..5 => self.string(),
+            5 => {
+                let elements: Vec<String> = (0..self.below(4)).map(|_| self.value(depth - 1)).collect();
+                format!("[{}{}]", self.space(), elements.join(" ,"))
+            }
+            _ => {
+                let keys = ["a", "id", "_meta", "progressToken", "", "a\\\"b"];
+                let members =
+                    (0..self.below(4)).map(|_| (self.pick(&keys).to_owned(), self.value(depth - 1)));
+                let members = members.collect();
+                self.object(members)
+            }
+        }
+    }
+
+    fn string(&mut self) -> String {
+        let mut out = "\"".to_owned();
+        let longest = if self.once_in(8) { 60 } else { 8 };
+        for _ in 0..self.below(longest) {
+            out += self.pick(&[
+                "a",
+                "Z ",
+                "/",
+                "{",
+                "}",
+                "],[",
+                ":",
+                "\\\"",
+                "\\\\",
+                "\\n",
+                "\\/",
+                "\\u00e9",
+                "\\ud83d\\ude00",
+                "\\uDC00",
+                "\u{e9}",
+                "\u{1f600}",
+                "\u{7f}",
+                "plain text of some length",
+            ]);
+        }
+        out + "\""
+    }
+
+    fn space(&mut self) -> &'static str {
+        if self.once_in(10) { self.pick(&[" ", "\t", "\r", "  ", " \n "]) } else { "" }
+    }
+
+    /// One to three bytes or pieces changed, cut off, doubled or put in.
+    fn mutate(&mut self, mut text: Vec<u8>) -> Vec<u8> {
+        for _ in 0..=self.below(3) {
+            let at = self.below(text.len() + 1);
+            let to = (at + self.below(12)).min(text.len());
+            match self.below(8) {
+                0 => text.truncate(at),
+                1 => text.insert(at, self.below(256) as u8),
+                2 => drop(text.drain(at..to)),
+                3 => drop(text.splice(at..at, text[at..to].to_vec())),
+                4 => text.extend_from_within(at..to),
+                5 if at < text.len() => text[at] ^= 1 << self.below(8),
+                _ => {
+                    let bits =
+                        ["\"", "\\", ",", "}", "]", "{", "\0", "0", "-", "e", "\u{feff}", " ", "null", "\\u"];
+                    drop(text.splice(at..at, self.pick(&bits).bytes()));
+                }
+            }
+        }
+        text
+    }
+}
