@@ -83,9 +83,13 @@ fn walk<B: Block>(bytes: &[u8], from: usize) -> Result<StringEnd, usize> {
             Some(chunk) => B::load(chunk),
             None => {
                 // Zeroes are control characters: the end of the text is where they are found.
-                let mut padded = [0; BLOCK];
-                padded[..rest.len()].copy_from_slice(rest);
-                B::load(&padded)
+                let mut padded = [0; 2 * BLOCK];
+                match bytes.last_chunk::<BLOCK>() {
+                    // Most texts are long enough to copy a whole block, which needs no call.
+                    Some(last) => padded[..BLOCK].copy_from_slice(last),
+                    None => padded[BLOCK - rest.len()..BLOCK].copy_from_slice(rest),
+                }
+                B::load(padded[BLOCK - rest.len()..].first_chunk().expect("a block"))
             }
         };
         high |= block.any_high();

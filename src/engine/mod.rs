@@ -336,10 +336,13 @@ impl Engine {
     #[inline]
     fn line(&mut self, now: Time, key: Key, role: Role, line: Line<'_>) {
         match (line, role) {
-            (Line::Line(bytes), Role::Client | Role::Child(_)) => match Incoming::scan(bytes) {
-                Ok(msg) => tell!(self, now, handle_message, key, &msg),
-                Err(error) => tell!(self, now, handle_malformed, key, bytes, error),
-            },
+            (Line::Line(bytes), Role::Client | Role::Child(_)) => {
+                let mut msg = Incoming::unread(bytes);
+                match msg.read() {
+                    Ok(()) => tell!(self, now, handle_message, key, &msg),
+                    Err(error) => tell!(self, now, handle_malformed, key, bytes, error),
+                }
+            }
             (Line::Overlong(line), Role::Client | Role::Child(_)) => {
                 tell!(self, now, handle_overlong, key, &line)
             }
