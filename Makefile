@@ -40,9 +40,11 @@ fuzz:
 	$(CARGO) install rmcp-mux --version 0.4.0 --no-default-features --features cli --root .bench
 
 ## bench: muxloop beside no relay, a floor relay and rmcp-mux, in one run; then the footprint
+##        of the binary without optional features
 bench: .bench/bin/rmcp-mux static
 	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
-	$(CARGO) bench --bench round_trip -- --footprint
+	$(CARGO) build --release --target $(MUSL) --no-default-features --target-dir target/base
+	MUXLOOP_BIN=target/base/$(MUSL)/release/muxloop $(CARGO) bench --bench round_trip -- --footprint
 
 bench-quick: static
 	$(CARGO) bench --bench round_trip -- --quick

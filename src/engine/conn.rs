@@ -5,7 +5,7 @@
 //! they are empty, so an idle connection holds none.
 
 use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX, READ_CHUNK};
-use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerWheel};
+use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
 use crate::codec::{LineFramer, Message};
 use crate::engine::port::{Io, Platform};
 use crate::mux::CloseReason;
@@ -44,6 +44,8 @@ pub(super) struct Conn {
     congested: bool,
     /// To be closed once `send` is empty.
     pub closing: bool,
+    /// Its last moment, while it is closing.
+    linger: Option<TimerKey>,
     /// To be closed now; told to the mux if it does not know.
     pub broken: Option<CloseReason>,
     /// `shutdown_write` is due once `send` is empty.
@@ -107,6 +109,7 @@ impl Conns {
             dirty: false,
             congested: false,
             closing: false,
+            linger: None,
             broken: None,
             close_input: false,
         })
@@ -189,7 +192,7 @@ impl Conns {
         let Some(conn) = self.table.get_mut(key) else { return };
         if !std::mem::replace(&mut conn.closing, true) {
             conn.recv = None;
-            self.linger.schedule(now + LINGER_MS, key);
+            conn.linger = Some(self.linger.schedule(now + LINGER_MS, key));
             self.doomed.push(key);
         }
     }
@@ -298,6 +301,9 @@ impl Conns {
     /// Takes a connection out and closes it.
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         if let Some(mut conn) = self.table.remove(key) {
+            if let Some(timer) = conn.linger {
+                self.linger.cancel(timer);
+            }
             platform.deregister(key, &mut *conn.io);
         }
     }

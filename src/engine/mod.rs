@@ -470,9 +470,7 @@ impl Engine {
     /// Takes out what is closed: after its last byte, at its last moment, or broken.
     fn reap(&mut self, now: Time, platform: &mut dyn Platform) {
         while let Some(key) = self.conns.linger.pop_expired(now) {
-            if self.conns.get(key).is_some() {
-                self.conns.remove(key, platform);
-            }
+            self.conns.remove(key, platform);
         }
         for key in self.conns.take_doomed() {
             let Some(conn) = self.conns.get_mut(key) else { continue };
