@@ -27,6 +27,8 @@ pub mod sink;
 pub mod status;
 mod subscribe;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
 use crate::codec::{Incoming, Message, Overlong, ScanError, ScanErrorKind, batch};
