@@ -3,7 +3,7 @@
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
-use crate::mux::peer::MODERN_VERSION;
+use crate::mux::peer::{MODERN_VERSION, Version};
 use crate::mux::policy::{EraPolicy, Interactive};
 use crate::mux::queue::Asked;
 use crate::mux::request::Own;
@@ -64,7 +64,7 @@ impl Mux {
             capabilities["roots"] = json!({});
         }
         let params = json!({
-            "protocolVersion": self.latest_version(),
+            "protocolVersion": Version::LATEST.name(),
             "capabilities": capabilities,
             "clientInfo": { "name": "muxloop", "version": env!("CARGO_PKG_VERSION") },
         });

@@ -11,6 +11,7 @@
 
 mod child;
 mod client;
+mod clock;
 mod fanout;
 mod handshake;
 mod lifecycle;
