@@ -81,6 +81,8 @@ pub(super) struct Instance {
     pub in_flight: usize,
     /// Clients with waiting requests that it could serve, in the order of their turns (B10).
     pub queue: VecDeque<Key>,
+    /// Whether the turns of `queue` are being given at this moment.
+    pub dispatching: bool,
     /// Under `serialize`: whose interactive requests are at the child.
     pub holder: Option<Key>,
     /// How many they are.
@@ -207,6 +209,7 @@ impl Instance {
             tried_other_era: false,
             in_flight: 0,
             queue: VecDeque::new(),
+            dispatching: false,
             holder: None,
             holding: 0,
             allowance: 0,

@@ -3,5 +3,6 @@
 //!
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
+mod handshake;
 mod ids;
 mod world;
