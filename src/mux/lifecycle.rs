@@ -9,6 +9,10 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
+        self.start_in(now, key, era, out);
+    }
+
+    fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         if instance.has_process() || self.draining {
             return;
@@ -28,7 +32,7 @@ impl Mux {
             crate::mux::policy::EraPolicy::Modern => Some(Era::Modern),
             crate::mux::policy::EraPolicy::Auto => None,
         };
-        let found = server.verdict.filter(|(_, until)| now < *until).map(|(era, _)| era);
+        let found = self.fresh_verdict(now, instance.server);
         let mut mine = self.peers.iter().map(|(_, peer)| peer).filter(|peer| peer.instance == Some(key));
         let present = mine.find_map(|peer| match (&peer.legacy, peer.modern) {
             (Some(_), _) => Some(Era::Legacy),
@@ -36,6 +40,11 @@ impl Mux {
             (None, false) => None,
         });
         decided.or(found).or(present)
+    }
+
+    /// The era that a server was found to speak, while that is believed.
+    pub(super) fn fresh_verdict(&self, now: Time, server: usize) -> Option<Era> {
+        self.servers[server].verdict.filter(|(_, until)| now < *until).map(|(era, _)| era)
     }
 
     /// The engine started the process of an instance; `link` is its stdin and stdout.
@@ -105,10 +114,7 @@ impl Mux {
             instance.tried_other_era = true;
             instance.phase = Phase::Stopped;
         }
-        self.start(now, key, out);
-        if let Some(instance) = self.instances.get_mut(key) {
-            instance.era = Some(era);
-        }
+        self.start_in(now, key, Some(era), out);
     }
 
     /// Its process is gone, or never was, against our will: a pause, then another start.
@@ -133,7 +139,9 @@ impl Mux {
                 policy.max_restarts
             );
             log::error!(target: &self.target(server), "given up after {} restarts: {why}", self.servers[server].policy.max_restarts);
-            return self.fail_all(now, key, &reply::Failure::new("failed", text), out);
+            let failure = reply::Failure::new("failed", text);
+            self.fail_all(now, key, &failure, out);
+            return self.refuse_listens(now, key, &failure, |_| true, out);
         }
         let pause = backoff_ms(policy, instance.attempts, random);
         let attempt = instance.attempts;
@@ -149,6 +157,7 @@ impl Mux {
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.
             self.fail_all(now, key, &failure, out);
+            self.refuse_listens(now, key, &failure, |listen| listen.honoured.is_none(), out);
         }
     }
 
@@ -275,37 +284,24 @@ impl Mux {
         let instance = self.instances.get_mut(key)?;
         instance.used = now;
         let is_down = matches!(instance.phase, Phase::Stopped);
-        if is_down {
-            let chosen = self.choose_era(now, key).or(Some(era));
-            let instance = self.instances.get_mut(key)?;
-            instance.era = chosen;
-        }
-        let instance = self.instances.get_mut(key)?;
-        match instance.era {
-            None => {
-                instance.era = Some(era);
-                self.begin_handshake(now, key, out);
-            }
-            // An era that is still being tried is not an answer yet.
-            Some(actual)
-                if actual != era && instance.hello.as_ref().is_some_and(|hello| hello.era == actual) =>
-            {
-                return Some(self.era_failure(key, era));
-            }
-            Some(_) => {}
+        let chosen = if is_down { self.choose_era(now, key).or(Some(era)) } else { instance.era };
+        let instance = self.instances.get(key)?;
+        // An era that is still being tried is not an answer yet.
+        let is_known = instance.hello.as_ref().is_some_and(|hello| Some(hello.era) == chosen);
+        if is_known && chosen != Some(era) {
+            return Some(self.era_failure(key, era));
         }
         if is_down {
-            let keep = self.instances.get(key).and_then(|instance| instance.era);
-            self.start(now, key, out);
-            if let Some(instance) = self.instances.get_mut(key) {
-                instance.era = keep;
-            }
+            self.start_in(now, key, chosen, out);
+        } else if chosen.is_none() {
+            self.instances.get_mut(key)?.era = Some(era);
+            self.begin_handshake(now, key, out);
         }
         None
     }
 
     pub(super) fn era_failure(&self, key: Key, asked: Era) -> reply::Failure {
-        let actual = self.instances.get(key).and_then(|instance| instance.era).unwrap_or(asked.other());
+        let actual = asked.other();
         let text = format!(
             "server '{}' speaks MCP of {}, but this client asked in {}; this version of muxloop does not translate between them",
             self.name_of(key),

@@ -68,7 +68,7 @@ impl Mux {
     }
 
     /// Why a new request has to be refused at once, if it has.
-    fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
+    pub(super) fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
         let instance = self.instances.get(asked.instance)?;
         let peer = self.peers.get(asked.peer)?;
         let name = &self.servers[instance.server].policy.name;
