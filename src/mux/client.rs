@@ -359,6 +359,9 @@ impl Mux {
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
             return self.stop(now, instance_key, Then::Remove, out);
         }
+        if let Some(instance) = self.instances.get_mut(instance_key) {
+            instance.used = now;
+        }
         self.sync_level(now, instance_key, out);
         self.sync_listen(now, instance_key, out);
         self.dispatch(now, instance_key, out);

@@ -47,6 +47,19 @@ impl Mux {
         }
     }
 
+    /// A client was asked something and answered: the clocks of its requests, which stood still for
+    /// that, run on from here (protocol.md §2.8).
+    pub(super) fn wind_clocks(&mut self, now: Time, peer_key: Key) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        let policy = &self.servers[peer.server].policy;
+        for key in &peer.requests {
+            if let Some(request) = self.requests.get_mut(*key).filter(|request| request.is_sent()) {
+                let latest = request.started + policy.request_timeout_max_ms;
+                request.deadline = (now + policy.request_timeout_ms).min(latest).max(request.deadline);
+            }
+        }
+    }
+
     fn time_out(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(request) = self.take(key) else { return };
         let after = now.since(request.started);
@@ -80,12 +93,29 @@ impl Mux {
 
     pub(super) fn arm_heartbeat(&mut self, now: Time, key: Key) {
         let Some(heartbeat) = self.policy_of(key).and_then(|policy| policy.heartbeat) else { return };
-        self.timers.schedule(now + heartbeat.interval_ms, Timer::Heartbeat(key));
+        self.schedule_heartbeat(key, now + heartbeat.interval_ms);
+    }
+
+    fn schedule_heartbeat(&mut self, key: Key, at: Time) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        let timer = self.timers.schedule(at, Timer::Heartbeat(key));
+        if let Some(old) = instance.heartbeat_timer.replace(timer) {
+            self.timers.cancel(old);
+        }
+    }
+
+    /// A child that is not ready any more is neither asked nor idle.
+    pub(super) fn disarm(&mut self, key: Key) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        for timer in [instance.heartbeat_timer.take(), instance.idle_timer.take()].into_iter().flatten() {
+            self.timers.cancel(timer);
+        }
     }
 
     /// Asks an idle child whether it lives. A busy one is judged by its requests' own deadlines.
     pub(super) fn on_heartbeat(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        instance.heartbeat_timer = None;
         let Some(heartbeat) = self.servers[instance.server].policy.heartbeat else { return };
         let (Some(link), in_flight, heard, era) =
             (instance.open_link(), instance.in_flight, instance.heard, instance.era)
@@ -94,8 +124,7 @@ impl Mux {
         };
         if in_flight > 0 || now.since(heard) < heartbeat.interval_ms {
             let next = if in_flight > 0 { now } else { heard };
-            self.timers.schedule((next + heartbeat.interval_ms).max(now + 1), Timer::Heartbeat(key));
-            return;
+            return self.schedule_heartbeat(key, (next + heartbeat.interval_ms).max(now + 1));
         }
         let request = self.file_own(now, key, Own::Heartbeat, Method::Ping, Some(heartbeat.timeout_ms));
         let (method, params) = match era {
@@ -118,8 +147,12 @@ impl Mux {
     fn on_heartbeat_missed(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Some(heartbeat) = self.servers[instance.server].policy.heartbeat else { return };
+        if !instance.is_ready() {
+            return;
+        }
         if now.since(instance.heard) < heartbeat.timeout_ms {
             // It said something else meanwhile.
+            instance.missed_heartbeats = 0;
             return self.arm_heartbeat(now, key);
         }
         instance.missed_heartbeats += 1;
@@ -129,17 +162,26 @@ impl Mux {
             let why = format!("did not answer {missed} heartbeats in a row");
             return self.give_up_on_process(now, key, &why, out);
         }
-        self.timers.schedule(now, Timer::Heartbeat(key));
+        self.schedule_heartbeat(key, now);
     }
 
     pub(super) fn arm_idle_stop(&mut self, now: Time, key: Key) {
         let Some(idle_ms) = self.policy_of(key).and_then(|policy| policy.idle_stop_ms) else { return };
-        self.timers.schedule(now + idle_ms, Timer::IdleStop(key));
+        self.schedule_idle_stop(key, now + idle_ms);
+    }
+
+    fn schedule_idle_stop(&mut self, key: Key, at: Time) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        let timer = self.timers.schedule(at, Timer::IdleStop(key));
+        if let Some(old) = instance.idle_timer.replace(timer) {
+            self.timers.cancel(old);
+        }
     }
 
     /// Stops a child nobody needed for a while: no request, no subscription, no listen.
     pub(super) fn on_idle(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        instance.idle_timer = None;
         let Some(idle_ms) = self.servers[instance.server].policy.idle_stop_ms else { return };
         if !instance.is_ready() {
             return;
@@ -148,8 +190,7 @@ impl Mux {
             instance.in_flight > 0 || !instance.subscriptions.is_empty() || instance.listen.current.is_some();
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {
-            self.timers.schedule(used + idle_ms, Timer::IdleStop(key));
-            return;
+            return self.schedule_idle_stop(key, used + idle_ms);
         }
         log::info!(target: &self.target_of(key), "stopped after {idle_ms} ms without use; the next request starts it");
         self.stop(now, key, Then::Rest, out);

@@ -60,8 +60,17 @@ impl Mux {
 
     /// The engine could not start it; `why` says so in words.
     pub fn handle_start_failed(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
-        log::error!(target: &self.target_of(key), "{why}");
-        self.after_failure(now, key, why.to_string(), true, out);
+        match self.instances.get(key).map(|instance| &instance.phase) {
+            Some(Phase::Stopping { timer, then, .. }) => {
+                let (timer, then) = (*timer, then.clone());
+                self.timers.cancel(timer);
+                self.after_stop(now, key, then, why, out);
+            }
+            _ => {
+                log::error!(target: &self.target_of(key), "{why}");
+                self.after_failure(now, key, why.to_string(), true, out);
+            }
+        }
         self.check_invariants();
     }
 
@@ -120,6 +129,7 @@ impl Mux {
     /// Its process is gone, or never was, against our will: a pause, then another start.
     fn after_failure(&mut self, now: Time, key: Key, why: String, spawn_failed: bool, out: &mut dyn Sink) {
         self.clear_handshake(key);
+        self.disarm(key);
         let random = self.next_random();
         let Some(instance) = self.instances.get_mut(key) else { return };
         let policy = &self.servers[instance.server].policy;
@@ -199,16 +209,20 @@ impl Mux {
         }
         let failure =
             reply::Failure::new("restarting", format!("server '{name}': {why}; it is being restarted"));
-        self.fail_in_flight(now, key, &failure, out);
+        // First of all it is no longer ready: what waits must not follow what failed.
         self.stop(now, key, Then::Backoff, out);
+        self.fail_in_flight(now, key, &failure, out);
     }
 
     /// Walks the stop ladder (P23): stdin closed, SIGTERM, SIGKILL, with a pause at each step.
     pub(super) fn stop(&mut self, now: Time, key: Key, then: Then, out: &mut dyn Sink) {
         self.clear_handshake(key);
+        self.disarm(key);
         let Some(instance) = self.instances.get_mut(key) else { return };
         if let Phase::Stopping { then: old, .. } = &mut instance.phase {
-            *old = then;
+            if *old != Then::Remove {
+                *old = then;
+            }
             return;
         }
         if let Phase::Backoff { timer, .. } = instance.phase {

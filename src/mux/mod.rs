@@ -273,8 +273,8 @@ impl Mux {
         self.draining = true;
         let failure = reply::Failure::new("stopped", "muxloop is stopping");
         for instance in self.instances.keys() {
-            self.fail_all(now, instance, &failure, out);
             self.stop(now, instance, Then::Rest, out);
+            self.fail_all(now, instance, &failure, out);
         }
         for peer_key in self.peers.keys() {
             self.end_listens(peer_key, out);

@@ -304,9 +304,9 @@ impl Mux {
         self.unpause_if_small(peer_key, out);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         let instance_key = peer.instance;
-        if !peer.waiting.is_empty() && !peer.queued {
-            peer.queued = true;
-            if let Some(instance) = instance_key.and_then(|key| self.instances.get_mut(key)) {
+        if let Some(instance) = instance_key.and_then(|key| self.instances.get_mut(key)) {
+            instance.used = now;
+            if !peer.waiting.is_empty() && !std::mem::replace(&mut peer.queued, true) {
                 instance.queue.push_back(peer_key);
             }
         }

@@ -3,7 +3,9 @@
 //!
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
+mod clock;
 mod eras;
 mod handshake;
 mod ids;
+mod lifecycle;
 mod world;
