@@ -55,8 +55,13 @@ impl Mux {
             Method::TasksList => self.own_tasks_only(instance, peer, msg),
             _ => None,
         };
-        if let (Some(result), Some(tasks)) = (msg.envelope.result, &filtered) {
-            message.replace(result, Value::Raw(tasks));
+        let hello = match request.method {
+            Method::Discover => self.refresh_hello(now, instance, msg),
+            _ => None,
+        };
+        let ours = filtered.as_deref().or(hello.as_ref().map(|hello| &hello.result[..]));
+        if let (Some(result), Some(ours)) = (msg.envelope.result, ours) {
+            message.replace(result, Value::Raw(ours));
         }
         out.send(link, &message);
         self.note_ownership(instance, peer, key, &mut request, msg);
@@ -124,7 +129,10 @@ impl Mux {
     ) {
         match own {
             Own::Handshake => self.on_handshake_answer(now, instance, msg, out),
-            Own::Heartbeat => self.on_heartbeat_answer(now, instance, now.since(request.started)),
+            Own::Heartbeat => {
+                self.refresh_hello(now, instance, msg);
+                self.on_heartbeat_answer(now, instance, now.since(request.started));
+            }
             Own::Subscribe(uri) => self.on_subscribe_answer(now, instance, uri, msg, out),
             Own::Listen => self.on_listen_ended(now, instance, key, msg.envelope.kind == Kind::Error, out),
             Own::SetLevel => self.on_set_level_answer(instance, msg, out),

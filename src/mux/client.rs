@@ -174,13 +174,9 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         let Some(instance) = self.instance_for(now, peer, era, out) else { return };
-        let asked = Asked { peer, link, instance, method, era, msg };
+        let asked = Asked { peer, link, instance, method, era, since: now, msg };
         if let Some(failure) = self.need(now, instance, era, out) {
-            self.answer_failure(link, msg, &failure, out);
-            if method == Method::Initialize {
-                self.peers.get_mut(peer).map(|peer| peer.legacy = None);
-            }
-            return;
+            return self.answer_failure(link, msg, &failure, out);
         }
         match method {
             Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate
@@ -362,6 +358,9 @@ impl Mux {
         let Some(instance_key) = instance_key else { return };
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
             return self.stop(now, instance_key, Then::Remove, out);
+        }
+        if let Some(instance) = self.instances.get_mut(instance_key) {
+            instance.used = now;
         }
         self.sync_level(now, instance_key, out);
         self.sync_listen(now, instance_key, out);

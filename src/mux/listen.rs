@@ -9,6 +9,7 @@ use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::MODERN_VERSION;
+use crate::mux::queue::Asked;
 use crate::mux::request::Own;
 use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, reply};
@@ -138,15 +139,42 @@ impl Mux {
             }
         };
         let Some(instance) = self.instance_for(now, peer_key, Era::Modern, out) else { return };
+        let method = Method::Listen;
+        let asked = Asked { peer: peer_key, link, instance, method, era: Era::Modern, since: now, msg };
+        let failure = self.need(now, instance, Era::Modern, out).or_else(|| self.cannot_wait(now, asked));
+        if let Some(failure) = failure {
+            return self.answer_failure(link, msg, &failure, out);
+        }
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         if peer.listens.len() >= LISTENS_PER_CLIENT {
             let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
-            let text = reply::Failure::new("overload", why).answer(id);
-            return out.send(link, &Message::new(&text));
+            return self.answer_failure(link, msg, &reply::Failure::new("overload", why), out);
         }
         peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
-        self.need(now, instance, Era::Modern, out);
         self.sync_listen(now, instance, out);
+    }
+
+    /// Ends clients' listens with an error: nothing will come on them.
+    pub(super) fn refuse_listens(
+        &mut self,
+        now: Time,
+        instance_key: Key,
+        why: &reply::Failure,
+        which: impl Fn(&Listen) -> bool,
+        out: &mut dyn Sink,
+    ) {
+        let mut concerned = Vec::new();
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.instance == Some(instance_key)) {
+            for listen in peer.listens.extract_if(.., |listen| which(listen)) {
+                self.counters.failures += 1;
+                out.send(listen.link, &Message::new(&why.answer(&listen.id)));
+                concerned.push(key);
+            }
+        }
+        concerned.dedup();
+        for peer in concerned {
+            self.settle(now, peer, out);
+        }
     }
 
     /// The client took a listen back. True if `id` named one.

@@ -11,6 +11,7 @@
 
 mod child;
 mod client;
+mod clock;
 mod fanout;
 mod handshake;
 mod lifecycle;
@@ -27,6 +28,8 @@ pub mod sink;
 pub mod status;
 mod subscribe;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
 use crate::codec::{Incoming, Message, Overlong, ScanError, ScanErrorKind, batch};
@@ -270,8 +273,8 @@ impl Mux {
         self.draining = true;
         let failure = reply::Failure::new("stopped", "muxloop is stopping");
         for instance in self.instances.keys() {
-            self.fail_all(now, instance, &failure, out);
             self.stop(now, instance, Then::Rest, out);
+            self.fail_all(now, instance, &failure, out);
         }
         for peer_key in self.peers.keys() {
             self.end_listens(peer_key, out);

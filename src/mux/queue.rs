@@ -11,7 +11,7 @@ use crate::mux::method::{Level, Method};
 use crate::mux::policy::Interactive;
 use crate::mux::request::{Origin, Own, Request, State};
 use crate::mux::server::{Era, Phase};
-use crate::mux::{CloseReason, Mux, Sink, Timer, reply};
+use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply};
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub(super) struct Asked<'m, 'a> {
     pub instance: Key,
     pub method: Method,
     pub era: Era,
+    /// When it came: its deadline counts from here, however long it waited.
+    pub since: Time,
     pub msg: &'m Incoming<'a>,
 }
 
@@ -56,10 +58,17 @@ impl Mux {
         let Some(id) = msg.envelope.id else { return };
         self.counters.failures += 1;
         out.send(link, &Message::new(&failure.answer(msg.text(id))));
+        if let (Method::Initialize, Some(LinkOf::Peer(peer))) =
+            (Method::parse(msg.method()), self.links.get(link))
+            && let Some(peer) = self.peers.get_mut(*peer)
+        {
+            // It may try again on the same connection.
+            peer.legacy = None;
+        }
     }
 
     /// Why a new request has to be refused at once, if it has.
-    fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
+    pub(super) fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
         let instance = self.instances.get(asked.instance)?;
         let peer = self.peers.get(asked.peer)?;
         let name = &self.servers[instance.server].policy.name;
@@ -113,11 +122,11 @@ impl Mux {
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             log_level: env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
             task: env.task.is_some(),
-            started: now,
-            deadline: now + timeout,
+            started: asked.since,
+            deadline: asked.since + timeout,
             timer: None,
         });
-        let timer = self.timers.schedule(now + timeout, Timer::Request(key));
+        let timer = self.timers.schedule(asked.since + timeout, Timer::Request(key));
         if let Some(request) = self.requests.get_mut(key) {
             request.timer = Some(timer);
         }
@@ -295,9 +304,9 @@ impl Mux {
         self.unpause_if_small(peer_key, out);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         let instance_key = peer.instance;
-        if !peer.waiting.is_empty() && !peer.queued {
-            peer.queued = true;
-            if let Some(instance) = instance_key.and_then(|key| self.instances.get_mut(key)) {
+        if let Some(instance) = instance_key.and_then(|key| self.instances.get_mut(key)) {
+            instance.used = now;
+            if !peer.waiting.is_empty() && !std::mem::replace(&mut peer.queued, true) {
                 instance.queue.push_back(peer_key);
             }
         }
@@ -343,6 +352,18 @@ impl Mux {
 
     /// Gives waiting requests to a child in turns, as many as it takes.
     pub(super) fn dispatch(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
+        match self.instances.get_mut(instance_key) {
+            // A turn may end a client, whose end asks for a dispatch: the one under way will do.
+            Some(instance) if !instance.dispatching => instance.dispatching = true,
+            _ => return,
+        }
+        self.take_turns(now, instance_key, out);
+        if let Some(instance) = self.instances.get_mut(instance_key) {
+            instance.dispatching = false;
+        }
+    }
+
+    fn take_turns(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
         let mut idle_turns = 0;
         while let Some(instance) = self.instances.get_mut(instance_key) {
             let Some(link) = instance.open_link() else { return };
@@ -350,21 +371,21 @@ impl Mux {
                 return;
             }
             let Some(peer_key) = instance.queue.pop_front() else { return };
-            match self.take_turn(now, instance_key, peer_key, out) {
-                Turn::Served => idle_turns = 0,
+            let turn = self.take_turn(now, instance_key, peer_key, out);
+            let Some(instance) = self.instances.get_mut(instance_key) else { return };
+            match turn {
+                Turn::Left => continue,
+                Turn::Served(_) => idle_turns = 0,
                 Turn::Blocked => {
                     idle_turns += 1;
-                    if let Some(instance) = self.instances.get_mut(instance_key) {
-                        instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
-                    }
+                    instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
                 }
-                Turn::Left => continue,
             }
-            // A turn may end the client or the instance.
-            if let (Some(_), Some(instance)) =
-                (self.peers.get(peer_key), self.instances.get_mut(instance_key))
-            {
-                instance.queue.push_back(peer_key);
+            instance.queue.push_back(peer_key);
+            match turn {
+                // Answered here, not sent: the client has one request less.
+                Turn::Served(key) if !self.requests.contains(key) => self.settle(now, peer_key, out),
+                _ => {}
             }
         }
     }
@@ -391,32 +412,32 @@ impl Mux {
         let Some(child) = self.can_send(instance_key, peer_key, method, out) else { return Turn::Blocked };
         self.peers.get_mut(peer_key).map(|peer| peer.waiting.pop_front());
         self.release(now, key, child, out);
-        Turn::Served
+        Turn::Served(key)
     }
 
     /// A kept request has its turn.
     fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
-        let (instance_key, method, era) = (request.instance, request.method, request.era);
+        let (instance_key, method, era, since) =
+            (request.instance, request.method, request.era, request.started);
         let Origin::Peer { peer: peer_key, link, .. } = request.origin else { return };
         if let Some(peer) = self.peers.get_mut(peer_key) {
             peer.waiting_bytes -= bytes.len();
         }
         let Ok(msg) = Incoming::scan(&bytes) else { return };
-        let actual = self.instances.get(instance_key).and_then(|instance| instance.era);
-        if actual.is_some_and(|actual| actual != era) {
+        let Some(instance) = self.instances.get(instance_key) else { return };
+        if instance.era.is_some_and(|actual| actual != era) {
             self.take(key);
             let failure = self.era_failure(instance_key, era);
-            self.answer_failure(link, &msg, &failure, out);
-            if method == Method::Initialize {
-                self.peers.get_mut(peer_key).map(|peer| peer.legacy = None);
-            }
-            return;
+            return self.answer_failure(link, &msg, &failure, out);
         }
-        if method.is_answered_here() {
+        // What muxloop knows may be stale by now: then the child is asked, in this same turn.
+        let is_stale = method == Method::Discover
+            && instance.hello.as_ref().is_none_or(|hello| now >= hello.fresh_until);
+        if method.is_answered_here() && !is_stale {
             self.take(key);
-            let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, msg: &msg };
+            let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, since, msg: &msg };
             return self.answer_here(now, asked, out);
         }
         self.send_request(now, key, child, &msg, out);
@@ -425,7 +446,8 @@ impl Mux {
 
 /// What came of a client's turn.
 enum Turn {
-    Served,
+    /// This request of it left the queue.
+    Served(Key),
     /// It waits for something that is not its own.
     Blocked,
     /// It has nothing to send, or comes back by itself.

@@ -155,7 +155,7 @@ impl Mux {
     /// A client's answer goes back under the child's own id (P15), if that client was asked.
     pub(super) fn on_client_answer(
         &mut self,
-        _now: Time,
+        now: Time,
         peer_key: Key,
         msg: &Incoming<'_>,
         out: &mut dyn Sink,
@@ -172,6 +172,7 @@ impl Mux {
             message.replace(id, Value::Raw(&reverse.id));
             out.send(link, &message);
         }
+        self.wind_clocks(now, peer_key);
         self.unpause_if_small(peer_key, out);
     }
 

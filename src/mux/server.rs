@@ -81,6 +81,8 @@ pub(super) struct Instance {
     pub in_flight: usize,
     /// Clients with waiting requests that it could serve, in the order of their turns (B10).
     pub queue: VecDeque<Key>,
+    /// Whether the turns of `queue` are being given at this moment.
+    pub dispatching: bool,
     /// Under `serialize`: whose interactive requests are at the child.
     pub holder: Option<Key>,
     /// How many they are.
@@ -107,6 +109,9 @@ pub(super) struct Instance {
     /// When a client last needed it.
     pub used: Time,
     pub missed_heartbeats: u32,
+    /// Due while it is ready, one of each at most.
+    pub heartbeat_timer: Option<TimerKey>,
+    pub idle_timer: Option<TimerKey>,
     /// Round trip of the last answered heartbeat.
     pub heartbeat_ms: Option<u64>,
     /// Why it last went down, in words.
@@ -207,6 +212,7 @@ impl Instance {
             tried_other_era: false,
             in_flight: 0,
             queue: VecDeque::new(),
+            dispatching: false,
             holder: None,
             holding: 0,
             allowance: 0,
@@ -224,6 +230,8 @@ impl Instance {
             heard: Time::ZERO,
             used: Time::ZERO,
             missed_heartbeats: 0,
+            heartbeat_timer: None,
+            idle_timer: None,
             heartbeat_ms: None,
             last_failure: None,
         }
