@@ -42,6 +42,10 @@ impl Mux {
     /// Keeps a request that muxloop answers itself once the child is up.
     pub(super) fn park(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         if let Some(failure) = self.cannot_wait(now, asked) {
+            if asked.method == Method::Initialize {
+                // It may try again on the same connection.
+                self.peers.get_mut(asked.peer).map(|peer| peer.legacy = None);
+            }
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);

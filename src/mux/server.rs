@@ -151,6 +151,9 @@ pub(super) enum Then {
     Respawn(Era),
     /// Something went wrong: start again after a pause.
     Backoff,
+    /// As `Backoff`, but nobody was told yet: its output ended, and its exit, which usually follows at once,
+    /// says more about why.
+    BackoffAsExited,
     /// Forget the instance.
     Remove,
 }
