@@ -7,7 +7,10 @@ use crate::base::{RecvBuf, SendBuf};
 use crate::codec::{Envelope, Incoming, Kind, Line, LineFramer, Message, Overlong, ScanErrorKind, Span};
 use crate::codec::{Value, batch, json};
 
+mod config;
 mod model;
+
+pub use config::config;
 
 /// The framer: a byte of limit, a byte of piece length, then the stream. Lines must be what splitting at
 /// LF gives, however the stream is cut; gives the number of lines.
