@@ -6,6 +6,7 @@ pub mod base;
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod control;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
