@@ -5,6 +5,7 @@ use crate::codec::{Incoming, Kind, Message, Value, json};
 use crate::mux::method::Method;
 use crate::mux::request::{Origin, Own, Request};
 use crate::mux::server::Era;
+use crate::mux::tally::Outcome;
 use crate::mux::tasks::Task;
 use crate::mux::{Mux, Sink, parse_key, quote, reply};
 
@@ -49,6 +50,8 @@ impl Mux {
             Origin::Peer { peer, link, id, .. } => (*peer, *link, id.clone()),
         };
         self.counters.answers += 1;
+        let outcome = if msg.envelope.kind == Kind::Error { Outcome::Error } else { Outcome::Ok };
+        self.note_end(now, &mut request, outcome);
         let mut message = Message::new(msg.bytes);
         message.replace(id, Value::Raw(&raw_id));
         let filtered = match request.method {
@@ -220,15 +223,23 @@ impl Mux {
         if self.requests.get(key).is_none_or(|request| request.instance != instance) {
             return;
         }
-        let Some(request) = self.take(key) else { return };
-        self.answer_taken(&request, why, out);
+        let Some(mut request) = self.take(key) else { return };
+        self.answer_taken(now, &mut request, why, out);
         if let Some(peer) = request.peer() {
             self.settle(now, peer, out);
         }
     }
 
     /// Tells the asker of a request that was taken out of the tables why there is no answer.
-    pub(super) fn answer_taken(&mut self, request: &Request, why: &reply::Failure, out: &mut dyn Sink) {
+    pub(super) fn answer_taken(
+        &mut self,
+        now: Time,
+        request: &mut Request,
+        why: &reply::Failure,
+        out: &mut dyn Sink,
+    ) {
+        let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
+        self.note_end(now, request, outcome);
         if let Origin::Peer { peer, link, id, .. } = &request.origin {
             self.counters.failures += 1;
             out.send(*link, &Message::new(&why.answer(id)));

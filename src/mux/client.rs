@@ -7,6 +7,7 @@ use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
 use crate::mux::request::Origin;
 use crate::mux::server::{Era, Instance, Then};
+use crate::mux::tally::Outcome;
 use crate::mux::{CloseReason, Mux, Sink, parse_key, reply};
 use serde_json::json;
 
@@ -294,7 +295,9 @@ impl Mux {
             return;
         }
         let (instance, is_sent) = (request.instance, request.is_sent());
-        self.take(key);
+        if let Some(mut request) = self.take(key) {
+            self.note_end(now, &mut request, Outcome::Cancelled);
+        }
         self.counters.cancelled += 1;
         if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
             let mut message = Message::new(msg.bytes);
@@ -351,10 +354,11 @@ impl Mux {
         let (server, instance_key) = (peer.server, peer.instance);
         log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
         self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
-        self.cancel_requests(peer_key, out);
+        self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.forget_peer(peer_key);
+        self.end_retired(now, server, out);
         let Some(instance_key) = instance_key else { return };
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
             return self.stop(now, instance_key, Then::Remove, out);
@@ -367,10 +371,11 @@ impl Mux {
         self.dispatch(now, instance_key, out);
     }
 
-    fn cancel_requests(&mut self, peer_key: Key, out: &mut dyn Sink) {
+    fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
-            let Some(request) = self.take(key) else { continue };
+            let Some(mut request) = self.take(key) else { continue };
+            self.note_end(now, &mut request, Outcome::Cancelled);
             let link = self.instances.get(request.instance).and_then(|i| i.link);
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;

@@ -61,7 +61,7 @@ impl Mux {
     }
 
     fn time_out(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(request) = self.take(key) else { return };
+        let Some(mut request) = self.take(key) else { return };
         let after = now.since(request.started);
         let instance = self.instances.get(request.instance);
         let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
@@ -77,7 +77,7 @@ impl Mux {
         {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
         }
-        self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
+        self.answer_taken(now, &mut request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {
             self.settle(now, peer, out);
         }

@@ -14,7 +14,7 @@ impl Mux {
 
     fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
-        if instance.has_process() || self.draining {
+        if instance.has_process() || self.draining || self.servers[instance.server].held {
             return;
         }
         instance.era = era;
@@ -279,6 +279,15 @@ impl Mux {
                 }
             }
             Then::Respawn(era) => self.respawn(now, key, era, out),
+            Then::Restart => {
+                if let Some(instance) = self.instances.get_mut(key) {
+                    instance.phase = Phase::Stopped;
+                    instance.ready_since = None;
+                    instance.restarts += 1;
+                }
+                self.fail_in_flight(now, key, &failure, out);
+                self.start(now, key, out);
+            }
             Then::Backoff => {
                 let last = self
                     .instances
@@ -384,8 +393,8 @@ impl Mux {
             .collect();
         let mut peers = Vec::new();
         for request in doomed {
-            let Some(request) = self.take(request) else { continue };
-            self.answer_taken(&request, why, out);
+            let Some(mut request) = self.take(request) else { continue };
+            self.answer_taken(now, &mut request, why, out);
             peers.extend(request.peer());
         }
         for peer in peers {

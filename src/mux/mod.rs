@@ -17,6 +17,7 @@ mod handshake;
 mod lifecycle;
 mod listen;
 mod method;
+mod operate;
 mod peer;
 pub mod policy;
 mod queue;
@@ -27,6 +28,7 @@ mod server;
 pub mod sink;
 pub mod status;
 mod subscribe;
+mod tally;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -80,27 +82,19 @@ pub struct Mux {
     random: u64,
     /// Set by `shutdown`: nothing new is taken on.
     draining: bool,
+    /// Set by `drain`: no new clients, the present ones run out.
+    closing: bool,
     counters: status::Counters,
+    /// Clients since the start; the newest one's number.
+    clients_ever: u64,
 }
 
 impl Mux {
     /// A mux for these servers; starts nothing before [`Mux::begin`]. `seed` feeds the jitter.
     pub fn new(policies: Vec<ServerPolicy>, seed: u64) -> Mux {
-        let mut instances = Arena::new();
-        let mut servers = Vec::new();
-        for (id, policy) in policies.into_iter().enumerate() {
-            let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
-            servers.push(Server {
-                policy,
-                shared,
-                clients: 0,
-                verdict: None,
-                owners: tasks::Owners::default(),
-            });
-        }
-        Mux {
-            servers,
-            instances,
+        let mut mux = Mux {
+            servers: Vec::new(),
+            instances: Arena::new(),
             peers: Arena::new(),
             links: KeyMap::new(),
             requests: Arena::new(),
@@ -108,8 +102,14 @@ impl Mux {
             timers: TimerWheel::new(),
             random: seed | 1,
             draining: false,
+            closing: false,
             counters: status::Counters::default(),
+            clients_ever: 0,
+        };
+        for policy in policies {
+            mux.add_server(policy);
         }
+        mux
     }
 
     /// Starts every server that is not lazy.
@@ -126,9 +126,14 @@ impl Mux {
     pub fn attach_peer(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) {
         let refused = {
             let server = &self.servers[server];
-            server.clients >= server.policy.max_active_clients || self.draining || self.peers.is_full()
+            server.clients >= server.policy.max_active_clients
+                || self.draining
+                || self.closing
+                || server.retired
+                || self.peers.is_full()
         };
-        let mut peer = Peer::new(server, link, refused);
+        self.clients_ever += 1;
+        let mut peer = Peer::new(server, link, refused, self.clients_ever);
         peer.instance = self.servers[server].shared;
         if self.peers.is_full() {
             return out.close(link, CloseReason::Refused);
@@ -342,6 +347,12 @@ impl Mux {
 
     fn refusal(&self, server: ServerId) -> String {
         let policy = &self.servers[server].policy;
+        if self.draining || self.closing {
+            return "muxloop is stopping and takes no more clients".into();
+        }
+        if self.servers[server].retired {
+            return format!("server '{}' was taken out of the configuration", policy.name);
+        }
         format!(
             "server '{}' already serves {} clients (`max_active_clients` = {}); raise it or close one",
             policy.name, self.servers[server].clients, policy.max_active_clients

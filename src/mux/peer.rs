@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, VecDeque};
 #[derive(Debug)]
 pub(super) struct Peer {
     pub server: ServerId,
+    /// Counted from 1: what people call it.
+    pub number: u64,
     /// Its connection.
     pub link: Key,
     /// Came when the server had all the clients it may have: is told so and closed (D03).
@@ -62,9 +64,10 @@ pub(super) struct Legacy {
 }
 
 impl Peer {
-    pub(super) fn new(server: ServerId, link: Key, refused: bool) -> Self {
+    pub(super) fn new(server: ServerId, link: Key, refused: bool, number: u64) -> Self {
         Peer {
             server,
+            number,
             link,
             refused,
             legacy: None,

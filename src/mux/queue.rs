@@ -11,7 +11,7 @@ use crate::mux::method::{Level, Method};
 use crate::mux::policy::Interactive;
 use crate::mux::request::{Origin, Own, Request, State};
 use crate::mux::server::{Era, Phase};
-use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply};
+use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -76,6 +76,11 @@ impl Mux {
         let instance = self.instances.get(asked.instance)?;
         let peer = self.peers.get(asked.peer)?;
         let name = &self.servers[instance.server].policy.name;
+        if self.servers[instance.server].held {
+            let text =
+                format!("server '{name}' was stopped by its operator ('muxloop start {name}' starts it)");
+            return Some(reply::Failure::new("stopped", text));
+        }
         match &instance.phase {
             Phase::Failed => {
                 let why = instance.last_failure.as_deref().unwrap_or("it failed");
@@ -111,7 +116,9 @@ impl Mux {
     pub(super) fn file(&mut self, now: Time, asked: Asked<'_, '_>) -> Key {
         let env = &asked.msg.envelope;
         let id = env.id.map_or(ShortBytes::new(b"null"), |span| ShortBytes::new(asked.msg.text(span)));
-        let policy = &self.servers[self.instances.get(asked.instance).map_or(0, |i| i.server)].policy;
+        let server = &mut self.servers[self.instances.get(asked.instance).map_or(0, |i| i.server)];
+        server.tally.requests += 1;
+        let policy = &server.policy;
         let mut timeout = policy.request_timeout_ms;
         if matches!(asked.method, Method::Initialize | Method::Discover) {
             timeout = timeout.max(policy.startup_timeout_ms);
@@ -121,6 +128,7 @@ impl Mux {
             instance: asked.instance,
             origin: Origin::Peer { peer: asked.peer, link: asked.link, id, position },
             method: asked.method,
+            name: tally::name_of(asked.method, asked.msg),
             era: asked.era,
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
@@ -158,6 +166,7 @@ impl Mux {
             instance,
             origin: Origin::Own(own),
             method,
+            name: None,
             era: Era::Legacy,
             state: State::Sent { since: now, aged: false },
             token: None,

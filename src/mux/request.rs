@@ -14,6 +14,8 @@ pub(super) struct Request {
     pub instance: Key,
     pub origin: Origin,
     pub method: Method,
+    /// Of the tool or prompt, or the URI, for people (clients' requests).
+    pub name: Option<ShortBytes>,
     /// The era it was asked in (clients' requests).
     pub era: crate::mux::server::Era,
     pub state: State,

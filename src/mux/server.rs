@@ -16,6 +16,7 @@ use crate::mux::listen::Upstream;
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::ServerPolicy;
 use crate::mux::sink::StopStep;
+use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -57,6 +58,11 @@ pub(super) struct Server {
     pub verdict: Option<(Era, Time)>,
     /// Owners of tasks and of URL elicitations (P20, P21).
     pub owners: Owners,
+    /// Stopped by its operator: stays down until it is started again.
+    pub held: bool,
+    /// Taken out of the configuration: takes no new clients, and its place is free once all is over.
+    pub retired: bool,
+    pub tally: Tally,
 }
 
 /// One process of a server, running or not.
@@ -149,6 +155,8 @@ pub(super) enum Then {
     Rest,
     /// Start again at once, in another era.
     Respawn(Era),
+    /// Start again at once, as it was.
+    Restart,
     /// Something went wrong: start again after a pause.
     Backoff,
     /// As `Backoff`, but nobody was told yet: its output ended, and its exit, which usually follows at once,
@@ -201,6 +209,21 @@ pub(super) struct Subscription {
 pub(super) struct Changed {
     pub last: Option<Time>,
     pub scheduled: bool,
+}
+
+impl Server {
+    pub(super) fn new(policy: ServerPolicy) -> Self {
+        Server {
+            policy,
+            shared: None,
+            clients: 0,
+            verdict: None,
+            owners: Owners::default(),
+            held: false,
+            retired: false,
+            tally: Tally::default(),
+        }
+    }
 }
 
 impl Instance {

@@ -275,8 +275,7 @@ impl Kernel {
         let pipe = &mut self.pipes[id];
         pipe.scheduled = false;
         let engine_writes = matches!(pipe.writer, Holder::Engine(_));
-        let room =
-            if engine_writes { usize::MAX } else { pipe.capacity.saturating_sub(pipe.arrived.len()) };
+        let room = if engine_writes { usize::MAX } else { pipe.capacity.saturating_sub(pipe.arrived.len()) };
         let mut n = pipe.flight.len().min(room);
         if split && n > 1 {
             n = 1 + self.choice.below(n);

@@ -153,7 +153,9 @@ impl Ledger {
             let tally = self.tally(client, id);
             tally.locals += 1;
             if tally.locals > tally.local {
-                self.fail(format!("client {client} got an answer of muxloop's under id {id} that it did not ask"));
+                self.fail(format!(
+                    "client {client} got an answer of muxloop's under id {id} that it did not ask"
+                ));
             }
             return self.check_count(client, id);
         };
@@ -173,7 +175,9 @@ impl Ledger {
             wrong.push(format!("client {client} got two answers to nonce {nonce}"));
         }
         if asked.void {
-            wrong.push(format!("client {client} got an answer to nonce {nonce}, which was cancelled at the child"));
+            wrong.push(format!(
+                "client {client} got an answer to nonce {nonce}, which was cancelled at the child"
+            ));
         }
         let (took, server) = (now.since(asked.at), asked.server);
         if took > self.patience_ms(server) {
@@ -282,7 +286,9 @@ impl Ledger {
             self.fail(format!("client {client} was asked what is for client {owner} ({nonce:?})"));
         }
         if !interactive {
-            self.fail(format!("client {client} was asked something during {nonce:?}, which does not allow it"));
+            self.fail(format!(
+                "client {client} was asked something during {nonce:?}, which does not allow it"
+            ));
         }
         let policy = &self.policies[server];
         if policy.interactive == Interactive::Off && !policy.is_per_client() {
