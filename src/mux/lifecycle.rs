@@ -346,6 +346,7 @@ impl Mux {
     pub(super) fn fail_all(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_in_flight(now, key, why, out);
         self.fail_where(now, key, why, out, |_| true);
+        self.refuse_listens(now, key, why, out);
     }
 
     fn fail_where(
@@ -429,10 +430,10 @@ impl Mux {
             (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
         {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
-        }
             if let Some(peer) = request.peer() {
                 self.raise_fence(now, request.instance, peer, request.method, out);
             }
+        }
         self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {
             self.settle(now, peer, out);

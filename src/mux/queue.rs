@@ -59,7 +59,7 @@ impl Mux {
     }
 
     /// Why a new request has to be refused at once, if it has.
-    fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
+    pub(super) fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
         let instance = self.instances.get(asked.instance)?;
         let peer = self.peers.get(asked.peer)?;
         let name = &self.servers[instance.server].policy.name;
@@ -325,14 +325,19 @@ impl Mux {
                 instance.queue.push_back(peer_key);
             }
         }
-        let finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
-        if finished {
+        self.close_if_finished(now, peer_key, out);
+        if let Some(instance) = instance_key {
+            self.dispatch(now, instance, out);
+        }
+    }
+
+    /// Closes a client that has ended its side and got its last answer.
+    pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
-        }
-        if let Some(instance) = instance_key {
-            self.dispatch(now, instance, out);
         }
     }
 
@@ -436,15 +441,28 @@ impl Mux {
             if method == Method::Initialize {
                 self.peers.get_mut(peer_key).map(|peer| peer.legacy = None);
             }
-            return;
+            return self.close_if_finished(now, peer_key, out);
         }
-        if method.is_answered_here() {
+        // What cannot be answered from the cache has its turn at the child now; filed anew, it would wait
+        // behind those who wait behind it.
+        let hello = self.instances.get(instance_key).and_then(|instance| instance.hello.as_ref());
+        let is_stale = method == Method::Discover && hello.is_none_or(|hello| now >= hello.fresh_until);
+        if method.is_answered_here() && !is_stale {
             self.take(key);
             let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, msg: &msg };
-            return self.answer_here(now, asked, out);
+            self.answer_here(now, asked, out);
+            return self.close_if_finished(now, peer_key, out);
         }
         self.send_request(now, key, child, &msg, out);
     }
+}
+
+/// Whether a request has to have the child for its client alone: the child may ask something during it,
+/// and does not say whom it means. That holds for clients that cannot be asked as well.
+fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
+    policy.interactive == Interactive::Serialize
+        && instance.era == Some(Era::Legacy)
+        && method.is_interactive()
 }
 
 /// What came of a client's turn.
@@ -457,12 +475,4 @@ enum Turn {
 }
 
 /// How long a request is at the child until it no longer counts as one that others have to wait behind.
-/// Whether a request has to have the child for its client alone: the child may ask something during it,
-/// and does not say whom it means. That holds for clients that cannot be asked as well.
-fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
-    policy.interactive == Interactive::Serialize
-        && instance.era == Some(Era::Legacy)
-        && method.is_interactive()
-}
-
 const AGED_MS: u64 = 500;
