@@ -137,8 +137,7 @@ impl Conns {
     /// Puts a connection that has something to read or decode into the runnable list.
     pub fn wake(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
-        let can_go_on =
-            (conn.readable || conn.undecoded) && !conn.paused && !conn.closing && !conn.finished;
+        let can_go_on = (conn.readable || conn.undecoded) && !conn.paused && !conn.closing && !conn.finished;
         if can_go_on && conn.broken.is_none() && !conn.runnable {
             conn.runnable = true;
             self.runnable.push_back(key);

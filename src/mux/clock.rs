@@ -39,8 +39,10 @@ impl Mux {
             Some(own) => {
                 log::warn!(target: &self.target_of(instance_key), "no answer to muxloop's own request {own:?}");
                 self.cancel_own(key, "timed out", out);
-                if let Own::Subscribe(uri) = own {
-                    self.on_subscribe_lost(now, instance_key, &uri, out);
+                match own {
+                    Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
+                    Own::Fence => self.lift_fence(now, instance_key, key, out),
+                    _ => {}
                 }
             }
             None => self.time_out(now, key, out),
@@ -76,6 +78,9 @@ impl Mux {
             (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
         {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
+            if let Some(peer) = request.peer() {
+                self.raise_fence(now, request.instance, peer, request.method, out);
+            }
         }
         self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {

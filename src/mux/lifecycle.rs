@@ -167,7 +167,6 @@ impl Mux {
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.
             self.fail_all(now, key, &failure, out);
-            self.refuse_listens(now, key, &failure, |listen| listen.honoured.is_none(), out);
         }
     }
 
@@ -349,6 +348,7 @@ impl Mux {
             instance.holder = None;
             instance.holding = 0;
             instance.contended = false;
+            instance.fence = None;
             instance.listen = Default::default();
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
@@ -366,6 +366,7 @@ impl Mux {
     pub(super) fn fail_all(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_in_flight(now, key, why, out);
         self.fail_where(now, key, why, out, |_| true);
+        self.refuse_listens(now, key, why, |listen| listen.honoured.is_none(), out);
     }
 
     fn fail_where(

@@ -331,7 +331,14 @@ impl Child {
         }
     }
 
-    fn on_request(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, id: &str, body: &Body<'_>) {
+    fn on_request(
+        &mut self,
+        kernel: &mut Kernel,
+        ledger: &mut Ledger,
+        method: &str,
+        id: &str,
+        body: &Body<'_>,
+    ) {
         let index = self.index;
         match id.parse::<u64>() {
             Ok(number) if self.ids.insert(number) => {}
@@ -431,7 +438,9 @@ impl Child {
         };
         let interactive = matches!(method, "tools/call" | "prompts/get" | "resources/read");
         let legacy = self.era == Some(Era::Legacy);
-        if let (Some(nonce), true) = (body.nonce, interactive && legacy && kernel.choice.chance(self.nature.asks)) {
+        if let (Some(nonce), true) =
+            (body.nonce, interactive && legacy && kernel.choice.chance(self.nature.asks))
+        {
             job.waits = Some(self.ask(kernel, ledger, nonce));
         }
         self.jobs.push(job);

@@ -104,7 +104,8 @@ impl Client {
             return Vec::new();
         }
         let lines = self.read(kernel, ledger);
-        let due: Vec<String> = self.answers.extract_if(.., |(at, _)| *at <= kernel.now).map(|(_, text)| text).collect();
+        let due: Vec<String> =
+            self.answers.extract_if(.., |(at, _)| *at <= kernel.now).map(|(_, text)| text).collect();
         for text in due {
             if self.phase != Phase::Finishing {
                 self.say(kernel, &text);
@@ -282,7 +283,8 @@ impl Client {
             meta.push(format!(r#""io.modelcontextprotocol/protocolVersion":"{MODERN}""#));
             meta.push(r#""io.modelcontextprotocol/clientCapabilities":{}"#.to_string());
         }
-        let meta = if meta.is_empty() { String::new() } else { format!(r#","_meta":{{{}}}"#, meta.join(",")) };
+        let meta =
+            if meta.is_empty() { String::new() } else { format!(r#","_meta":{{{}}}"#, meta.join(",")) };
         let text = "x".repeat(padding);
         format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"name":"n","nonce":{nonce},"arguments":{{"text":"{text}"}}{meta}}}}}"#
@@ -402,7 +404,10 @@ impl Client {
             2 => format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{number},"progress":1}}}}"#
             ),
-            _ => format!(r#"{{"jsonrpc":"2.0","method":"notifications/custom","params":{{"by":{}}}}}"#, self.index),
+            _ => format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/custom","params":{{"by":{}}}}}"#,
+                self.index
+            ),
         };
         self.say(kernel, &text);
     }
@@ -424,7 +429,14 @@ impl Client {
         }
     }
 
-    fn on_answer(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, wire: &Wire<'_>, id: &str, body: &Body<'_>) {
+    fn on_answer(
+        &mut self,
+        kernel: &mut Kernel,
+        ledger: &mut Ledger,
+        wire: &Wire<'_>,
+        id: &str,
+        body: &Body<'_>,
+    ) {
         self.refused |= body.muxloop.as_ref().is_some_and(|own| own.reason == "max_active_clients");
         if let Some(listen) = self.listens.get_mut(id) {
             listen.over = true;
@@ -444,7 +456,8 @@ impl Client {
         }
         match body.protocol_version.as_deref() {
             Some(version) => {
-                let expected = if VERSIONS[..4].contains(&self.version) { self.version } else { "2025-11-25" };
+                let expected =
+                    if VERSIONS[..4].contains(&self.version) { self.version } else { "2025-11-25" };
                 if version != expected {
                     ledger.fail(format!("client {} asked for {expected} and got {version}", self.index));
                 }
@@ -458,7 +471,14 @@ impl Client {
         }
     }
 
-    fn on_question(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, id: &str, body: &Body<'_>) {
+    fn on_question(
+        &mut self,
+        kernel: &mut Kernel,
+        ledger: &mut Ledger,
+        method: &str,
+        id: &str,
+        body: &Body<'_>,
+    ) {
         if self.era == Era::Modern {
             ledger.fail(format!("client {} of {MODERN} was asked {method}", self.index));
         }
@@ -473,7 +493,9 @@ impl Client {
         let text = if kernel.choice.chance(80) {
             format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"by":{by},"nonce":{nonce}}}}}"#)
         } else {
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-1,"message":"no","data":{{"by":{by},"nonce":{nonce}}}}}}}"#)
+            format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-1,"message":"no","data":{{"by":{by},"nonce":{nonce}}}}}}}"#
+            )
         };
         let at = kernel.now + kernel.choice.between(0, 300);
         self.answers.push((at, text));
@@ -546,8 +568,15 @@ impl Client {
 pub(super) const MODERN: &str = "2026-07-28";
 /// The last one is unknown to muxloop.
 const VERSIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2099-01-01"];
-const ODD_IDS: [&str; 7] =
-    ["9007199254740993", "-5", "\"\"", "\"a \\u0041 \\\"b\\\"\"", "1.50", "123456789012345678901234567890", "65536"];
+const ODD_IDS: [&str; 7] = [
+    "9007199254740993",
+    "-5",
+    "\"\"",
+    "\"a \\u0041 \\\"b\\\"\"",
+    "1.50",
+    "123456789012345678901234567890",
+    "65536",
+];
 const TOKENS: [&str; 6] = ["1", "\"1\"", "0", "\"tok\\u0065n\"", "9007199254740993", "65537"];
 const METHODS: [(&str, bool); 6] = [
     ("tools/call", true),

@@ -165,14 +165,10 @@ impl Kernel {
         let (told, held): (Vec<_>, Vec<_>) = ready.into_iter().partition(|_| !self.choice.chance(hold));
         self.ready = held;
         if !self.ready.is_empty() {
-            let at = self.now + self.choice.between(0, 2);
+            let at = self.now + self.choice.between(1, 2);
             self.schedule(at, Task::Wake);
         }
         told
-    }
-
-    pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
     }
 
     fn pipe(&mut self, writer: Holder, reader: Holder, capacity: usize) -> PipeId {
@@ -250,11 +246,6 @@ impl Kernel {
         self.end(up);
     }
 
-    /// Whether everything written to a pipe was read.
-    pub fn is_drained(&self, id: PipeId) -> bool {
-        self.pipes[id].flight.is_empty() && self.pipes[id].arrived.is_empty()
-    }
-
     fn launch(&mut self, id: PipeId) {
         let pipe = &self.pipes[id];
         let has_work = !pipe.flight.is_empty() || (pipe.writer_closed && !pipe.ended);
@@ -275,8 +266,7 @@ impl Kernel {
         let pipe = &mut self.pipes[id];
         pipe.scheduled = false;
         let engine_writes = matches!(pipe.writer, Holder::Engine(_));
-        let room =
-            if engine_writes { usize::MAX } else { pipe.capacity.saturating_sub(pipe.arrived.len()) };
+        let room = if engine_writes { usize::MAX } else { pipe.capacity.saturating_sub(pipe.arrived.len()) };
         let mut n = pipe.flight.len().min(room);
         if split && n > 1 {
             n = 1 + self.choice.below(n);

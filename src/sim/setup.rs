@@ -48,8 +48,12 @@ impl Setup {
         policy.idle_stop_ms = choice.chance(25).then_some(600);
         policy.stop_grace_ms = choice.pick(&[20, 150]);
         policy.share = if choice.chance(15) { Share::Session } else { Share::Shared };
-        policy.interactive =
-            choice.pick(&[Interactive::Off, Interactive::Serialize, Interactive::Serialize, Interactive::PerClient]);
+        policy.interactive = choice.pick(&[
+            Interactive::Off,
+            Interactive::Serialize,
+            Interactive::Serialize,
+            Interactive::PerClient,
+        ]);
         let mostly_modern = if eras == Eras::Modern { 85 } else { 5 };
         let modern_clients = if eras == Eras::Both { choice.pick(&[0, 50, 100]) } else { mostly_modern };
         Setup { policy, eras, modern_clients }
@@ -62,8 +66,11 @@ impl Setup {
 
     /// What the engine is told of it.
     pub fn for_engine(&self, index: usize) -> ServerSetup {
-        let spawn =
-            SpawnSpec { program: format!("server-{index}"), args: vec![index.to_string()], ..SpawnSpec::default() };
+        let spawn = SpawnSpec {
+            program: format!("server-{index}"),
+            args: vec![index.to_string()],
+            ..SpawnSpec::default()
+        };
         ServerSetup { policy: self.policy.clone(), spawn }
     }
 }

@@ -19,7 +19,6 @@ pub(super) struct Wire<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Fault<'a> {
-    code: i64,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -76,11 +75,6 @@ impl<'a> Wire<'a> {
 
     pub fn is_result(&self) -> bool {
         self.result.is_some()
-    }
-
-    /// The code of an error.
-    pub fn code(&self) -> Option<i64> {
-        self.error.as_ref().map(|fault| fault.code)
     }
 
     pub fn body(&self) -> Body<'a> {

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::setup::Setup;
 use crate::base::Time;
 use crate::engine::Engine;
+use crate::engine::port::Ready;
 use crate::mux::Era;
 use std::cell::RefCell;
 use std::fmt;
@@ -212,6 +213,9 @@ impl World {
 
     /// Faults end; whatever is owed is given.
     fn second_age(&mut self) {
+        if self.broken() {
+            return;
+        }
         self.active = false;
         self.calm = true;
         let mut kernel = self.kernel.borrow_mut();
@@ -341,10 +345,11 @@ impl World {
             }
             let now = self.kernel.borrow().now;
             let due = self.engine.deadline(now).is_some_and(|at| at <= now);
-            if !due && !self.kernel.borrow().has_ready() {
+            let ready = self.kernel.borrow_mut().take_ready();
+            if !due && ready.is_empty() {
                 break;
             }
-            self.turn(now);
+            self.turn(now, &ready);
             if self.turns_now > TURNS_PER_MS {
                 self.ledger.fail(format!("more than {TURNS_PER_MS} turns in one millisecond"));
                 return;
@@ -359,11 +364,10 @@ impl World {
         }
     }
 
-    fn turn(&mut self, now: Time) {
-        let ready = self.kernel.borrow_mut().take_ready();
+    fn turn(&mut self, now: Time, ready: &[Ready]) {
         let before = self.kernel.borrow().work;
         let told = !ready.is_empty();
-        self.engine.turn(now, &ready, &mut Handle(self.kernel.clone()));
+        self.engine.turn(now, ready, &mut Handle(self.kernel.clone()));
         self.turns += 1;
         self.turns_now += 1;
         let worked = told || self.kernel.borrow().work != before;
