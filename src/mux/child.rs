@@ -135,7 +135,7 @@ impl Mux {
             }
             Own::Subscribe(uri) => self.on_subscribe_answer(now, instance, uri, msg, out),
             Own::Listen => self.on_listen_ended(now, instance, key, msg.envelope.kind == Kind::Error, out),
-            Own::SetLevel => self.on_set_level_answer(instance, msg, out),
+            Own::SetLevel => self.on_set_level_answer(now, instance, msg, out),
             Own::Unsubscribe => {}
         }
     }

@@ -242,6 +242,9 @@ impl Mux {
                 if let Some(legacy) = self.peers.get_mut(peer_key).and_then(|peer| peer.legacy.as_mut()) {
                     legacy.initialized = true;
                 }
+                if let Some(instance) = self.peers.get(peer_key).and_then(|peer| peer.instance) {
+                    self.sync_level(now, instance, out);
+                }
             }
             Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
             Method::Progress => self.on_client_progress(peer_key, msg, out),

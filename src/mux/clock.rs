@@ -39,8 +39,10 @@ impl Mux {
             Some(own) => {
                 log::warn!(target: &self.target_of(instance_key), "no answer to muxloop's own request {own:?}");
                 self.cancel_own(key, "timed out", out);
-                if let Own::Subscribe(uri) = own {
-                    self.on_subscribe_lost(now, instance_key, &uri, out);
+                match own {
+                    Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
+                    Own::SetLevel => self.on_set_level_lost(instance_key),
+                    _ => {}
                 }
             }
             None => self.time_out(now, key, out),

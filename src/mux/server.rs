@@ -95,8 +95,13 @@ pub(super) struct Instance {
     pub stalled: Vec<Key>,
     /// Requests of the child that wait for a client.
     pub reverse: usize,
+    /// The log level it was last told.
     pub level: Option<Level>,
+    /// Whether its answer to that is still out.
+    pub setting_level: bool,
     pub subscriptions: BTreeMap<String, Subscription>,
+    /// Subscriptions that a restarted child does not know yet.
+    pub replays: VecDeque<String>,
     pub listen: Upstream,
     pub changed: BTreeMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
@@ -221,7 +226,9 @@ impl Instance {
             stalled: Vec::new(),
             reverse: 0,
             level: None,
+            setting_level: false,
             subscriptions: BTreeMap::new(),
+            replays: VecDeque::new(),
             listen: Upstream::default(),
             changed: BTreeMap::new(),
             attempts: 0,

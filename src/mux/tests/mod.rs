@@ -7,5 +7,7 @@ mod clock;
 mod eras;
 mod handshake;
 mod ids;
+mod interactive;
 mod lifecycle;
+mod queue;
 mod world;
