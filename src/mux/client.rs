@@ -214,12 +214,6 @@ impl Mux {
         }
     }
 
-    fn owns_task(&self, asked: Asked<'_, '_>) -> bool {
-        let Some(id) = asked.msg.envelope.task_id.map(|span| asked.msg.text(span)) else { return true };
-        let server = self.peers.get(asked.peer).map_or(0, |peer| peer.server);
-        self.servers[server].owners.task(id).is_some_and(|task| task.owner == asked.peer)
-    }
-
     /// The instance that serves a client; made on its first request where it has one of its own.
     pub(super) fn instance_for(
         &mut self,
@@ -390,8 +384,8 @@ impl Mux {
         if !peer.refused {
             server.clients -= 1;
         }
-        server.owners.forget_peer(peer_key);
         if let Some(instance) = peer.instance.and_then(|key| self.instances.get_mut(key)) {
+            instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
             if instance.holder == Some(peer_key) {

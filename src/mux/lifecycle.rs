@@ -346,10 +346,7 @@ impl Mux {
                 subscription.joined.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
-            let server = instance.server;
-            if self.servers[server].shared.is_some() {
-                self.servers[server].owners.clear();
-            }
+            instance.owners.clear();
         }
     }
 

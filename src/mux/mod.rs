@@ -90,13 +90,7 @@ impl Mux {
         let mut servers = Vec::new();
         for (id, policy) in policies.into_iter().enumerate() {
             let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
-            servers.push(Server {
-                policy,
-                shared,
-                clients: 0,
-                verdict: None,
-                owners: tasks::Owners::default(),
-            });
+            servers.push(Server { policy, shared, clients: 0, verdict: None });
         }
         Mux {
             servers,

@@ -76,7 +76,7 @@ impl Mux {
         }
         let need = Need::of(method, msg);
         let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
-        if let Some(task) = task.and_then(|id| server.owners.task(msg.text(id))) {
+        if let Some(task) = task.and_then(|id| instance.owners.task(msg.text(id))) {
             let capable = self.peers.get(task.owner).is_some_and(|peer| need.met_by_client(peer));
             return if capable { Ok(task.owner) } else { Err((unsupported, need.refusal().into())) };
         }
@@ -134,7 +134,7 @@ impl Mux {
             timer,
         });
         if let Some(id) = msg.envelope.elicitation_id.filter(|_| method == Method::Elicit) {
-            self.servers[server].owners.add_elicitation(msg.text(id), peer_key);
+            instance.owners.add_elicitation(msg.text(id), peer_key);
         }
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.reverse.push(reverse);

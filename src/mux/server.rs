@@ -55,8 +55,6 @@ pub(super) struct Server {
     pub clients: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
-    /// Owners of tasks and of URL elicitations (P20, P21).
-    pub owners: Owners,
 }
 
 /// One process of a server, running or not.
@@ -103,6 +101,8 @@ pub(super) struct Instance {
     /// Subscriptions that a restarted child does not know yet.
     pub replays: VecDeque<String>,
     pub listen: Upstream,
+    /// Owners of its tasks and of its URL elicitations (P20, P21).
+    pub owners: Owners,
     pub changed: BTreeMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
     pub attempts: u32,
@@ -230,6 +230,7 @@ impl Instance {
             subscriptions: BTreeMap::new(),
             replays: VecDeque::new(),
             listen: Upstream::default(),
+            owners: Owners::default(),
             changed: BTreeMap::new(),
             attempts: 0,
             restarts: 0,

@@ -9,5 +9,7 @@ mod handshake;
 mod ids;
 mod interactive;
 mod lifecycle;
+mod listen;
 mod queue;
+mod shared;
 mod world;
