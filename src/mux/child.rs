@@ -160,11 +160,11 @@ impl Mux {
         if let Origin::Peer { peer, link, id, .. } = &request.origin {
             self.counters.failures += 1;
             out.send(*link, &Message::new(&why.answer(id)));
-            if request.method == Method::Initialize {
-                if let Some(peer) = self.peers.get_mut(*peer) {
-                    // It may try again on the same connection.
-                    peer.legacy = None;
-                }
+            if request.method == Method::Initialize
+                && let Some(peer) = self.peers.get_mut(*peer)
+            {
+                // It may try again on the same connection.
+                peer.legacy = None;
             }
         }
     }

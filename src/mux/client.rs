@@ -270,10 +270,10 @@ impl Mux {
             peer.paused = true;
             out.pause(peer.link, true);
         }
-        if let Some(instance) = self.instances.get_mut(instance) {
-            if !instance.stalled.contains(&peer_key) {
-                instance.stalled.push(peer_key);
-            }
+        if let Some(instance) = self.instances.get_mut(instance)
+            && !instance.stalled.contains(&peer_key)
+        {
+            instance.stalled.push(peer_key);
         }
     }
 
@@ -347,7 +347,9 @@ impl Mux {
         let Some(peer) = self.peers.get(peer_key) else { return };
         let (server, instance_key) = (peer.server, peer.instance);
         log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
-        self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
+        if let Some(peer) = self.peers.get_mut(peer_key) {
+            peer.paused = false;
+        }
         self.cancel_requests(peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);

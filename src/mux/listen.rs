@@ -221,8 +221,9 @@ impl Mux {
         match &instance.listen.current {
             Some(open) if open.asked == union && any => self.acknowledge(instance_key, out),
             Some(_) if union.is_empty() => {
-                let open = instance.listen.current.take();
-                open.map(|open| self.cancel_own(open.request, "no listener left", out));
+                if let Some(open) = instance.listen.current.take() {
+                    self.cancel_own(open.request, "no listener left", out);
+                }
                 self.acknowledge(instance_key, out);
             }
             None if union.is_empty() => self.acknowledge(instance_key, out),
@@ -329,10 +330,8 @@ impl Mux {
         let key = tag.and_then(|span| super::parse_key(msg.text(span)));
         let current = instance.listen.current.as_ref().map(|open| open.request);
         let (Some(tag), true) = (tag, key.is_some() && key == current) else {
-            return log::debug!(
-                "{}: a notification on no open listen was dropped",
-                self.name_of(instance_key)
-            );
+            let target = self.target_of(instance_key);
+            return log::debug!(target: &target, "a notification on no open listen was dropped");
         };
         let uri = msg.envelope.uri.and_then(|span| json::unescape(msg.text(span)));
         let task = msg.envelope.task_id.and_then(|span| json::unescape(msg.text(span)));

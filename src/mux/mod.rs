@@ -130,12 +130,11 @@ impl Mux {
         let key = self.peers.insert(peer);
         self.links.insert(link, LinkOf::Peer(key));
         if refused {
-            let name = &self.servers[server].policy.name;
-            log::warn!("{name}: a client was refused: {}", self.refusal(server));
+            log::warn!(target: &self.target(server), "a client was refused: {}", self.refusal(server));
             self.timers.schedule(now + REFUSED_MS, Timer::Refused(key));
         } else {
             self.servers[server].clients += 1;
-            log::debug!("{}: client {link} connected", self.servers[server].policy.name);
+            log::debug!(target: &self.target(server), "client {link} connected");
         }
     }
 
@@ -184,7 +183,7 @@ impl Mux {
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {what}", self.servers[server].policy.name);
+                log::warn!(target: &self.target(server), "client {link}: {what}");
                 let why = format!("{what} (`max_request_bytes` of this server)");
                 if line.has_method() == Some(false) {
                     let peer = *peer;
@@ -195,7 +194,7 @@ impl Mux {
             }
             Some(LinkOf::Child(instance)) => {
                 let instance = *instance;
-                log::warn!("{}: {what}, skipped: {}", self.name_of(instance), quote(&line.head));
+                log::warn!(target: &self.target_of(instance), "{what}, skipped: {}", quote(&line.head));
                 let asked = line.id().and_then(parse_key).filter(|_| line.has_method() != Some(true));
                 if let Some(key) = asked {
                     let why = format!("the server's answer was lost: {what}");
@@ -309,7 +308,7 @@ impl Mux {
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {error}: {}", self.servers[server].policy.name, quote(bytes));
+                log::warn!(target: &self.target(server), "client {link}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
                 // An answer must never be answered, but anything else that came without an id is.
                 if id.is_none() || error.has_method {
@@ -323,9 +322,9 @@ impl Mux {
             Some(LinkOf::Child(instance)) => {
                 let instance = *instance;
                 self.counters.malformed += 1;
-                let name = self.name_of(instance);
                 log::warn!(
-                    "{name}: a line on its standard output is not MCP ({error}), skipped: {}",
+                    target: &self.target_of(instance),
+                    "a line on its standard output is not MCP ({error}), skipped: {}",
                     quote(bytes)
                 );
                 if let Some(key) = id.and_then(parse_key).filter(|_| !error.has_method) {

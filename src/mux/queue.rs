@@ -272,12 +272,11 @@ impl Mux {
         if peer.waiting.len() > 2 * peer.requests.len() + 64 {
             peer.waiting.retain(|key| self.requests.contains(*key));
         }
-        if let Some(moved) = peer.requests.get(position).copied() {
-            if let Some(Origin::Peer { position: at, .. }) =
+        if let Some(moved) = peer.requests.get(position).copied()
+            && let Some(Origin::Peer { position: at, .. }) =
                 self.requests.get_mut(moved).map(|r| &mut r.origin)
-            {
-                *at = position;
-            }
+        {
+            *at = position;
         }
         Some(request)
     }

@@ -162,7 +162,9 @@ impl Mux {
             parse_key(msg.text(id)).filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
         let Some(reverse) = key.and_then(|key| self.take_reverse(key)) else {
             self.counters.unrequested += 1;
-            return log::debug!(target: "muxloop", "an answer that nobody asked a client for was dropped: {}", quote(msg.bytes));
+            let server = self.peers.get(peer_key).map_or(0, |peer| peer.server);
+            let text = quote(msg.bytes);
+            return log::debug!(target: &self.target(server), "an answer nobody asked a client for was dropped: {text}");
         };
         if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
             let mut message = Message::new(msg.bytes);

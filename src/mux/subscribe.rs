@@ -292,10 +292,10 @@ impl Mux {
         if let Some(peer) = self.peers.get_mut(peer_key) {
             peer.subscriptions.remove(uri);
         }
-        if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri)) {
-            if subscription.holders.remove(&peer_key) {
-                self.drop_empty_subscription(now, key, uri, true, out);
-            }
+        if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
+            && subscription.holders.remove(&peer_key)
+        {
+            self.drop_empty_subscription(now, key, uri, true, out);
         }
     }
 

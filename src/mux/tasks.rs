@@ -106,10 +106,10 @@ impl<T> Bounded<T> {
     fn insert(&mut self, id: Box<[u8]>, value: T, max: usize) {
         if self.map.insert(id.clone(), value).is_none() {
             self.order.push_back(id);
-            if self.order.len() > max {
-                if let Some(oldest) = self.order.pop_front() {
-                    self.map.remove(&oldest);
-                }
+            if self.order.len() > max
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.map.remove(&oldest);
             }
         }
     }
