@@ -214,12 +214,6 @@ impl Mux {
         }
     }
 
-    fn owns_task(&self, asked: Asked<'_, '_>) -> bool {
-        let Some(id) = asked.msg.envelope.task_id.map(|span| asked.msg.text(span)) else { return true };
-        let server = self.peers.get(asked.peer).map_or(0, |peer| peer.server);
-        self.servers[server].owners.task(id).is_some_and(|task| task.owner == asked.peer)
-    }
-
     /// The instance that serves a client; made on its first request where it has one of its own.
     pub(super) fn instance_for(
         &mut self,
@@ -241,6 +235,9 @@ impl Mux {
             Method::Initialized => {
                 if let Some(legacy) = self.peers.get_mut(peer_key).and_then(|peer| peer.legacy.as_mut()) {
                     legacy.initialized = true;
+                }
+                if let Some(instance) = self.peers.get(peer_key).and_then(|peer| peer.instance) {
+                    self.sync_level(now, instance, out);
                 }
             }
             Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
@@ -273,10 +270,10 @@ impl Mux {
             peer.paused = true;
             out.pause(peer.link, true);
         }
-        if let Some(instance) = self.instances.get_mut(instance) {
-            if !instance.stalled.contains(&peer_key) {
-                instance.stalled.push(peer_key);
-            }
+        if let Some(instance) = self.instances.get_mut(instance)
+            && !instance.stalled.contains(&peer_key)
+        {
+            instance.stalled.push(peer_key);
         }
     }
 
@@ -351,7 +348,9 @@ impl Mux {
         let Some(peer) = self.peers.get(peer_key) else { return };
         let (server, instance_key) = (peer.server, peer.instance);
         log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
-        self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
+        if let Some(peer) = self.peers.get_mut(peer_key) {
+            peer.paused = false;
+        }
         self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
@@ -394,8 +393,8 @@ impl Mux {
         if !peer.refused {
             server.clients -= 1;
         }
-        server.owners.forget_peer(peer_key);
         if let Some(instance) = peer.instance.and_then(|key| self.instances.get_mut(key)) {
+            instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
             if instance.holder == Some(peer_key) {

@@ -42,6 +42,7 @@ impl Mux {
                 match own {
                     Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
                     Own::Fence => self.lift_fence(now, instance_key, key, out),
+                    Own::SetLevel => self.on_set_level_lost(instance_key),
                     _ => {}
                 }
             }

@@ -343,8 +343,14 @@ impl Mux {
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
         self.forget_reverse(key, out);
+        let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
+        for peer in stalled.unwrap_or_default() {
+            self.unpause_if_small(peer, out);
+        }
         if let Some(instance) = self.instances.get_mut(key) {
             instance.level = None;
+            instance.setting_level = false;
+            instance.replays.clear();
             instance.holder = None;
             instance.holding = 0;
             instance.contended = false;
@@ -355,10 +361,7 @@ impl Mux {
                 subscription.joined.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
-            let server = instance.server;
-            if self.servers[server].shared.is_some() {
-                self.servers[server].owners.clear();
-            }
+            instance.owners.clear();
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is known of a peer: one downstream client context (protocol.md, words).
 
+use crate::base::limits::{REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes};
 use crate::mux::listen::Listen;
 use crate::mux::method::Level;
@@ -94,6 +95,11 @@ impl Peer {
     /// Whether one more request may be at the child without burying others' (B10).
     pub(super) fn has_room(&self, in_flight_max: usize) -> bool {
         self.in_flight - self.aged < in_flight_max
+    }
+
+    /// Whether it has as much unanswered as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.requests.len() >= REQUESTS_PER_CLIENT || self.waiting_bytes >= WAITING_BYTES_PER_CLIENT
     }
 }
 

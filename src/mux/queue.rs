@@ -4,7 +4,7 @@
 //! request stands behind a bounded number of them. When the child is full, down, or busy with somebody
 //! else's interactive request, clients take turns, one request each.
 
-use crate::base::limits::{REQUESTS_PER_CLIENT, REQUESTS_PER_SERVER, WAITING_BYTES_PER_CLIENT};
+use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
@@ -93,13 +93,11 @@ impl Mux {
             }
             _ => {}
         }
-        if self.requests.len() >= REQUESTS_PER_SERVER {
+        if self.requests.len() >= REQUESTS_IN_ALL {
             return Some(reply::Failure::new("overload", "too many requests at once; try again later"));
         }
-        let full =
-            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
         // A full client is not read from, unless the child waits for its answer to something.
-        if full && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
+        if peer.is_full() && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
             let text =
                 format!("more than {REQUESTS_PER_CLIENT} unanswered requests of one client; try again later");
             return Some(reply::Failure::new("overload", text));
@@ -193,9 +191,13 @@ impl Mux {
         if !has_room && !std::mem::replace(&mut peer.aging, true) {
             self.timers.schedule(now + AGED_MS, Timer::Aged(asked.peer));
         }
-        let full =
-            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
-        if full && !peer.paused && peer.reverse.is_empty() {
+        self.pause_if_full(asked.peer, out);
+    }
+
+    /// Does not read on from a client at its limits, unless its answer to a question must get through.
+    pub(super) fn pause_if_full(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if peer.is_full() && !peer.paused && peer.reverse.is_empty() {
             peer.paused = true;
             out.pause(peer.link, true);
         }
@@ -270,12 +272,15 @@ impl Mux {
         self.uncount(&request, peer_key);
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
         peer.requests.swap_remove(position);
-        if let Some(moved) = peer.requests.get(position).copied() {
-            if let Some(Origin::Peer { position: at, .. }) =
+        // Those that ended while they waited are skipped at their turn, which may be far off.
+        if peer.waiting.len() > 2 * peer.requests.len() + 64 {
+            peer.waiting.retain(|key| self.requests.contains(*key));
+        }
+        if let Some(moved) = peer.requests.get(position).copied()
+            && let Some(Origin::Peer { position: at, .. }) =
                 self.requests.get_mut(moved).map(|r| &mut r.origin)
-            {
-                *at = position;
-            }
+        {
+            *at = position;
         }
         Some(request)
     }
@@ -418,7 +423,7 @@ impl Mux {
             match turn {
                 // Answered here, not sent: the client has one request less.
                 Turn::Served(key) if !self.requests.contains(key) => self.settle(now, peer_key, out),
-                _ => {}
+                _ => self.unpause_if_small(peer_key, out),
             }
         }
     }

@@ -55,8 +55,6 @@ pub(super) struct Server {
     pub clients: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
-    /// Owners of tasks and of URL elicitations (P20, P21).
-    pub owners: Owners,
 }
 
 /// One process of a server, running or not.
@@ -98,9 +96,16 @@ pub(super) struct Instance {
     pub stalled: Vec<Key>,
     /// Requests of the child that wait for a client.
     pub reverse: usize,
+    /// The log level it was last told.
     pub level: Option<Level>,
+    /// Whether its answer to that is still out.
+    pub setting_level: bool,
     pub subscriptions: BTreeMap<String, Subscription>,
+    /// Subscriptions that a restarted child does not know yet.
+    pub replays: VecDeque<String>,
     pub listen: Upstream,
+    /// Owners of its tasks and of its URL elicitations (P20, P21).
+    pub owners: Owners,
     pub changed: BTreeMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
     pub attempts: u32,
@@ -228,8 +233,11 @@ impl Instance {
             stalled: Vec::new(),
             reverse: 0,
             level: None,
+            setting_level: false,
             subscriptions: BTreeMap::new(),
+            replays: VecDeque::new(),
             listen: Upstream::default(),
+            owners: Owners::default(),
             changed: BTreeMap::new(),
             attempts: 0,
             restarts: 0,
