@@ -168,16 +168,16 @@ impl Mux {
                         let text = element.of(bytes);
                         match Incoming::scan(text) {
                             Ok(msg) => self.handle_message(now, link, &msg, out),
-                            Err(error) => self.report_malformed(link, text, error, out),
+                            Err(error) => self.report_malformed(now, link, text, error, out),
                         }
                     }
                     return;
                 }
-                Ok(_) => return self.report_malformed(link, bytes, error, out),
-                Err(error) => return self.report_malformed(link, bytes, error, out),
+                Ok(_) => return self.report_malformed(now, link, bytes, error, out),
+                Err(error) => return self.report_malformed(now, link, bytes, error, out),
             }
         }
-        self.report_malformed(link, bytes, error, out);
+        self.report_malformed(now, link, bytes, error, out);
     }
 
     /// A line over the limit, skipped by the framer.
@@ -187,6 +187,9 @@ impl Mux {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
                 log::warn!("{}: client {link}: {what}", self.servers[server].policy.name);
+                if line.has_method() == Some(false) {
+                    return self.on_spoiled_answer(*peer, line.id(), &what, out);
+                }
                 let why = format!("{what} (`max_request_bytes` of this server)");
                 let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
                 out.send(link, &Message::new(&text));
@@ -301,26 +304,33 @@ impl Mux {
         }
     }
 
-    fn report_malformed(&mut self, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+    fn report_malformed(&mut self, now: Time, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+        let id = error.id.map(|span| span.of(bytes));
+        let is_answer = error.is_answer && !error.has_method && id.is_some();
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
                 log::warn!("{}: client {link}: {error}: {}", self.servers[server].policy.name, quote(bytes));
                 self.counters.malformed += 1;
-                let id = error.id.map(|span| span.of(bytes));
-                // An answer must never be answered, but anything else that came without an id is.
-                if id.is_none() || error.has_method {
-                    let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
-                    out.send(link, &Message::new(&text));
+                // An answer must never be answered.
+                if is_answer {
+                    return self.on_spoiled_answer(*peer, id, &error.to_string(), out);
                 }
+                let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
+                out.send(link, &Message::new(&text));
             }
             Some(LinkOf::Child(instance)) => {
+                let instance = *instance;
                 self.counters.malformed += 1;
-                let name = self.name_of(*instance);
+                let name = self.name_of(instance);
                 log::warn!(
                     "{name}: a line on its standard output is not MCP ({error}), skipped: {}",
                     quote(bytes)
                 );
+                if let Some(key) = id.filter(|_| is_answer).and_then(parse_key) {
+                    let why = format!("the server's answer was lost: {error}");
+                    self.fail_request(now, instance, key, &reply::Failure::new("invalid_answer", why), out);
+                }
             }
             None => {}
         }

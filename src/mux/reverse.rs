@@ -175,6 +175,22 @@ impl Mux {
         self.unpause_if_small(peer_key, out);
     }
 
+    /// A client's answer that cannot be passed on: the child must not wait for it.
+    pub(super) fn on_spoiled_answer(
+        &mut self,
+        peer_key: Key,
+        id: Option<&[u8]>,
+        why: &str,
+        out: &mut dyn Sink,
+    ) {
+        let key =
+            id.and_then(parse_key).filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
+        if let Some(reverse) = key.and_then(|key| self.take_reverse(key)) {
+            self.refuse(&reverse, &format!("the client's answer was lost: {why}"), out);
+            self.unpause_if_small(peer_key, out);
+        }
+    }
+
     fn take_reverse(&mut self, key: Key) -> Option<Reverse> {
         let reverse = self.reverse.remove(key)?;
         self.timers.cancel(reverse.timer);
