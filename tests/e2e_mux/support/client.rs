@@ -143,7 +143,7 @@ impl Client {
     /// As [`Client::fence`], but answered by muxloop itself.
     pub fn near_fence(&mut self) -> Vec<Value> {
         let answer = self.ask("ping", json!({}));
-        assert_eq!(answer["result"], json!({}));
+        assert_eq!(answer["result"], json!({}), "{answer}");
         self.early.drain(..).collect()
     }
 
