@@ -11,10 +11,15 @@ cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 out=${CARGO_TARGET_DIR:-target}
 
+# The folder of a registry is named after its address, so it is mapped as well, and must be there before.
+cargo fetch --locked --quiet
+home=${CARGO_HOME:-$HOME/.cargo}
+flags=--remap-path-prefix=$PWD=.
+for registry in "$home"/registry/src/*/; do
+    flags=$flags$(printf '\037--remap-path-prefix=%s=crates' "${registry%/}")
+done
 # Separated by 0x1f, so that folders may have spaces. This also replaces flags of the environment.
-CARGO_ENCODED_RUSTFLAGS=$(printf '%s\037%s' "--remap-path-prefix=$PWD=." \
-    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
-export CARGO_ENCODED_RUSTFLAGS
+export CARGO_ENCODED_RUSTFLAGS="$flags"
 
 linker() { # the linker for aarch64, or nothing
     lld=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld
