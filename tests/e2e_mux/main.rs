@@ -53,6 +53,7 @@ mod daemon;
 mod hostile;
 mod life;
 mod questions;
+mod races;
 mod sharing;
 mod shim;
 mod support;
