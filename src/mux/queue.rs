@@ -44,7 +44,9 @@ impl Mux {
         if let Some(failure) = self.cannot_wait(now, asked) {
             if asked.method == Method::Initialize {
                 // It may try again on the same connection.
-                self.peers.get_mut(asked.peer).map(|peer| peer.legacy = None);
+                if let Some(peer) = self.peers.get_mut(asked.peer) {
+                    peer.legacy = None;
+                }
             }
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
