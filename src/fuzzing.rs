@@ -1,7 +1,7 @@
 //! Bodies of the fuzz targets in `fuzz/`: each takes any bytes and panics where a promise is broken.
 //!
 //! They live in the crate so that `cargo test` replays the corpora on stable Rust (`tests/corpus.rs`).
-//! The oracle of all that concerns JSON is `serde_json`, see [`model`].
+//! The oracle of all that concerns JSON is `serde_json`, see `model`.
 
 use crate::base::{RecvBuf, SendBuf};
 use crate::codec::{Envelope, Incoming, Kind, Line, LineFramer, Message, Overlong, ScanErrorKind, Span};
