@@ -4,7 +4,7 @@ use crate::cli::log as journal;
 use crate::config::Config;
 use crate::engine::port::Platform;
 use crate::engine::{Engine, ServerSetup};
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, resident};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ fn open(config: Config) -> Result<(Engine, Reactor), String> {
 fn serve(engine: &mut Engine, reactor: &mut Reactor) {
     let mut ready = Vec::new();
     engine.begin(reactor.clock.now(), reactor);
+    resident::forget_start();
     while !engine.is_finished() {
         journal::flush();
         let now = reactor.clock.now();

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod daemon;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod engine;
 #[doc(hidden)]
@@ -14,3 +15,5 @@ pub mod fuzzing;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;
+#[doc(hidden)]
+pub mod sim;

@@ -12,7 +12,12 @@ fn main() -> ExitCode {
         Ok(Invocation::Run(options)) => run_servers(options),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),
+        #[cfg(feature = "demo")]
         Ok(Invocation::DemoServer(args)) => muxloop::demo::run(args),
+        #[cfg(not(feature = "demo"))]
+        Ok(Invocation::DemoServer(_)) => {
+            refuse("demo-server: not in this build of muxloop; build it with the feature `demo`")
+        }
         Ok(Invocation::Print(text)) => cli::print(&text),
         Err(error) => refuse(&error),
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::load::{self, Failure, Moment, Plan};
 use crate::payload::{Shape, Timing};
-use crate::processes::{cpu_ns, status_kib};
+use crate::processes::{self, cpu_ns};
 use crate::relays::{Binaries, Purpose, Relay, Running};
 use crate::sys::OneCpu;
 
@@ -162,7 +162,7 @@ fn measure(relay: Relay, shape: Shape, timing: Timing, binaries: &Binaries) -> R
             Moment::WindowStarts => cpu[0] = cpu_ns(pid),
             Moment::WindowEnds => {
                 cpu[1] = cpu_ns(pid);
-                rss_kib = status_kib(pid, "VmRSS");
+                rss_kib = processes::rss_kib(pid);
             }
         }
     })

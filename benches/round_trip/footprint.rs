@@ -2,7 +2,7 @@
 //! servers and no client, memory per idle client, wake-ups, memory and start time of `proxy`, size of
 //! the binary. rmcp-mux, if installed, is measured the same way beside it: it reads the same config.
 //!
-//! Resident memory (`VmRSS`) counts pages of the binary that are shared with other processes;
+//! Resident memory (`Rss` of smaps) counts pages of the binary that are shared with other processes;
 //! private dirty memory is what one more process really costs.
 
 use std::fs::{self, File};
@@ -18,8 +18,7 @@ use crate::compare::median;
 use crate::load::{self, End, Failure, Moment, Plan};
 use crate::payload::{INITIALIZE, Shape, Timing};
 use crate::processes::{
-    Process, Scratch, interrupted, last_words, private_dirty_kib, status_kib, thread_count,
-    voluntary_switches,
+    Process, Scratch, interrupted, last_words, private_dirty_kib, rss_kib, thread_count, voluntary_switches,
 };
 use crate::relays::{Binaries, Relay, listening, mux_config};
 use crate::report::{Target, Verdict, verdict_table};
@@ -125,7 +124,7 @@ struct Footprint {
 
 impl Memory {
     fn of(pid: u32) -> Self {
-        Self { rss_kib: status_kib(pid, "VmRSS") as f64, private_dirty_kib: private_dirty_kib(pid) as f64 }
+        Self { rss_kib: rss_kib(pid) as f64, private_dirty_kib: private_dirty_kib(pid) as f64 }
     }
 }
 
@@ -196,22 +195,26 @@ impl Subject {
     fn proxy(&self, daemon: &Daemon) -> Result<(Memory, f64), Failure> {
         let mut starts_ms = Vec::new();
         let mut memory = None;
-        for _ in 0..PROXY_STARTS {
+        for start in 1..=PROXY_STARTS {
+            let is_last = start == PROXY_STARTS;
             let mut command = Command::new(&self.proxy.0);
             command.args(self.proxy.1).arg("--socket").arg(&daemon.sockets[0]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
             let start = Instant::now();
             let mut shim = Process::spawn_fast(&mut command)?;
             let mut input = shim.child().stdin.take().expect("stdin is piped");
-            let output = shim.child().stdout.take().expect("stdout is piped");
+            let mut output = BufReader::new(shim.child().stdout.take().expect("stdout is piped"));
             input.write_all(INITIALIZE)?;
             let mut answer = String::new();
-            BufReader::new(output).read_line(&mut answer)?;
+            output.read_line(&mut answer)?;
             starts_ms.push(start.elapsed().as_secs_f64() * 1e3);
             if !answer.contains("serverInfo") {
                 return Err(Failure(format!("the shim of {} answered {answer:?}", self.relay)));
             }
-            memory = Some(Memory::of(shim.pid()));
+            if is_last {
+                settle(shim.pid());
+                memory = Some(Memory::of(shim.pid()));
+            }
         }
         Ok((memory.expect("the shim was started"), median(starts_ms)))
     }

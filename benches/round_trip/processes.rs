@@ -100,9 +100,10 @@ pub fn cpu_ns(pid: u32) -> u64 {
     ticks * 10_000_000
 }
 
-/// A `kB` figure of `/proc/PID/status`, such as `VmRSS`, in KiB.
-pub fn status_kib(pid: u32, name: &str) -> u64 {
-    named_figure(format!("/proc/{pid}/status"), name)
+/// Resident memory in KiB, pages shared with other processes included. Counted page by page: `VmRSS`
+/// is a sum of per-processor counters that may be hundreds of KiB behind.
+pub fn rss_kib(pid: u32) -> u64 {
+    named_figure(format!("/proc/{pid}/smaps_rollup"), "Rss")
 }
 
 /// Private memory written to, in KiB: what this process costs beyond pages shared with others.

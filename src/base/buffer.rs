@@ -105,6 +105,42 @@ impl RecvBuf {
     }
 }
 
+/// Appends `bytes` by two pieces of fixed size that may overlap, if they are few: the pieces of a
+/// message are short, and for these a call of `memcpy` costs more than the copy (musl's, above all).
+#[inline(always)]
+fn extend_short(to: &mut Vec<u8>, bytes: &[u8]) {
+    match bytes.len() {
+        0 => {}
+        n @ 1..4 => {
+            to.push(bytes[0]);
+            if n > 1 {
+                to.push(bytes[1]);
+            }
+            if n > 2 {
+                to.push(bytes[2]);
+            }
+        }
+        4..8 => two_pieces::<4>(to, bytes),
+        8..16 => two_pieces::<8>(to, bytes),
+        16..32 => two_pieces::<16>(to, bytes),
+        32..64 => two_pieces::<32>(to, bytes),
+        64..128 => two_pieces::<64>(to, bytes),
+        128..=256 => two_pieces::<128>(to, bytes),
+        _ => to.extend_from_slice(bytes),
+    }
+}
+
+/// Appends `bytes`, of which there are `N` to `2 * N`.
+#[inline(always)]
+fn two_pieces<const N: usize>(to: &mut Vec<u8>, bytes: &[u8]) {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else { return };
+    let start = to.len();
+    to.reserve(2 * N);
+    to.extend_from_slice(first);
+    to.truncate(start + bytes.len() - N);
+    to.extend_from_slice(last);
+}
+
 /// Bytes encoded and not yet written.
 #[derive(Debug, Default)]
 pub struct SendBuf {
@@ -121,7 +157,7 @@ impl SendBuf {
     /// Appends `bytes`.
     #[inline]
     pub fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        extend_short(&mut self.bytes, bytes);
     }
 
     /// Makes room for `additional` bytes at once, reusing what was sent already.

@@ -20,11 +20,35 @@ impl ShortBytes {
     pub fn new(bytes: &[u8]) -> Self {
         if bytes.len() <= INLINE_MAX {
             let mut inline = [0; INLINE_MAX];
-            inline[..bytes.len()].copy_from_slice(bytes);
+            copy(&mut inline, bytes);
             ShortBytes(Repr::Inline { len: bytes.len() as u8, bytes: inline })
         } else {
             ShortBytes(Repr::Heap(bytes.into()))
         }
+    }
+}
+
+/// Copies by two pieces of fixed size that may overlap, which needs no call of `memcpy`.
+#[inline(always)]
+fn copy(to: &mut [u8; INLINE_MAX], bytes: &[u8]) {
+    match bytes.len() {
+        0..4 => {
+            for (to, &from) in to.iter_mut().zip(bytes).take(3) {
+                *to = from;
+            }
+        }
+        4..8 => two_pieces::<4>(to, bytes),
+        8..16 => two_pieces::<8>(to, bytes),
+        _ => two_pieces::<16>(to, bytes),
+    }
+}
+
+#[inline(always)]
+fn two_pieces<const N: usize>(to: &mut [u8; INLINE_MAX], bytes: &[u8]) {
+    let n = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+        to[..N].copy_from_slice(first);
+        to[n - N..n].copy_from_slice(last);
     }
 }
 

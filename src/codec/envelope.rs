@@ -87,11 +87,9 @@ pub struct Envelope {
     /// `ref` (of `completion/complete`).
     pub reference: Option<Span>,
     pub cursor: Option<Span>,
-    pub next_cursor: Option<Span>,
     pub protocol_version: Option<Span>,
     pub capabilities: Option<Span>,
     pub client_info: Option<Span>,
-    pub server_info: Option<Span>,
     /// `task` (of a task-augmented request, or of the result that creates a task).
     pub task: Option<Span>,
     pub task_id: Option<Span>,
@@ -133,8 +131,25 @@ impl<'a> Incoming<'a> {
     /// # Errors
     /// [`ScanError`] with the place; its `id` is set where the message's id could still be told.
     pub fn scan(bytes: &'a [u8]) -> Result<Incoming<'a>, ScanError> {
-        let envelope = scan::scan(bytes)?;
-        Ok(Incoming { bytes, envelope })
+        let mut incoming = Incoming::unread(bytes);
+        incoming.read()?;
+        Ok(incoming)
+    }
+
+    /// A message with no spans yet, to be [`read`](Incoming::read) where it stands: an envelope is large
+    /// enough that moving it shows.
+    #[inline(always)]
+    pub fn unread(bytes: &'a [u8]) -> Incoming<'a> {
+        Incoming { bytes, envelope: scan::EMPTY }
+    }
+
+    /// Fills the envelope of an unread message.
+    ///
+    /// # Errors
+    /// As [`Incoming::scan`]; the envelope is of no use then.
+    #[inline]
+    pub fn read(&mut self) -> Result<(), ScanError> {
+        scan::scan(self.bytes, &mut self.envelope)
     }
 
     /// The bytes of `span`.
@@ -241,6 +256,8 @@ pub struct ScanError {
     /// Whether the text is a request or notification as far as it was read (has a `method`); an
     /// error must never be sent in answer to a response.
     pub has_method: bool,
+    /// Whether it has a `result` or `error` as far as it was read.
+    pub is_answer: bool,
 }
 
 impl ScanError {

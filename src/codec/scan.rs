@@ -23,8 +23,9 @@ impl From<Fault> for Refusal {
     }
 }
 
-pub(super) fn scan(bytes: &[u8]) -> Result<Envelope, ScanError> {
-    first_pass(bytes).map_err(|refusal| diagnose(bytes, &refusal))
+/// Fills `envelope`, which is [`EMPTY`].
+pub(super) fn scan(bytes: &[u8], envelope: &mut Envelope) -> Result<(), ScanError> {
+    first_pass(bytes, envelope).map_err(|refusal| diagnose(bytes, &refusal))
 }
 
 /// The members of the outermost object that are not in [`Envelope`] as they are.
@@ -34,7 +35,7 @@ struct Outer {
     id: Option<Span>,
 }
 
-fn first_pass(bytes: &[u8]) -> Result<Envelope, Refusal> {
+fn first_pass(bytes: &[u8], envelope: &mut Envelope) -> Result<(), Refusal> {
     if bytes.len() > LENGTH_MAX {
         return Err(Refusal::Fault(Fault::Syntax(LENGTH_MAX)));
     }
@@ -45,9 +46,8 @@ fn first_pass(bytes: &[u8]) -> Result<Envelope, Refusal> {
         b'[' => return Err(Refusal::Rule(ScanErrorKind::Batch, text.pos)),
         _ => return Err(Refusal::Rule(ScanErrorKind::NotAnObject, text.pos)),
     }
-    let mut envelope = EMPTY;
     let mut outer = Outer::default();
-    outermost(bytes, &mut text, &mut envelope, &mut outer)?;
+    outermost(bytes, &mut text, envelope, &mut outer)?;
     text.space();
     if !text.at_end() {
         return Err(Refusal::Fault(Fault::Syntax(text.pos)));
@@ -59,8 +59,7 @@ fn first_pass(bytes: &[u8]) -> Result<Envelope, Refusal> {
     {
         return Err(Refusal::Rule(ScanErrorKind::InvalidUtf8, error.valid_up_to()));
     }
-    check(bytes, &mut envelope, &outer)?;
-    Ok(envelope)
+    check(bytes, envelope, &outer)
 }
 
 /// The name in a key token, unescaped; empty, which is no name that is looked for, if it cannot be one.
@@ -187,8 +186,6 @@ fn inner_slot<'e>(envelope: &'e mut Envelope, name: &[u8]) -> Option<&'e mut Opt
         6 if name == b"status" => &mut envelope.status,
         9 if name == b"requestId" => &mut envelope.request_id,
         10 if name == b"clientInfo" => &mut envelope.client_info,
-        10 if name == b"serverInfo" => &mut envelope.server_info,
-        10 if name == b"nextCursor" => &mut envelope.next_cursor,
         10 if name == b"resultType" => &mut envelope.result_type,
         12 if name == b"capabilities" => &mut envelope.capabilities,
         13 if name == b"progressToken" => &mut envelope.token,
@@ -348,11 +345,11 @@ fn glimpse_members(bytes: &[u8], text: &mut Skipper<'_>, glimpse: &mut Glimpse) 
 #[cold]
 fn diagnose(bytes: &[u8], refusal: &Refusal) -> ScanError {
     if let Refusal::Rule(kind @ ScanErrorKind::Batch, at) = *refusal {
-        return ScanError { kind, at, id: None, has_method: false };
+        return ScanError { kind, at, id: None, has_method: false, is_answer: false };
     }
     if bytes.len() > LENGTH_MAX {
         let (kind, at) = (ScanErrorKind::Syntax, LENGTH_MAX);
-        return ScanError { kind, at, id: None, has_method: false };
+        return ScanError { kind, at, id: None, has_method: false, is_answer: false };
     }
     let glimpse = glimpse(bytes);
     let (mut kind, mut at) = match (refusal, glimpse.fault) {
@@ -366,10 +363,10 @@ fn diagnose(bytes: &[u8], refusal: &Refusal) -> ScanError {
     {
         (kind, at) = (ScanErrorKind::InvalidUtf8, error.valid_up_to());
     }
-    ScanError { kind, at, id: glimpse.id, has_method: glimpse.has_method }
+    ScanError { kind, at, id: glimpse.id, has_method: glimpse.has_method, is_answer: glimpse.is_answer }
 }
 
-const EMPTY: Envelope = Envelope {
+pub(super) const EMPTY: Envelope = Envelope {
     kind: Kind::Notification,
     id: None,
     method: None,
@@ -384,11 +381,9 @@ const EMPTY: Envelope = Envelope {
     level: None,
     reference: None,
     cursor: None,
-    next_cursor: None,
     protocol_version: None,
     capabilities: None,
     client_info: None,
-    server_info: None,
     task: None,
     task_id: None,
     elicitation_id: None,

@@ -5,7 +5,7 @@
 //! they are empty, so an idle connection holds none.
 
 use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX, READ_CHUNK};
-use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerWheel};
+use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
 use crate::codec::{LineFramer, Message};
 use crate::engine::port::{Io, Platform};
 use crate::mux::CloseReason;
@@ -36,6 +36,8 @@ pub(super) struct Conn {
     /// The other side will not read any more either.
     pub hangup: bool,
     pub paused: bool,
+    /// `recv` may hold whole lines: decoding stopped before it ran out of them.
+    pub undecoded: bool,
     /// Its end was read and told.
     pub finished: bool,
     runnable: bool,
@@ -44,6 +46,8 @@ pub(super) struct Conn {
     congested: bool,
     /// To be closed once `send` is empty.
     pub closing: bool,
+    /// Its last moment, while it is closing.
+    linger: Option<TimerKey>,
     /// To be closed now; told to the mux if it does not know.
     pub broken: Option<CloseReason>,
     /// `shutdown_write` is due once `send` is empty.
@@ -102,11 +106,13 @@ impl Conns {
             ended: false,
             hangup: false,
             paused: false,
+            undecoded: false,
             finished: false,
             runnable: false,
             dirty: false,
             congested: false,
             closing: false,
+            linger: None,
             broken: None,
             close_input: false,
         })
@@ -131,8 +137,7 @@ impl Conns {
     /// Puts a connection that has something to read or decode into the runnable list.
     pub fn wake(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
-        let can_go_on =
-            (conn.readable || conn.recv.is_some()) && !conn.paused && !conn.closing && !conn.finished;
+        let can_go_on = (conn.readable || conn.undecoded) && !conn.paused && !conn.closing && !conn.finished;
         if can_go_on && conn.broken.is_none() && !conn.runnable {
             conn.runnable = true;
             self.runnable.push_back(key);
@@ -189,7 +194,7 @@ impl Conns {
         let Some(conn) = self.table.get_mut(key) else { return };
         if !std::mem::replace(&mut conn.closing, true) {
             conn.recv = None;
-            self.linger.schedule(now + LINGER_MS, key);
+            conn.linger = Some(self.linger.schedule(now + LINGER_MS, key));
             self.doomed.push(key);
         }
     }
@@ -298,6 +303,9 @@ impl Conns {
     /// Takes a connection out and closes it.
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         if let Some(mut conn) = self.table.remove(key) {
+            if let Some(timer) = conn.linger {
+                self.linger.cancel(timer);
+            }
             platform.deregister(key, &mut *conn.io);
         }
     }

@@ -282,8 +282,10 @@ impl Engine {
         let role = conn.role;
         let mut budget = READ_BUDGET as isize;
         loop {
-            self.decode(now, key, role, &mut framer, &mut buf);
+            let is_starved = self.decode(now, key, role, &mut framer, &mut buf);
             let Some(conn) = self.conns.get_mut(key) else { return };
+            // Half a line waits for bytes, not for a turn.
+            conn.undecoded = !is_starved && !buf.is_empty();
             if !conn.readable || conn.paused || conn.closing || conn.broken.is_some() || budget <= 0 {
                 break;
             }
@@ -318,17 +320,24 @@ impl Engine {
         self.conns.put_recv(key, buf);
     }
 
-    /// Hands over whole lines until there are none, or the mux wants no more for now.
-    fn decode(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {
+    /// Hands over whole lines until there are none (true), or the mux wants no more for now.
+    fn decode(
+        &mut self,
+        now: Time,
+        key: Key,
+        role: Role,
+        framer: &mut LineFramer,
+        buf: &mut RecvBuf,
+    ) -> bool {
         loop {
             let wanted = self
                 .conns
                 .get(key)
                 .is_some_and(|conn| !conn.paused && !conn.closing && conn.broken.is_none());
             if !wanted {
-                return;
+                return false;
             }
-            let Some(line) = framer.next(buf) else { return };
+            let Some(line) = framer.next(buf) else { return true };
             self.line(now, key, role, line);
         }
     }
@@ -336,10 +345,13 @@ impl Engine {
     #[inline]
     fn line(&mut self, now: Time, key: Key, role: Role, line: Line<'_>) {
         match (line, role) {
-            (Line::Line(bytes), Role::Client | Role::Child(_)) => match Incoming::scan(bytes) {
-                Ok(msg) => tell!(self, now, handle_message, key, &msg),
-                Err(error) => tell!(self, now, handle_malformed, key, bytes, error),
-            },
+            (Line::Line(bytes), Role::Client | Role::Child(_)) => {
+                let mut msg = Incoming::unread(bytes);
+                match msg.read() {
+                    Ok(()) => tell!(self, now, handle_message, key, &msg),
+                    Err(error) => tell!(self, now, handle_malformed, key, bytes, error),
+                }
+            }
             (Line::Overlong(line), Role::Client | Role::Child(_)) => {
                 tell!(self, now, handle_overlong, key, &line)
             }
@@ -467,9 +479,7 @@ impl Engine {
     /// Takes out what is closed: after its last byte, at its last moment, or broken.
     fn reap(&mut self, now: Time, platform: &mut dyn Platform) {
         while let Some(key) = self.conns.linger.pop_expired(now) {
-            if self.conns.get(key).is_some() {
-                self.conns.remove(key, platform);
-            }
+            self.conns.remove(key, platform);
         }
         for key in self.conns.take_doomed() {
             let Some(conn) = self.conns.get_mut(key) else { continue };

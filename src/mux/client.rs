@@ -290,13 +290,14 @@ impl Mux {
         if request.method == Method::Initialize {
             return;
         }
-        let (instance, is_sent) = (request.instance, request.is_sent());
+        let (instance, is_sent, method) = (request.instance, request.is_sent(), request.method);
         self.take(key);
         self.counters.cancelled += 1;
         if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
             out.send(link, &message);
+            self.raise_fence(now, instance, peer_key, method, out);
         }
         self.settle(now, peer_key, out);
     }
@@ -350,7 +351,7 @@ impl Mux {
         if let Some(peer) = self.peers.get_mut(peer_key) {
             peer.paused = false;
         }
-        self.cancel_requests(peer_key, out);
+        self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.forget_peer(peer_key);
@@ -366,7 +367,8 @@ impl Mux {
         self.dispatch(now, instance_key, out);
     }
 
-    fn cancel_requests(&mut self, peer_key: Key, out: &mut dyn Sink) {
+    fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let mut fence = None;
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(request) = self.take(key) else { continue };
@@ -374,7 +376,12 @@ impl Mux {
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
+                fence =
+                    fence.or(Some((request.instance, request.method)).filter(|(_, m)| m.is_interactive()));
             }
+        }
+        if let Some((instance, method)) = fence {
+            self.raise_fence(now, instance, peer_key, method, out);
         }
     }
 

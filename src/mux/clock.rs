@@ -41,6 +41,7 @@ impl Mux {
                 self.cancel_own(key, "timed out", out);
                 match own {
                     Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
+                    Own::Fence => self.lift_fence(now, instance_key, key, out),
                     Own::SetLevel => self.on_set_level_lost(instance_key),
                     _ => {}
                 }
@@ -78,6 +79,9 @@ impl Mux {
             (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
         {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
+            if let Some(peer) = request.peer() {
+                self.raise_fence(now, request.instance, peer, request.method, out);
+            }
         }
         self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {

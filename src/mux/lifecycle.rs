@@ -167,7 +167,6 @@ impl Mux {
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.
             self.fail_all(now, key, &failure, out);
-            self.refuse_listens(now, key, &failure, |listen| listen.honoured.is_none(), out);
         }
     }
 
@@ -198,20 +197,27 @@ impl Mux {
         }
         let text = format!("its output was {why}");
         log::warn!(target: &self.target_of(key), "{text}");
-        self.give_up_on_process(now, key, &text, out);
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.last_failure = Some(text);
+        }
+        self.stop(now, key, Then::BackoffAsExited, out);
     }
 
     /// The process runs but does not serve: ends it and starts another one after a pause.
     pub(super) fn give_up_on_process(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
-        let name = self.name_of(key).to_string();
         if let Some(instance) = self.instances.get_mut(key) {
             instance.last_failure = Some(why.to_string());
         }
-        let failure =
-            reply::Failure::new("restarting", format!("server '{name}': {why}; it is being restarted"));
         // First of all it is no longer ready: what waits must not follow what failed.
         self.stop(now, key, Then::Backoff, out);
-        self.fail_in_flight(now, key, &failure, out);
+        self.fail_before_restart(now, key, out);
+    }
+
+    /// Tells those whose requests are at a process that will not answer them, before its end is known.
+    fn fail_before_restart(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let why = self.instances.get(key).and_then(|i| i.last_failure.as_deref()).unwrap_or("it failed");
+        let text = format!("server '{}': {why}; it is being restarted", self.name_of(key));
+        self.fail_in_flight(now, key, &reply::Failure::new("restarting", text), out);
     }
 
     /// Walks the stop ladder (P23): stdin closed, SIGTERM, SIGKILL, with a pause at each step.
@@ -241,13 +247,20 @@ impl Mux {
     pub(super) fn on_stop_timeout(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let grace = self.servers[instance.server].policy.stop_grace_ms;
-        let Phase::Stopping { step, timer, .. } = &mut instance.phase else { return };
+        let Phase::Stopping { step, timer, then } = &mut instance.phase else { return };
+        let lingers = *then == Then::BackoffAsExited;
+        if lingers {
+            *then = Then::Backoff;
+        }
         *step = match step {
             StopStep::CloseInput => StopStep::Terminate,
             StopStep::Terminate | StopStep::Kill => StopStep::Kill,
         };
         *timer = self.timers.schedule(now + grace, Timer::Stop(key));
         out.stop(key, *step);
+        if lingers {
+            self.fail_before_restart(now, key, out);
+        }
     }
 
     fn after_stop(&mut self, now: Time, key: Key, then: Then, why: &str, out: &mut dyn Sink) {
@@ -273,6 +286,7 @@ impl Mux {
                     .unwrap_or_else(|| why.to_string());
                 self.after_failure(now, key, last, false, out);
             }
+            Then::BackoffAsExited => self.after_failure(now, key, why.to_string(), false, out),
             Then::Remove => {
                 self.fail_all(now, key, &failure, out);
                 self.instances.remove(key);
@@ -340,6 +354,7 @@ impl Mux {
             instance.holder = None;
             instance.holding = 0;
             instance.contended = false;
+            instance.fence = None;
             instance.listen = Default::default();
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
@@ -354,6 +369,7 @@ impl Mux {
     pub(super) fn fail_all(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_in_flight(now, key, why, out);
         self.fail_where(now, key, why, out, |_| true);
+        self.refuse_listens(now, key, why, |listen| listen.honoured.is_none(), out);
     }
 
     fn fail_where(

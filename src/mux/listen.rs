@@ -159,6 +159,7 @@ impl Mux {
             let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
             return self.answer_failure(link, msg, &reply::Failure::new("overload", why), out);
         }
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
         self.sync_listen(now, instance, out);
     }
@@ -194,6 +195,7 @@ impl Mux {
         if let Some(instance) = peer.instance {
             self.sync_listen(now, instance, out);
         }
+        self.close_if_finished(now, peer_key, out);
         true
     }
 

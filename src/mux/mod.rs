@@ -310,8 +310,8 @@ impl Mux {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
                 log::warn!(target: &self.target(server), "client {link}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
-                // An answer must never be answered, but anything else that came without an id is.
-                if id.is_none() || error.has_method {
+                // An answer must never be answered, but anything else is, an id or none.
+                if id.is_none() || error.has_method || !error.is_answer {
                     let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
                     out.send(link, &Message::new(&text));
                 } else {

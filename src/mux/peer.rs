@@ -101,11 +101,6 @@ impl Peer {
     pub(super) fn is_full(&self) -> bool {
         self.requests.len() >= REQUESTS_PER_CLIENT || self.waiting_bytes >= WAITING_BYTES_PER_CLIENT
     }
-
-    /// Whether a server may have something to ask it.
-    pub(super) fn is_interactive(&self) -> bool {
-        self.legacy.as_ref().is_some_and(|legacy| legacy.capabilities.any_interactive())
-    }
 }
 
 /// Revisions of the protocol with an `initialize` handshake.
@@ -170,10 +165,6 @@ impl Capabilities {
             elicitation_url: url,
             roots: value["roots"].is_object(),
         }
-    }
-
-    fn any_interactive(self) -> bool {
-        self.sampling || self.elicitation_form || self.elicitation_url || self.roots
     }
 }
 

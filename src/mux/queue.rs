@@ -8,9 +8,9 @@ use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PE
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
-use crate::mux::policy::Interactive;
+use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Phase};
+use crate::mux::server::{Era, Instance, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply};
 
 /// A client's request as it came.
@@ -42,6 +42,10 @@ impl Mux {
     /// Keeps a request that muxloop answers itself once the child is up.
     pub(super) fn park(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         if let Some(failure) = self.cannot_wait(now, asked) {
+            if asked.method == Method::Initialize {
+                // It may try again on the same connection.
+                self.peers.get_mut(asked.peer).map(|peer| peer.legacy = None);
+            }
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);
@@ -215,8 +219,9 @@ impl Mux {
         if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
-        if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
-            let held_by_other = instance.holder.is_some_and(|holder| holder != peer_key);
+        if serializes(policy, instance, method) {
+            let holder = instance.holder.or(instance.fence.map(|(_, cancelled)| cancelled));
+            let held_by_other = holder.is_some_and(|holder| holder != peer_key);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
             let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
@@ -243,10 +248,9 @@ impl Mux {
         out.send(child, &message);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
-        let is_interactive = method.is_interactive() && peer.is_interactive();
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
-        if is_interactive && self.servers[instance.server].policy.interactive == Interactive::Serialize {
+        if serializes(&self.servers[instance.server].policy, instance, method) {
             if instance.holder != Some(peer_key) {
                 instance.holder = Some(peer_key);
                 instance.contended = false;
@@ -289,10 +293,9 @@ impl Mux {
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let is_interactive = request.method.is_interactive() && peer.is_interactive();
                 let Some(instance) = self.instances.get_mut(request.instance) else { return };
                 instance.in_flight -= 1;
-                if is_interactive && instance.holder == Some(peer_key) {
+                if request.method.is_interactive() && instance.holder == Some(peer_key) {
                     instance.holding -= 1;
                     if instance.holding == 0 {
                         instance.holder = None;
@@ -301,6 +304,31 @@ impl Mux {
                 }
             }
             State::Joined => {}
+        }
+    }
+
+    /// A cancel was sent: nobody else has the child for its own until the child has read it.
+    pub(super) fn raise_fence(&mut self, now: Time, key: Key, peer: Key, method: Method, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get(key) else { return };
+        let policy = &self.servers[instance.server].policy;
+        let Some(link) = instance.open_link().filter(|_| serializes(policy, instance, method)) else {
+            return;
+        };
+        let timeout = policy.request_timeout_ms;
+        let request = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.fence = Some((request, peer));
+        }
+        out.send(link, &Message::new(&reply::request(request.as_u64(), "ping", serde_json::json!({}))));
+    }
+
+    /// The child has read a cancel, or does not answer pings.
+    pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        // A later cancel may have raised it anew.
+        if instance.fence.is_some_and(|(raised, _)| raised == request) {
+            instance.fence = None;
+            self.dispatch(now, key, out);
         }
     }
 
@@ -315,14 +343,19 @@ impl Mux {
                 instance.queue.push_back(peer_key);
             }
         }
-        let finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
-        if finished {
+        self.close_if_finished(now, peer_key, out);
+        if let Some(instance) = instance_key {
+            self.dispatch(now, instance, out);
+        }
+    }
+
+    /// Closes a client that has ended its side and got its last answer.
+    pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
-        }
-        if let Some(instance) = instance_key {
-            self.dispatch(now, instance, out);
         }
     }
 
@@ -447,6 +480,14 @@ impl Mux {
         }
         self.send_request(now, key, child, &msg, out);
     }
+}
+
+/// Whether a request has to have the child for its client alone: the child may ask something during it,
+/// and does not say whom it means. That holds for clients that cannot be asked as well.
+fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
+    policy.interactive == Interactive::Serialize
+        && instance.era == Some(Era::Legacy)
+        && method.is_interactive()
 }
 
 /// What came of a client's turn.

@@ -87,6 +87,9 @@ pub(super) struct Instance {
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
     pub allowance: usize,
+    /// Under `serialize`: a cancel that the child may not have read yet (the ping behind it), and whose
+    /// request it cancels. Until it has, a question of the child may still mean that client.
+    pub fence: Option<(Key, Key)>,
     /// Somebody else waits for the holder to be done.
     pub contended: bool,
     /// Clients that are not read from until it takes more.
@@ -156,6 +159,9 @@ pub(super) enum Then {
     Respawn(Era),
     /// Something went wrong: start again after a pause.
     Backoff,
+    /// As `Backoff`, but nobody was told yet: its output ended, and its exit, which usually follows at once,
+    /// says more about why.
+    BackoffAsExited,
     /// Forget the instance.
     Remove,
 }
@@ -221,6 +227,7 @@ impl Instance {
             holder: None,
             holding: 0,
             allowance: 0,
+            fence: None,
             contended: false,
             handshake: None,
             stalled: Vec::new(),

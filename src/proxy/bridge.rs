@@ -16,6 +16,7 @@ use crate::base::{RecvBuf, SendBuf, Time};
 use crate::codec::{Line, LineFramer, Overlong};
 use crate::reactor::clock::Clock;
 use crate::reactor::poll::{Interest, poll};
+use crate::reactor::resident;
 use crate::reactor::stdio::{self, Output};
 use crate::reactor::stream::SEND_BUFFER_BYTES;
 use crate::reactor::sys;
@@ -46,6 +47,8 @@ const BUSY_MS: u64 = 5_000;
 const PROVEN_MS: u64 = 5_000;
 /// How long the last bytes for the host may take, in milliseconds.
 const FLUSH_MS: u64 = 5_000;
+/// A silence after which what only the start needed is let go, in milliseconds.
+const QUIET_MS: u64 = 250;
 
 /// Both sides and all between them.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct Bridge {
     link: Link,
     /// Whether there ever was a connection.
     was_up: bool,
+    /// No quiet moment has come since the connection was made.
+    settling: bool,
     /// Whether a connection was ever lost.
     was_lost: bool,
     /// When a lost connection is not tried any more.
@@ -122,6 +127,7 @@ impl Bridge {
             output: Output::open(),
             link: Link::Down { retry_at: clock.now(), delay_ms: RETRY_MS.0 },
             was_up: false,
+            settling: false,
             was_lost: false,
             give_up_at: clock.now() + wait_ms,
             from_client: Inbound::new(),
@@ -167,6 +173,7 @@ impl Bridge {
             Ok(socket) => {
                 self.link = Link::Up { socket, since: now, draining: None };
                 self.was_up = true;
+                self.settling = true;
                 self.from_daemon = Inbound::new();
                 self.session.found(&mut self.to_client, &mut self.to_daemon);
                 Ok(())
@@ -374,8 +381,15 @@ impl Bridge {
                 until = until.or(*draining);
             }
         }
+        if self.settling {
+            until = until.or(Some(now + QUIET_MS));
+        }
         let timeout = until.map_or(-1, |until| until.since(now).min(i32::MAX as u64) as i32);
         let [input, output, socket] = poll([input, output, socket], timeout)?;
+        if self.settling && !(input.readable || output.writable || socket.readable || socket.writable) {
+            resident::forget_start();
+            self.settling = false;
+        }
         if output.broken {
             return Ok(Host::Gone);
         }

@@ -10,7 +10,7 @@
 //!              └ sys.rs       system calls as safe functions
 //! ```
 //!
-//! Beside it, for the stdio shim: poll.rs and stdio.rs.
+//! Beside it: poll.rs and stdio.rs for the stdio shim, resident.rs for small memory.
 //!
 //! Polling is edge-triggered: an event says that something changed, and the engine keeps the state. Nothing
 //! here knows MCP, buffers a byte of a stream, or decides when to retry.
@@ -22,6 +22,7 @@ pub mod listener;
 pub mod poll;
 pub mod process;
 pub mod procfs;
+pub mod resident;
 mod signal;
 pub mod stderr;
 pub mod stdio;

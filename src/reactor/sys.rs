@@ -29,6 +29,14 @@ pub fn signal_group(group: Pid, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(-group, signal) })
 }
 
+/// Drops the pages of a mapping of code; they are read again from the file (or its cache) when needed.
+#[cfg(target_os = "linux")]
+pub(super) fn forget_code(start: usize, len: usize) {
+    // SAFETY: the caller found these bounds in /proc/self/maps, as a private mapping of a file that
+    // cannot be written to: every page of it comes back as it was. Nothing depends on the outcome.
+    unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_DONTNEED) };
+}
+
 /// How a child ended, without reaping it: its id stays taken, so signals to its group cannot hit a
 /// stranger. `None` while it runs.
 ///

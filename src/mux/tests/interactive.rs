@@ -117,7 +117,8 @@ fn without_a_candidate_the_child_is_refused() {
 }
 
 /// P12: under `serialize` interactive requests of two clients are never at the child together, and the
-/// second one's turn comes; a client that cannot be asked does not wait.
+/// second one's turn comes. A client that cannot be asked waits as well: a question during its call would
+/// be taken for one to the other.
 #[test]
 fn serialize_keeps_the_candidate_unique() {
     let (mut world, child, [a, b, mute], _) = stage(serialize(), [everything(), everything(), json!({})]);
@@ -126,17 +127,24 @@ fn serialize_keeps_the_candidate_unique() {
     world.says(mute, call(1, "mute"));
     let first = world.hears(child);
     assert_eq!(first["params"]["name"], "a");
-    assert_eq!(world.hears(child)["params"]["name"], "mute");
     world.silent(child);
     world.says(child, elicit(1));
     let asked = world.hears(a);
     world.says(a, json!({ "id": asked["id"], "result": {} }));
     world.hears(child);
     world.answers(child, &first, json!({}));
-    assert_eq!(world.hears(child)["params"]["name"], "b");
+    let second = world.hears(child);
+    assert_eq!(second["params"]["name"], "b");
     world.says(child, elicit(2));
-    world.hears_of(b, "elicitation/create");
+    let asked = world.hears_of(b, "elicitation/create");
     assert_eq!(world.hears(a)["id"], 1);
+    world.silent(a);
+    world.says(b, json!({ "id": asked["id"], "result": {} }));
+    world.hears(child);
+    world.answers(child, &second, json!({}));
+    assert_eq!(world.hears(child)["params"]["name"], "mute");
+    world.says(child, elicit(3));
+    world.hears_error(child, 3, -32602);
     world.silent(a);
 }
 
@@ -219,6 +227,8 @@ fn questions_to_a_client_that_left_are_refused() {
         } else {
             world.leaves(a);
             world.hears_of(child, "notifications/cancelled");
+            // Nobody else's questions before the child has read that.
+            world.hears_of(child, "ping");
         }
         world.hears_error(child, 1, -32603);
         if half_close {

@@ -187,20 +187,34 @@ fn a_shutdown_completes_open_listens() {
     world.exits(child, "exited");
 }
 
-/// A pipe that closes is the end of a server, whether its process lives or not.
+/// A pipe that closes is the end of a server, whether its process lives or not; its exit, if that comes
+/// soon, says more about why.
 #[test]
 fn a_child_whose_output_ends_is_replaced() {
     let (mut world, child, [a]) = World::legacy(policy());
     world.says(a, call(1, "t"));
     world.leaves(child.link);
-    world.hears_failure(a, 1, "restarting");
+    world.silent(a);
     assert_eq!(world.stops(child), [StopStep::CloseInput]);
     world.says(a, call(2, "t"));
     world.exits(child, "exited with 0");
+    let failure = world.hears_failure(a, 1, "restarting");
+    assert!(failure["error"]["message"].as_str().unwrap().contains("exited with 0"), "{failure}");
     world.advance(1_000);
     let child = world.child();
     world.shake_hands(child, json!({}));
     world.hears_of(child, "tools/call");
+}
+
+/// A process that lives on without output is not waited for.
+#[test]
+fn a_child_that_lives_on_without_output_fails_its_requests_too() {
+    let (mut world, child, [a]) = World::legacy(policy());
+    world.says(a, call(1, "t"));
+    world.leaves(child.link);
+    assert_eq!(world.stops(child), [StopStep::CloseInput]);
+    world.advance(policy().stop_grace_ms);
+    world.hears_failure(a, 1, "restarting");
 }
 
 /// A handshake that is not answered is a failure that waiting clients hear of.

@@ -278,11 +278,13 @@ fn the_end_of_an_elicitation_reaches_the_elicited() {
     world.hears(a);
     world.greet(b, json!({}));
     world.says(a, call(1, "t"));
-    world.hears(child);
+    let first = world.hears(child);
     let params = json!({ "mode": "url", "url": "https://x", "elicitationId": "e1", "message": "?" });
     world.says(child, request(1, "elicitation/create", params));
     assert_eq!(world.hears(a)["params"]["elicitationId"], "e1", "not rewritten");
     world.says(b, call(2, "t"));
+    world.answers(child, &first, json!({}));
+    assert_eq!(world.hears(a)["id"], 1);
     let asked = world.hears(child);
     let data = json!({ "elicitations": [{ "mode": "url", "elicitationId": "e2", "url": "https://y" }] });
     let error = json!({ "code": -32042, "message": "go there", "data": data });
