@@ -159,7 +159,6 @@ impl Mux {
             let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
             return self.answer_failure(link, msg, &reply::Failure::new("overload", why), out);
         }
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
         self.sync_listen(now, instance, out);
     }
