@@ -197,8 +197,3 @@ pub fn reason(answer: &Value) -> &str {
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
     answer["error"]["data"]["muxloop"]["reason"].as_str().unwrap_or_else(|| panic!("no reason: {answer}"))
 }
-
-/// The id of a message that has one.
-pub fn id_of(message: &Value) -> Value {
-    message["id"].clone()
-}
