@@ -476,7 +476,8 @@ impl Child {
     fn on_notification(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, body: &Body<'_>) {
         match method {
             "notifications/initialized" => {
-                if !self.greeted || std::mem::replace(&mut self.initialized, true) {
+                let is_repeated = std::mem::replace(&mut self.initialized, true);
+                if !self.greeted || is_repeated {
                     ledger.fail(format!("process {} got {method} out of place", self.index));
                 }
             }

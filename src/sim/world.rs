@@ -410,7 +410,7 @@ impl World {
         let lines = self.clients[index].wake(&mut kernel, &mut self.ledger, self.active);
         drop(kernel);
         for line in lines {
-            self.to_client(index, line);
+            self.tell_client(index, line);
         }
     }
 
@@ -419,11 +419,11 @@ impl World {
         let lines = self.children[index].wake(&mut kernel, &mut self.ledger);
         drop(kernel);
         for line in lines {
-            self.to_child(index, &line);
+            self.tell_child(index, &line);
         }
     }
 
-    fn to_client(&mut self, index: usize, line: String) {
+    fn tell_client(&mut self, index: usize, line: String) {
         if line.is_empty() {
             let mut kernel = self.kernel.borrow_mut();
             return self.clients[index].on_end(&mut kernel, &mut self.ledger, self.stopping);
@@ -436,7 +436,7 @@ impl World {
         }
     }
 
-    fn to_child(&mut self, index: usize, line: &str) {
+    fn tell_child(&mut self, index: usize, line: &str) {
         let mut kernel = self.kernel.borrow_mut();
         let child = &mut self.children[index];
         let is_request = line.contains("\"nonce\":") && line.contains("\"method\":");

@@ -339,7 +339,8 @@ fn the_sixth_client_is_told_so_at_once() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("`max_active_clients` = 5") && message.contains("'a'"), "{message}");
     assert_eq!(sixth.line(), None, "then its connection ends");
-    mux.client_of("b", json!({})).fence();
+    let mut other = mux.client_of("b", json!({}));
+    other.fence();
     five.iter_mut().for_each(|client| assert_eq!(client.fence().len(), 0));
     five.pop();
     mux.wait_log(" left: ");
