@@ -43,6 +43,7 @@ impl Mux {
                     Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
                     Own::Fence => self.lift_fence(now, instance_key, key, out),
                     Own::SetLevel => self.on_set_level_lost(instance_key),
+                    Own::Listen => self.on_listen_ended(now, instance_key, key, true, out),
                     _ => {}
                 }
             }
@@ -60,6 +61,15 @@ impl Mux {
                 let latest = request.started + policy.request_timeout_max_ms;
                 request.deadline = (now + policy.request_timeout_ms).min(latest).max(request.deadline);
             }
+        }
+    }
+
+    /// A request that may stay open for as long as it likes.
+    pub(super) fn unbind(&mut self, key: Key) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        request.deadline = Time(u64::MAX);
+        if let Some(timer) = request.timer.take() {
+            self.timers.cancel(timer);
         }
     }
 
@@ -184,7 +194,7 @@ impl Mux {
         }
     }
 
-    /// Stops a child nobody needed for a while: no request, no subscription, no listen.
+    /// Stops a child nobody needed for a while: no request, no subscription, no listen, no task.
     pub(super) fn on_idle(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.idle_timer = None;
@@ -192,8 +202,10 @@ impl Mux {
         if !instance.is_ready() {
             return;
         }
-        let needed =
-            instance.in_flight > 0 || !instance.subscriptions.is_empty() || instance.listen.current.is_some();
+        let needed = instance.in_flight > 0
+            || !instance.subscriptions.is_empty()
+            || instance.listen.current.is_some()
+            || instance.owners.has_tasks();
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {
             return self.schedule_idle_stop(key, used + idle_ms);

@@ -159,7 +159,6 @@ impl Mux {
             let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
             return self.answer_failure(link, msg, &reply::Failure::new("overload", why), out);
         }
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
         self.sync_listen(now, instance, out);
     }
@@ -235,7 +234,9 @@ impl Mux {
 
     fn open_listen(&mut self, now: Time, instance_key: Key, union: Filter, out: &mut dyn Sink) {
         let Some(link) = self.instances.get(instance_key).and_then(|i| i.open_link()) else { return };
-        let key = self.file_own(now, instance_key, Own::Listen, Method::Listen, None);
+        // For the acknowledgement; its end has no deadline.
+        let patience = self.policy_of(instance_key).map(|policy| policy.request_timeout_ms);
+        let key = self.file_own(now, instance_key, Own::Listen, Method::Listen, patience);
         let extensions = if union.tasks.is_empty() { json!({}) } else { tasks_extension() };
         let mut params = self.own_meta(extensions);
         params["notifications"] = union.to_json();
@@ -257,6 +258,7 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         match instance.listen.opening.take() {
             Some((request, asked)) if key == Some(request) => {
+                self.unbind(request);
                 self.replace_listen(instance_key, Open { request, asked, honoured }, out);
             }
             other => instance.listen.opening = other,

@@ -42,12 +42,6 @@ impl Mux {
     /// Keeps a request that muxloop answers itself once the child is up.
     pub(super) fn park(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         if let Some(failure) = self.cannot_wait(now, asked) {
-            if asked.method == Method::Initialize {
-                // It may try again on the same connection.
-                if let Some(peer) = self.peers.get_mut(asked.peer) {
-                    peer.legacy = None;
-                }
-            }
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);
@@ -317,6 +311,10 @@ impl Mux {
             return;
         };
         let timeout = policy.request_timeout_ms;
+        // The answer to the later ping says what the answer to an earlier one would.
+        if let Some((earlier, _)) = instance.fence {
+            self.take(earlier);
+        }
         let request = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
         if let Some(instance) = self.instances.get_mut(key) {
             instance.fence = Some((request, peer));

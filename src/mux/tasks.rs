@@ -36,6 +36,11 @@ impl Owners {
         self.tasks.map.get(&name_of(id))
     }
 
+    /// Whether a client that is still there made a task: running, or not fetched for all that is known.
+    pub(super) fn has_tasks(&self) -> bool {
+        !self.tasks.map.is_empty()
+    }
+
     /// Whether a client may see the task whose id is this text.
     pub(super) fn owns(&self, peer: Key, id: &str) -> bool {
         self.tasks.map.get(id.as_bytes()).is_some_and(|task| task.owner == peer)

@@ -148,6 +148,26 @@ fn serialize_keeps_the_candidate_unique() {
     world.silent(a);
 }
 
+/// Under `serialize` a cancel bars the child to others until it has read it; any number of cancels
+/// leaves one ping to be answered (P58).
+#[test]
+fn cancels_of_a_silent_child_do_not_pile_up() {
+    let (mut world, child, [a, b], _) = stage(serialize(), [everything(), everything()]);
+    for n in 0..100 {
+        world.says(a, call(n, "a"));
+        world.says(a, cancel(n));
+    }
+    world.says(b, call(1, "b"));
+    assert_eq!(world.mux.sizes().requests, 2, "a ping and what waits behind it");
+    let pings = world.hears_all(child).into_iter().filter(|m| m["method"] == "ping").collect::<Vec<_>>();
+    for (n, ping) in pings.iter().enumerate() {
+        world.silent(child);
+        assert!(n < 100);
+        world.answers(child, ping, json!({}));
+    }
+    assert_eq!(world.hears(child)["params"]["name"], "b");
+}
+
 /// `serialize`: the holder that keeps asking lets the one that waits have its turn.
 #[test]
 fn serialize_lets_everybody_have_a_turn() {

@@ -73,6 +73,26 @@ fn a_child_without_listen_honours_nothing() {
     hears_acknowledged(&mut world, a, json!(1), json!({}));
 }
 
+/// A child that never acknowledges honours nothing either; one that did may take its time.
+#[test]
+fn a_listen_that_is_never_acknowledged_is_given_up() {
+    let (mut world, child, [a]) = World::modern(policy());
+    world.says(a, listen(1, json!({ "toolsListChanged": true })));
+    let asked = world.hears_of(child, "subscriptions/listen");
+    world.advance(29_999);
+    world.silent(a);
+    world.advance(1);
+    hears_acknowledged(&mut world, a, json!(1), json!({}));
+    assert_eq!(world.hears_of(child, "notifications/cancelled")["params"]["requestId"], asked["id"]);
+    world.says(a, listen(2, json!({ "promptsListChanged": true })));
+    let id = acknowledge(&mut world, child, json!({ "promptsListChanged": true }));
+    hears_acknowledged(&mut world, a, json!(2), json!({ "promptsListChanged": true }));
+    world.advance(3_600_000);
+    world.silent(child);
+    world.says(child, tagged(&id, "notifications/prompts/list_changed", json!({})));
+    assert_eq!(tag(&world.hears(a)), &json!(2));
+}
+
 /// A listen ends with its cancel, its filter with the last who wanted it, the child's with the last.
 #[test]
 fn listens_end_with_their_clients() {

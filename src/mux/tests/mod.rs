@@ -12,4 +12,5 @@ mod lifecycle;
 mod listen;
 mod queue;
 mod shared;
+mod tables;
 mod world;
