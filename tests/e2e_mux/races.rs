@@ -53,7 +53,7 @@ fn requests_that_meet_an_idle_stop_are_served_by_the_next_process() {
             mux.wait_logs(mux.logged("started, pid"), "without use");
         }
     }
-    assert!(mux.logged("started, pid") >= 20);
+    mux.wait_logs(20, "started, pid");
     assert_eq!(one.violations(), json!([]));
 }
 
