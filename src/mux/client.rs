@@ -174,13 +174,9 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         let Some(instance) = self.instance_for(now, peer, era, out) else { return };
-        let asked = Asked { peer, link, instance, method, era, msg };
+        let asked = Asked { peer, link, instance, method, era, since: now, msg };
         if let Some(failure) = self.need(now, instance, era, out) {
-            self.answer_failure(link, msg, &failure, out);
-            if method == Method::Initialize {
-                self.peers.get_mut(peer).map(|peer| peer.legacy = None);
-            }
-            return;
+            return self.answer_failure(link, msg, &failure, out);
         }
         match method {
             Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate
@@ -218,12 +214,6 @@ impl Mux {
         }
     }
 
-    fn owns_task(&self, asked: Asked<'_, '_>) -> bool {
-        let Some(id) = asked.msg.envelope.task_id.map(|span| asked.msg.text(span)) else { return true };
-        let server = self.peers.get(asked.peer).map_or(0, |peer| peer.server);
-        self.servers[server].owners.task(id).is_some_and(|task| task.owner == asked.peer)
-    }
-
     /// The instance that serves a client; made on its first request where it has one of its own.
     pub(super) fn instance_for(
         &mut self,
@@ -245,6 +235,9 @@ impl Mux {
             Method::Initialized => {
                 if let Some(legacy) = self.peers.get_mut(peer_key).and_then(|peer| peer.legacy.as_mut()) {
                     legacy.initialized = true;
+                }
+                if let Some(instance) = self.peers.get(peer_key).and_then(|peer| peer.instance) {
+                    self.sync_level(now, instance, out);
                 }
             }
             Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
@@ -277,10 +270,10 @@ impl Mux {
             peer.paused = true;
             out.pause(peer.link, true);
         }
-        if let Some(instance) = self.instances.get_mut(instance) {
-            if !instance.stalled.contains(&peer_key) {
-                instance.stalled.push(peer_key);
-            }
+        if let Some(instance) = self.instances.get_mut(instance)
+            && !instance.stalled.contains(&peer_key)
+        {
+            instance.stalled.push(peer_key);
         }
     }
 
@@ -297,13 +290,14 @@ impl Mux {
         if request.method == Method::Initialize {
             return;
         }
-        let (instance, is_sent) = (request.instance, request.is_sent());
+        let (instance, is_sent, method) = (request.instance, request.is_sent(), request.method);
         self.take(key);
         self.counters.cancelled += 1;
         if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
             out.send(link, &message);
+            self.raise_fence(now, instance, peer_key, method, out);
         }
         self.settle(now, peer_key, out);
     }
@@ -354,8 +348,10 @@ impl Mux {
         let Some(peer) = self.peers.get(peer_key) else { return };
         let (server, instance_key) = (peer.server, peer.instance);
         log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
-        self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
-        self.cancel_requests(peer_key, out);
+        if let Some(peer) = self.peers.get_mut(peer_key) {
+            peer.paused = false;
+        }
+        self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.forget_peer(peer_key);
@@ -363,12 +359,16 @@ impl Mux {
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
             return self.stop(now, instance_key, Then::Remove, out);
         }
+        if let Some(instance) = self.instances.get_mut(instance_key) {
+            instance.used = now;
+        }
         self.sync_level(now, instance_key, out);
         self.sync_listen(now, instance_key, out);
         self.dispatch(now, instance_key, out);
     }
 
-    fn cancel_requests(&mut self, peer_key: Key, out: &mut dyn Sink) {
+    fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let mut fence = None;
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(request) = self.take(key) else { continue };
@@ -376,7 +376,12 @@ impl Mux {
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
+                fence =
+                    fence.or(Some((request.instance, request.method)).filter(|(_, m)| m.is_interactive()));
             }
+        }
+        if let Some((instance, method)) = fence {
+            self.raise_fence(now, instance, peer_key, method, out);
         }
     }
 
@@ -388,8 +393,8 @@ impl Mux {
         if !peer.refused {
             server.clients -= 1;
         }
-        server.owners.forget_peer(peer_key);
         if let Some(instance) = peer.instance.and_then(|key| self.instances.get_mut(key)) {
+            instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
             if instance.holder == Some(peer_key) {

@@ -11,6 +11,7 @@
 
 mod child;
 mod client;
+mod clock;
 mod fanout;
 mod handshake;
 mod lifecycle;
@@ -27,6 +28,8 @@ pub mod sink;
 pub mod status;
 mod subscribe;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
 use crate::codec::{Incoming, Message, Overlong, ScanError, ScanErrorKind, batch};
@@ -87,13 +90,7 @@ impl Mux {
         let mut servers = Vec::new();
         for (id, policy) in policies.into_iter().enumerate() {
             let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
-            servers.push(Server {
-                policy,
-                shared,
-                clients: 0,
-                verdict: None,
-                owners: tasks::Owners::default(),
-            });
+            servers.push(Server { policy, shared, clients: 0, verdict: None });
         }
         Mux {
             servers,
@@ -133,12 +130,11 @@ impl Mux {
         let key = self.peers.insert(peer);
         self.links.insert(link, LinkOf::Peer(key));
         if refused {
-            let name = &self.servers[server].policy.name;
-            log::warn!("{name}: a client was refused: {}", self.refusal(server));
+            log::warn!(target: &self.target(server), "a client was refused: {}", self.refusal(server));
             self.timers.schedule(now + REFUSED_MS, Timer::Refused(key));
         } else {
             self.servers[server].clients += 1;
-            log::debug!("{}: client {link} connected", self.servers[server].policy.name);
+            log::debug!(target: &self.target(server), "client {link} connected");
         }
     }
 
@@ -178,6 +174,7 @@ impl Mux {
             }
         }
         self.report_malformed(now, link, bytes, error, out);
+        self.check_invariants();
     }
 
     /// A line over the limit, skipped by the framer.
@@ -186,17 +183,18 @@ impl Mux {
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {what}", self.servers[server].policy.name);
-                if line.has_method() == Some(false) {
-                    return self.on_spoiled_answer(*peer, line.id(), &what, out);
-                }
+                log::warn!(target: &self.target(server), "client {link}: {what}");
                 let why = format!("{what} (`max_request_bytes` of this server)");
+                if line.has_method() == Some(false) {
+                    let peer = *peer;
+                    return self.refuse_answered(peer, line.id(), &why, out);
+                }
                 let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
                 out.send(link, &Message::new(&text));
             }
             Some(LinkOf::Child(instance)) => {
                 let instance = *instance;
-                log::warn!("{}: {what}, skipped: {}", self.name_of(instance), quote(&line.head));
+                log::warn!(target: &self.target_of(instance), "{what}, skipped: {}", quote(&line.head));
                 let asked = line.id().and_then(parse_key).filter(|_| line.has_method() != Some(true));
                 if let Some(key) = asked {
                     let why = format!("the server's answer was lost: {what}");
@@ -214,6 +212,7 @@ impl Mux {
                 let peer_key = *peer;
                 let Some(peer) = self.peers.get_mut(peer_key) else { return };
                 peer.draining = true;
+                self.refuse_reverse_of(peer_key, out);
                 self.settle(now, peer_key, out);
             }
             Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
@@ -273,8 +272,8 @@ impl Mux {
         self.draining = true;
         let failure = reply::Failure::new("stopped", "muxloop is stopping");
         for instance in self.instances.keys() {
-            self.fail_all(now, instance, &failure, out);
             self.stop(now, instance, Then::Rest, out);
+            self.fail_all(now, instance, &failure, out);
         }
         for peer_key in self.peers.keys() {
             self.end_listens(peer_key, out);
@@ -306,30 +305,31 @@ impl Mux {
 
     fn report_malformed(&mut self, now: Time, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
         let id = error.id.map(|span| span.of(bytes));
-        let is_answer = error.is_answer && !error.has_method && id.is_some();
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {error}: {}", self.servers[server].policy.name, quote(bytes));
+                log::warn!(target: &self.target(server), "client {link}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
-                // An answer must never be answered.
-                if is_answer {
-                    return self.on_spoiled_answer(*peer, id, &error.to_string(), out);
+                // An answer must never be answered, but anything else is, an id or none.
+                if id.is_none() || error.has_method || !error.is_answer {
+                    let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
+                    out.send(link, &Message::new(&text));
+                } else {
+                    let peer = *peer;
+                    self.refuse_answered(peer, id, &format!("the client's answer is {error}"), out);
                 }
-                let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
-                out.send(link, &Message::new(&text));
             }
             Some(LinkOf::Child(instance)) => {
                 let instance = *instance;
                 self.counters.malformed += 1;
-                let name = self.name_of(instance);
                 log::warn!(
-                    "{name}: a line on its standard output is not MCP ({error}), skipped: {}",
+                    target: &self.target_of(instance),
+                    "a line on its standard output is not MCP ({error}), skipped: {}",
                     quote(bytes)
                 );
-                if let Some(key) = id.filter(|_| is_answer).and_then(parse_key) {
-                    let why = format!("the server's answer was lost: {error}");
-                    self.fail_request(now, instance, key, &reply::Failure::new("invalid_answer", why), out);
+                if let Some(key) = id.and_then(parse_key).filter(|_| !error.has_method) {
+                    let why = format!("the server's answer was lost: it is {error}");
+                    self.fail_request(now, instance, key, &reply::Failure::new("malformed", why), out);
                 }
             }
             None => {}
@@ -363,9 +363,9 @@ impl Mux {
         self.random
     }
 
-    /// Debug builds re-count what the tables claim.
+    /// Debug builds re-count what the tables claim, while that is quick.
     fn check_invariants(&self) {
-        if cfg!(debug_assertions) {
+        if cfg!(debug_assertions) && self.requests.len() < 1_024 {
             self.assert_invariants();
         }
     }

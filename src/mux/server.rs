@@ -55,8 +55,6 @@ pub(super) struct Server {
     pub clients: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
-    /// Owners of tasks and of URL elicitations (P20, P21).
-    pub owners: Owners,
 }
 
 /// One process of a server, running or not.
@@ -81,21 +79,33 @@ pub(super) struct Instance {
     pub in_flight: usize,
     /// Clients with waiting requests that it could serve, in the order of their turns (B10).
     pub queue: VecDeque<Key>,
+    /// Whether the turns of `queue` are being given at this moment.
+    pub dispatching: bool,
     /// Under `serialize`: whose interactive requests are at the child.
     pub holder: Option<Key>,
     /// How many they are.
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
     pub allowance: usize,
+    /// Under `serialize`: a cancel that the child may not have read yet (the ping behind it), and whose
+    /// request it cancels. Until it has, a question of the child may still mean that client.
+    pub fence: Option<(Key, Key)>,
     /// Somebody else waits for the holder to be done.
     pub contended: bool,
     /// Clients that are not read from until it takes more.
     pub stalled: Vec<Key>,
     /// Requests of the child that wait for a client.
     pub reverse: usize,
+    /// The log level it was last told.
     pub level: Option<Level>,
+    /// Whether its answer to that is still out.
+    pub setting_level: bool,
     pub subscriptions: BTreeMap<String, Subscription>,
+    /// Subscriptions that a restarted child does not know yet.
+    pub replays: VecDeque<String>,
     pub listen: Upstream,
+    /// Owners of its tasks and of its URL elicitations (P20, P21).
+    pub owners: Owners,
     pub changed: BTreeMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
     pub attempts: u32,
@@ -107,6 +117,9 @@ pub(super) struct Instance {
     /// When a client last needed it.
     pub used: Time,
     pub missed_heartbeats: u32,
+    /// Due while it is ready, one of each at most.
+    pub heartbeat_timer: Option<TimerKey>,
+    pub idle_timer: Option<TimerKey>,
     /// Round trip of the last answered heartbeat.
     pub heartbeat_ms: Option<u64>,
     /// Why it last went down, in words.
@@ -210,16 +223,21 @@ impl Instance {
             tried_other_era: false,
             in_flight: 0,
             queue: VecDeque::new(),
+            dispatching: false,
             holder: None,
             holding: 0,
             allowance: 0,
+            fence: None,
             contended: false,
             handshake: None,
             stalled: Vec::new(),
             reverse: 0,
             level: None,
+            setting_level: false,
             subscriptions: BTreeMap::new(),
+            replays: VecDeque::new(),
             listen: Upstream::default(),
+            owners: Owners::default(),
             changed: BTreeMap::new(),
             attempts: 0,
             restarts: 0,
@@ -227,6 +245,8 @@ impl Instance {
             heard: Time::ZERO,
             used: Time::ZERO,
             missed_heartbeats: 0,
+            heartbeat_timer: None,
+            idle_timer: None,
             heartbeat_ms: None,
             last_failure: None,
         }

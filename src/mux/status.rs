@@ -25,6 +25,8 @@ pub struct Sizes {
     pub reverse: usize,
     pub timers: usize,
     pub owners: usize,
+    /// Links to clients and children.
+    pub links: usize,
 }
 
 /// Where one instance stands.
@@ -55,7 +57,8 @@ impl Mux {
             requests: self.requests.len(),
             reverse: self.reverse.len(),
             timers: self.timers.len(),
-            owners: self.servers.iter().map(|server| server.owners.len()).sum(),
+            owners: self.instances.iter().map(|(_, instance)| instance.owners.len()).sum(),
+            links: self.links.iter().count(),
         }
     }
 
