@@ -195,7 +195,11 @@ impl Mux {
         if probing && self.may_try_other_era(key) {
             return self.stop(now, key, Then::Respawn(Era::Legacy), out);
         }
-        let text = format!("its output was {why}");
+        let text = match why {
+            CloseReason::Io(error) => format!("it {error}"),
+            CloseReason::SlowReader => format!("it {why}"),
+            _ => "its output was closed".to_string(),
+        };
         log::warn!(target: &self.target_of(key), "{text}");
         if let Some(instance) = self.instances.get_mut(key) {
             instance.last_failure = Some(text);

@@ -27,6 +27,7 @@ fn a_servers_questions_reach_the_client_that_is_meant() {
     let mut plain = mux.client();
     // Both ask at once; each is asked by its own call, with ids that collide.
     let mine = one.start("ask", json!({ "question": "one?", "via": "sampling", "progress": true }));
+    one.near_fence();
     let theirs = two.start("ask", json!({ "question": "two?", "via": "sampling" }));
     let question = one.incoming("sampling/createMessage");
     assert!(question.to_string().contains("one?"), "{question}");

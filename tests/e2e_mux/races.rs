@@ -53,7 +53,7 @@ fn requests_that_meet_an_idle_stop_are_served_by_the_next_process() {
             mux.wait_logs(mux.logged("started, pid"), "without use");
         }
     }
-    assert!(mux.logged("started, pid") >= 20);
+    mux.wait_logs(20, "started, pid");
     assert_eq!(one.violations(), json!([]));
 }
 
@@ -166,4 +166,40 @@ fn a_stopped_server_process_goes_on_where_it_was() {
     assert_eq!(text(&client.answer(&asked)), "meanwhile");
     assert_eq!(client.server_pid(), pid);
     assert!(Watched::new(pid).lives());
+}
+
+#[test]
+fn what_is_cancelled_before_it_was_sent_is_never_sent() {
+    let mux = Mux::demo(&["--slow-start", "200"], "era = \"legacy\"");
+    let mut client = mux.connect("a");
+    client.send(&initialize(0, json!({})));
+    let asked = client.start("echo", json!({ "text": "never mind" }));
+    let kept = client.start("echo", json!({ "text": "do" }));
+    client.notify("notifications/cancelled", json!({ "requestId": asked }));
+    client.answer(&json!(0));
+    assert_eq!(text(&client.answer(&kept)), "do");
+    assert_eq!(client.fence(), [] as [Value; 0]);
+    let journal = String::from_utf8(mux.raw_journal("a")).unwrap();
+    assert!(!journal.contains("never mind") && !journal.contains("cancelled"), "{journal}");
+}
+
+#[test]
+fn a_child_that_asks_without_end_and_reads_nothing_is_replaced() {
+    // Its questions are answered by muxloop itself, and the answers pile up.
+    let server = r#"
+IFS= read -r line
+id=${line#*\"id\":}; id=${id%%[,\}]*}
+printf '{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}}\n' "$id"
+pad=$(head -c 20000 /dev/zero | tr '\0' x)
+yes "{\"jsonrpc\":\"2.0\",\"id\":\"$pad\",\"method\":\"ping\"}""#;
+    let mux = Mux::start(&[
+        Server::script("greedy", server).keys("era = \"legacy\"\nrestart_backoff_ms = 60000"),
+        Server::demo("a", &[]),
+    ]);
+    let mut other = mux.client();
+    mux.wait_log("server greedy: it does not read its messages");
+    assert_eq!(other.fence(), [] as [Value; 0]);
+    let peak_kb = crate::support::process::figure(mux.pid, "VmHWM");
+    assert!(peak_kb < 150 << 10, "{peak_kb} KiB were held");
+    mux.wait_log("server greedy: next start in");
 }
