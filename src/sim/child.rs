@@ -7,7 +7,7 @@ use super::wire::{Body, Wire};
 use crate::base::Time;
 use crate::engine::port::ExitStatus;
 use crate::mux::Era;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One process.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Child {
     initialized: bool,
     greeted: bool,
     subscribed: BTreeSet<String>,
+    /// Which request asked for which URI: a cancel takes that back.
+    subscribing: BTreeMap<String, String>,
     /// Ids of open listens, as written.
     listens: Vec<String>,
     questions: u64,
@@ -69,6 +71,8 @@ struct Job {
     id: String,
     nonce: Option<u64>,
     token: Option<String>,
+    /// Its client wants log lines (2026-07-28).
+    logs: bool,
     method: String,
     due: Time,
     progress_left: u32,
@@ -131,6 +135,7 @@ impl Child {
             initialized: false,
             greeted: false,
             subscribed: BTreeSet::new(),
+            subscribing: BTreeMap::new(),
             listens: Vec::new(),
             questions: 0,
             next_chatter: now + 50,
@@ -234,6 +239,14 @@ impl Child {
     }
 
     fn report_progress(&mut self, kernel: &mut Kernel, job: &Job) {
+        if let (true, Some(nonce)) = (job.logs, job.nonce) {
+            self.say(
+                kernel,
+                &format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"error","data":"x","nonce":{nonce}}}}}"#
+                ),
+            );
+        }
         if let (Some(token), Some(nonce)) = (&job.token, job.nonce) {
             let left = job.progress_left;
             self.say(
@@ -272,6 +285,7 @@ impl Child {
             self.say(kernel, noise);
             let stderr = kernel.processes[self.index].stderr;
             kernel.send(stderr, b"a warning\nand half a line");
+            self.deaf_until = kernel.now + kernel.choice.between(0, 300);
         }
         let from = format!(r#""server":{server},"process":{}"#, self.index);
         if self.era == Some(Era::Modern) {
@@ -326,7 +340,12 @@ impl Child {
         match (wire.method.as_deref(), wire.id()) {
             (Some(method), Some(id)) => self.on_request(kernel, ledger, method, id, &body),
             (Some(method), None) => self.on_notification(kernel, ledger, method, &body),
-            (None, Some(id)) => self.on_answer(kernel, ledger, id, &body),
+            (None, Some(id)) => {
+                if wire.complaint().is_some_and(|words| words.contains("cannot be told")) {
+                    ledger.fail(format!("process {} could mean several clients by {id}", self.index));
+                }
+                self.on_answer(kernel, ledger, id, &body);
+            }
             (None, None) => ledger.fail(format!("process {} got {line}", self.index)),
         }
     }
@@ -360,7 +379,10 @@ impl Child {
             "initialize" | "server/discover" => self.on_handshake(kernel, ledger, era, id),
             "ping" if self.nature.deaf_to_ping => {}
             "resources/subscribe" => {
-                self.subscribed.extend(body.uri.clone());
+                self.subscribing.extend(body.uri.clone().map(|uri| (id.to_string(), uri)));
+                if body.uri.clone().is_some_and(|uri| !self.subscribed.insert(uri)) {
+                    ledger.fail(format!("process {index} was subscribed twice to {:?}", body.uri));
+                }
                 self.take_on(kernel, ledger, method, id, body);
             }
             "resources/unsubscribe" => {
@@ -430,6 +452,7 @@ impl Child {
             id: id.to_string(),
             nonce: body.nonce,
             token: body.token().map(String::from),
+            logs: body.meta.as_ref().is_some_and(|meta| meta.log_level.is_some()),
             method: method.to_string(),
             due,
             progress_left: kernel.choice.below(4) as u32,
@@ -493,6 +516,9 @@ impl Child {
             ledger.fail(format!("process {} got a cancel of {id}, which it does not know", self.index));
         }
         self.listens.retain(|listen| listen != id);
+        if let Some(uri) = self.subscribing.remove(id) {
+            self.subscribed.remove(&uri);
+        }
         let Some(at) = self.jobs.iter().position(|job| job.id == id) else { return };
         if let Some(nonce) = self.jobs[at].nonce {
             ledger.cancelled_at_child(nonce);

@@ -197,7 +197,7 @@ impl Client {
             (_, Phase::Greeting) if kernel.choice.chance(70) => return,
             _ => {}
         }
-        match kernel.choice.weighted(&[60, 10, 10, 6, 5, 4, 3, 3, 2, 2, 2, 2, 1]) {
+        match kernel.choice.weighted(&[60, 10, 10, 6, 5, 4, 3, 3, 2, 2, 2, 2, 1, 1]) {
             0 => self.request(kernel, ledger),
             1 => (0..kernel.choice.between(2, 6)).for_each(|_| self.request(kernel, ledger)),
             2 => self.cancel(kernel, ledger),
@@ -208,7 +208,7 @@ impl Client {
             7 => self.say_unasked(kernel),
             8 => self.batch(kernel, ledger),
             9 => self.deaf_until = kernel.now + kernel.choice.between(1, 900),
-            10 if self.phase == Phase::Ready => {
+            10 if self.phase != Phase::New => {
                 kernel.trace.add(kernel.now, format_args!("client {} ends its side", self.index));
                 self.phase = Phase::Finishing;
                 kernel.end(self.writes);
@@ -219,6 +219,7 @@ impl Client {
                 self.leave(kernel, ledger, reset);
             }
             12 => self.large(kernel, ledger),
+            13 => self.flood(kernel, ledger),
             _ => {}
         }
         if self.deaf_until > kernel.now {
@@ -282,6 +283,9 @@ impl Client {
         if self.era == Era::Modern {
             meta.push(format!(r#""io.modelcontextprotocol/protocolVersion":"{MODERN}""#));
             meta.push(r#""io.modelcontextprotocol/clientCapabilities":{}"#.to_string());
+            if kernel.choice.chance(30) {
+                meta.push(r#""io.modelcontextprotocol/logLevel":"info""#.to_string());
+            }
         }
         let meta =
             if meta.is_empty() { String::new() } else { format!(r#","_meta":{{{}}}"#, meta.join(",")) };
@@ -301,6 +305,18 @@ impl Client {
         let padding = kernel.choice.pick(&[3_000, 40_000, 90_000]);
         let text = self.request_text(kernel, ledger, padding);
         self.say(kernel, &text);
+    }
+
+    /// More than muxloop holds of one client, in number or in bytes.
+    fn flood(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
+        if self.phase != Phase::Ready || !kernel.choice.chance(15) {
+            return;
+        }
+        let (count, padding) = kernel.choice.pick(&[(400, 0), (60, 30_000)]);
+        for _ in 0..count {
+            let text = self.request_text(kernel, ledger, padding);
+            self.say(kernel, &text);
+        }
     }
 
     fn batch(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
@@ -504,6 +520,9 @@ impl Client {
 
     fn on_notification(&mut self, ledger: &mut Ledger, method: &str, body: &Body<'_>, line: &str) {
         let index = self.index;
+        if self.era == Era::Modern && method == "notifications/message" {
+            return ledger.log_line(index, body.nonce);
+        }
         if self.era == Era::Modern && method != "notifications/progress" {
             return self.on_listened(ledger, method, body, line);
         }
