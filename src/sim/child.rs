@@ -223,6 +223,7 @@ impl Child {
             let mut job = self.jobs.swap_remove(at);
             if job.progress_left > 0 && !job.cancelled {
                 job.progress_left -= 1;
+                self.log_for(kernel, &job);
                 self.report_progress(kernel, &job);
                 job.due = kernel.now + kernel.choice.between(0, self.nature.late_ms);
                 kernel.schedule(job.due, Task::Process(self.index));
@@ -238,7 +239,7 @@ impl Child {
         }
     }
 
-    fn report_progress(&mut self, kernel: &mut Kernel, job: &Job) {
+    fn log_for(&mut self, kernel: &mut Kernel, job: &Job) {
         if let (true, Some(nonce)) = (job.logs, job.nonce) {
             self.say(
                 kernel,
@@ -247,6 +248,9 @@ impl Child {
                 ),
             );
         }
+    }
+
+    fn report_progress(&mut self, kernel: &mut Kernel, job: &Job) {
         if let (Some(token), Some(nonce)) = (&job.token, job.nonce) {
             let left = job.progress_left;
             self.say(

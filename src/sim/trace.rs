@@ -51,6 +51,6 @@ fn cut(text: &str) -> String {
 }
 
 /// Events that are shown when a world fails.
-const SHOWN: usize = 4000;
+const SHOWN: usize = 40;
 /// Longest event that is shown in full, in characters.
 const LINE_MAX: usize = 320;
