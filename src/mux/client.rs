@@ -290,14 +290,14 @@ impl Mux {
         if request.method == Method::Initialize {
             return;
         }
-        let (instance, is_sent, method) = (request.instance, request.is_sent(), request.method);
-        self.take(key);
+        let Some(request) = self.take(key) else { return };
         self.counters.cancelled += 1;
-        if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
+        let link = self.instances.get(request.instance).and_then(|i| i.link);
+        if let (true, Some(link)) = (request.is_sent(), link) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
             out.send(link, &message);
-            self.raise_fence(now, instance, peer_key, method, out);
+            self.raise_fence(now, &request, out);
         }
         self.settle(now, peer_key, out);
     }
@@ -368,7 +368,7 @@ impl Mux {
     }
 
     fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
-        let mut fence = None;
+        let mut sent = Vec::new();
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(request) = self.take(key) else { continue };
@@ -376,13 +376,11 @@ impl Mux {
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
-                fence =
-                    fence.or(Some((request.instance, request.method)).filter(|(_, m)| m.is_interactive()));
+                sent.push(request);
             }
         }
-        if let Some((instance, method)) = fence {
-            self.raise_fence(now, instance, peer_key, method, out);
-        }
+        // One fence is behind all of them.
+        let _ = sent.iter().any(|request| self.raise_fence(now, request, out));
     }
 
     /// Takes a client out of the tables.

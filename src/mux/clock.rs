@@ -89,9 +89,7 @@ impl Mux {
             (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
         {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
-            if let Some(peer) = request.peer() {
-                self.raise_fence(now, request.instance, peer, request.method, out);
-            }
+            self.raise_fence(now, &request, out);
         }
         self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {

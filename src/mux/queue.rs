@@ -10,8 +10,9 @@ use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
 use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Instance, Phase};
+use crate::mux::server::{Era, Fence, Instance, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply};
+use serde_json::json;
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -216,8 +217,8 @@ impl Mux {
             return None;
         }
         if serializes(policy, instance, method) {
-            let holder = instance.holder.or(instance.fence.map(|(_, cancelled)| cancelled));
-            let held_by_other = holder.is_some_and(|holder| holder != peer_key);
+            let fenced = instance.fence.is_some_and(|fence| fence.peer != Some(peer_key));
+            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != peer_key);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
             let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
@@ -303,30 +304,39 @@ impl Mux {
         }
     }
 
-    /// A cancel was sent: nobody else has the child for its own until the child has read it.
-    pub(super) fn raise_fence(&mut self, now: Time, key: Key, peer: Key, method: Method, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
+    /// A request was cancelled at the child, which may not have read that yet: until it has, what it asks
+    /// (legacy, `serialize`) or logs (modern) may still be about that request, and does not say so. Whether
+    /// that matters here.
+    pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
+        let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
+        let Some(instance) = self.instances.get(key) else { return false };
         let policy = &self.servers[instance.server].policy;
-        let Some(link) = instance.open_link().filter(|_| serializes(policy, instance, method)) else {
-            return;
-        };
+        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
+        let needed = logs || serializes(policy, instance, request.method);
+        let Some(link) = instance.open_link().filter(|_| needed) else { return false };
         let timeout = policy.request_timeout_ms;
-        // The answer to the later ping says what the answer to an earlier one would.
-        if let Some((earlier, _)) = instance.fence {
-            self.take(earlier);
+        // The answer to the later one says what the answer to an earlier one would.
+        if let Some(earlier) = instance.fence {
+            self.take(earlier.request);
         }
-        let request = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        let fence = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        // 2026-07-28 has no ping.
+        let (method, params) =
+            if logs { ("server/discover", self.own_meta(json!({}))) } else { ("ping", json!({})) };
         if let Some(instance) = self.instances.get_mut(key) {
-            instance.fence = Some((request, peer));
+            let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
+            instance.fence =
+                Some(Fence { request: fence, peer: Some(peer).filter(|_| before == Some(peer)) });
         }
-        out.send(link, &Message::new(&reply::request(request.as_u64(), "ping", serde_json::json!({}))));
+        out.send(link, &Message::new(&reply::request(fence.as_u64(), method, params)));
+        true
     }
 
     /// The child has read a cancel, or does not answer pings.
     pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         // A later cancel may have raised it anew.
-        if instance.fence.is_some_and(|(raised, _)| raised == request) {
+        if instance.fence.is_some_and(|fence| fence.request == request) {
             instance.fence = None;
             self.dispatch(now, key, out);
         }

@@ -87,9 +87,8 @@ pub(super) struct Instance {
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
     pub allowance: usize,
-    /// Under `serialize`: a cancel that the child may not have read yet (the ping behind it), and whose
-    /// request it cancels. Until it has, a question of the child may still mean that client.
-    pub fence: Option<(Key, Key)>,
+    /// A cancel that the child may not have read yet.
+    pub fence: Option<Fence>,
     /// Somebody else waits for the holder to be done.
     pub contended: bool,
     /// Clients that are not read from until it takes more.
@@ -202,6 +201,16 @@ pub(super) struct Subscription {
     pub joined: Vec<Key>,
     /// Whether the child's answer is still out.
     pub pending: bool,
+}
+
+/// Until a child has read a cancel, its questions and log lines may still mean the client whose request
+/// was cancelled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fence {
+    /// The ping behind the cancel: its answer says that it was read.
+    pub request: Key,
+    /// That client; `None` if it is several.
+    pub peer: Option<Key>,
 }
 
 /// Coalescing of `list_changed` bursts.

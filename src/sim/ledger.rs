@@ -215,6 +215,22 @@ impl Ledger {
         }
     }
 
+    /// A 2026-07-28 client got a log line, which belongs to one request.
+    pub fn log_line(&mut self, client: usize, nonce: Option<u64>) {
+        self.counts.logs += 1;
+        let Some(asked) = nonce.and_then(|nonce| self.asked.get(&nonce)) else {
+            return self.fail(format!("client {client} got a log line of nobody's request ({nonce:?})"));
+        };
+        // Lines of a request that has ended early cannot be told from those of the one that goes on: this
+        // era has no message behind a cancel whose answer would say that it was read.
+        let errors = self.tallies.get(&(asked.client, asked.id.clone())).map_or(0, |tally| tally.errors);
+        let ended = asked.cancelled || errors > 0 || self.gone.contains(&asked.client);
+        let owner = asked.client;
+        if owner != client && !ended {
+            self.fail(format!("client {client} got a log line of a request of client {owner} ({nonce:?})"));
+        }
+    }
+
     /// A request reached a child.
     pub fn at_child(&mut self, process: usize, server: usize, nonce: u64) {
         let Some(asked) = self.asked.get_mut(&nonce) else {

@@ -19,6 +19,7 @@ pub(super) struct Wire<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Fault<'a> {
+    message: String,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -54,6 +55,8 @@ pub(super) struct Meta<'a> {
     token: Option<&'a RawValue>,
     #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
     pub version: Option<String>,
+    #[serde(rename = "io.modelcontextprotocol/logLevel")]
+    pub log_level: Option<String>,
     #[serde(borrow, rename = "io.modelcontextprotocol/subscriptionId")]
     subscription: Option<&'a RawValue>,
 }
@@ -75,6 +78,11 @@ impl<'a> Wire<'a> {
 
     pub fn is_result(&self) -> bool {
         self.result.is_some()
+    }
+
+    /// The words of an error.
+    pub fn complaint(&self) -> Option<&str> {
+        self.error.as_ref().map(|fault| fault.message.as_str())
     }
 
     pub fn body(&self) -> Body<'a> {
