@@ -15,3 +15,5 @@ pub mod fuzzing;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;
+#[doc(hidden)]
+pub mod sim;

@@ -36,6 +36,8 @@ pub(super) struct Conn {
     /// The other side will not read any more either.
     pub hangup: bool,
     pub paused: bool,
+    /// `recv` may hold whole lines: decoding stopped before it ran out of them.
+    pub undecoded: bool,
     /// Its end was read and told.
     pub finished: bool,
     runnable: bool,
@@ -102,6 +104,7 @@ impl Conns {
             ended: false,
             hangup: false,
             paused: false,
+            undecoded: false,
             finished: false,
             runnable: false,
             dirty: false,
@@ -124,6 +127,11 @@ impl Conns {
         self.table.len()
     }
 
+    /// Bytes in all send buffers.
+    pub fn unwritten(&self) -> usize {
+        self.table.iter().map(|(_, conn)| conn.send.len()).sum()
+    }
+
     pub fn is_full(&self) -> bool {
         self.table.len() >= crate::base::limits::CONNECTIONS_MAX
     }
@@ -131,8 +139,7 @@ impl Conns {
     /// Puts a connection that has something to read or decode into the runnable list.
     pub fn wake(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
-        let can_go_on =
-            (conn.readable || conn.recv.is_some()) && !conn.paused && !conn.closing && !conn.finished;
+        let can_go_on = (conn.readable || conn.undecoded) && !conn.paused && !conn.closing && !conn.finished;
         if can_go_on && conn.broken.is_none() && !conn.runnable {
             conn.runnable = true;
             self.runnable.push_back(key);

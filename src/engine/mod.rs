@@ -177,6 +177,12 @@ impl Engine {
         self.conns.len()
     }
 
+    /// Bytes that wait to be written, all connections together.
+    #[doc(hidden)]
+    pub fn unwritten(&self) -> usize {
+        self.conns.unwritten()
+    }
+
     /// Process ids of running children, with their servers.
     pub fn pids(&self) -> Vec<(ServerId, u32)> {
         self.processes.iter().map(|(_, process)| (process.server, process.pid)).collect()
@@ -282,8 +288,10 @@ impl Engine {
         let role = conn.role;
         let mut budget = READ_BUDGET as isize;
         loop {
-            self.decode(now, key, role, &mut framer, &mut buf);
+            let is_starved = self.decode(now, key, role, &mut framer, &mut buf);
             let Some(conn) = self.conns.get_mut(key) else { return };
+            // Half a line waits for bytes, not for a turn.
+            conn.undecoded = !is_starved && !buf.is_empty();
             if !conn.readable || conn.paused || conn.closing || conn.broken.is_some() || budget <= 0 {
                 break;
             }
@@ -318,17 +326,24 @@ impl Engine {
         self.conns.put_recv(key, buf);
     }
 
-    /// Hands over whole lines until there are none, or the mux wants no more for now.
-    fn decode(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {
+    /// Hands over whole lines until there are none (true), or the mux wants no more for now.
+    fn decode(
+        &mut self,
+        now: Time,
+        key: Key,
+        role: Role,
+        framer: &mut LineFramer,
+        buf: &mut RecvBuf,
+    ) -> bool {
         loop {
             let wanted = self
                 .conns
                 .get(key)
                 .is_some_and(|conn| !conn.paused && !conn.closing && conn.broken.is_none());
             if !wanted {
-                return;
+                return false;
             }
-            let Some(line) = framer.next(buf) else { return };
+            let Some(line) = framer.next(buf) else { return true };
             self.line(now, key, role, line);
         }
     }

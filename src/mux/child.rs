@@ -129,6 +129,7 @@ impl Mux {
             Own::Listen => self.on_listen_ended(now, instance, key, msg.envelope.kind == Kind::Error, out),
             Own::SetLevel => self.on_set_level_answer(instance, msg, out),
             Own::Unsubscribe => {}
+            Own::Fence => self.lift_fence(now, instance, key, out),
         }
     }
 

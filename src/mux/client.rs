@@ -297,13 +297,14 @@ impl Mux {
         if request.method == Method::Initialize {
             return;
         }
-        let (instance, is_sent) = (request.instance, request.is_sent());
-        self.take(key);
+        let Some(request) = self.take(key) else { return };
         self.counters.cancelled += 1;
-        if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
+        let link = self.instances.get(request.instance).and_then(|i| i.link);
+        if let (true, Some(link)) = (request.is_sent(), link) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
             out.send(link, &message);
+            self.raise_fence(now, &request, out);
         }
         self.settle(now, peer_key, out);
     }
@@ -355,7 +356,7 @@ impl Mux {
         let (server, instance_key) = (peer.server, peer.instance);
         log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
         self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
-        self.cancel_requests(peer_key, out);
+        self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.forget_peer(peer_key);
@@ -368,7 +369,8 @@ impl Mux {
         self.dispatch(now, instance_key, out);
     }
 
-    fn cancel_requests(&mut self, peer_key: Key, out: &mut dyn Sink) {
+    fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let mut sent = Vec::new();
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(request) = self.take(key) else { continue };
@@ -376,8 +378,11 @@ impl Mux {
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
+                sent.push(request);
             }
         }
+        // One fence is behind all of them.
+        let _ = sent.iter().any(|request| self.raise_fence(now, request, out));
     }
 
     /// Takes a client out of the tables.

@@ -176,6 +176,10 @@ impl Mux {
         self.replay_subscriptions(now, key, out);
         self.dispatch(now, key, out);
         self.sync_listen(now, key, out);
+        if era == Era::Legacy {
+            let failure = self.era_failure(key, Era::Modern);
+            self.refuse_listens(now, key, &failure, out);
+        }
         if again {
             self.announce_restart(now, key, out);
         }

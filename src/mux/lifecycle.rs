@@ -328,6 +328,7 @@ impl Mux {
             instance.holder = None;
             instance.holding = 0;
             instance.contended = false;
+            instance.fence = None;
             instance.listen = Default::default();
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
@@ -345,6 +346,7 @@ impl Mux {
     pub(super) fn fail_all(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_in_flight(now, key, why, out);
         self.fail_where(now, key, why, out, |_| true);
+        self.refuse_listens(now, key, why, out);
     }
 
     fn fail_where(
@@ -402,8 +404,10 @@ impl Mux {
             Some(own) => {
                 log::warn!(target: &self.target_of(instance_key), "no answer to muxloop's own request {own:?}");
                 self.cancel_own(key, "timed out", out);
-                if let Own::Subscribe(uri) = own {
-                    self.on_subscribe_lost(now, instance_key, &uri, out);
+                match own {
+                    Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
+                    Own::Fence => self.lift_fence(now, instance_key, key, out),
+                    _ => {}
                 }
             }
             None => self.time_out(now, key, out),
@@ -426,6 +430,7 @@ impl Mux {
             (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
         {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
+            self.raise_fence(now, &request, out);
         }
         self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {

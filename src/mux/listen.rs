@@ -9,6 +9,7 @@ use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::MODERN_VERSION;
+use crate::mux::queue::Asked;
 use crate::mux::request::Own;
 use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, reply};
@@ -138,15 +139,38 @@ impl Mux {
             }
         };
         let Some(instance) = self.instance_for(now, peer_key, Era::Modern, out) else { return };
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        if peer.listens.len() >= LISTENS_PER_CLIENT {
-            let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
-            let text = reply::Failure::new("overload", why).answer(id);
-            return out.send(link, &Message::new(&text));
+        let failure = match self.peers.get(peer_key).map_or(0, |peer| peer.listens.len()) {
+            LISTENS_PER_CLIENT.. => {
+                let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
+                Some(reply::Failure::new("overload", why))
+            }
+            _ => {
+                let asked =
+                    Asked { peer: peer_key, link, instance, method: Method::Listen, era: Era::Modern, msg };
+                self.need(now, instance, Era::Modern, out).or_else(|| self.cannot_wait(now, asked))
+            }
+        };
+        if let Some(failure) = failure {
+            return self.answer_failure(link, msg, &failure, out);
         }
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
-        self.need(now, instance, Era::Modern, out);
         self.sync_listen(now, instance, out);
+    }
+
+    /// Answers the listens that cannot be served: those not acknowledged yet.
+    pub(super) fn refuse_listens(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
+        let mut refused = Vec::new();
+        for (peer_key, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.instance == Some(key)) {
+            for listen in peer.listens.extract_if(.., |listen| listen.honoured.is_none()) {
+                self.counters.failures += 1;
+                out.send(listen.link, &Message::new(&why.answer(&listen.id)));
+                refused.push(peer_key);
+            }
+        }
+        for peer_key in refused {
+            self.close_if_finished(now, peer_key, out);
+        }
     }
 
     /// The client took a listen back. True if `id` named one.
@@ -157,6 +181,7 @@ impl Mux {
         if let Some(instance) = peer.instance {
             self.sync_listen(now, instance, out);
         }
+        self.close_if_finished(now, peer_key, out);
         true
     }
 

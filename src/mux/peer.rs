@@ -95,11 +95,6 @@ impl Peer {
     pub(super) fn has_room(&self, in_flight_max: usize) -> bool {
         self.in_flight - self.aged < in_flight_max
     }
-
-    /// Whether a server may have something to ask it.
-    pub(super) fn is_interactive(&self) -> bool {
-        self.legacy.as_ref().is_some_and(|legacy| legacy.capabilities.any_interactive())
-    }
 }
 
 /// Revisions of the protocol with an `initialize` handshake.
@@ -164,10 +159,6 @@ impl Capabilities {
             elicitation_url: url,
             roots: value["roots"].is_object(),
         }
-    }
-
-    fn any_interactive(self) -> bool {
-        self.sampling || self.elicitation_form || self.elicitation_url || self.roots
     }
 }
 

@@ -8,10 +8,11 @@ use crate::base::limits::{REQUESTS_PER_CLIENT, REQUESTS_PER_SERVER, WAITING_BYTE
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
-use crate::mux::policy::Interactive;
+use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Phase};
+use crate::mux::server::{Era, Fence, Instance, Phase};
 use crate::mux::{CloseReason, Mux, Sink, Timer, reply};
+use serde_json::json;
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -59,7 +60,7 @@ impl Mux {
     }
 
     /// Why a new request has to be refused at once, if it has.
-    fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
+    pub(super) fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
         let instance = self.instances.get(asked.instance)?;
         let peer = self.peers.get(asked.peer)?;
         let name = &self.servers[instance.server].policy.name;
@@ -204,8 +205,9 @@ impl Mux {
         if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
-        if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
-            let held_by_other = instance.holder.is_some_and(|holder| holder != peer_key);
+        if serializes(policy, instance, method) {
+            let fenced = instance.fence.is_some_and(|fence| fence.peer != Some(peer_key));
+            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != peer_key);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
             let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
@@ -232,10 +234,9 @@ impl Mux {
         out.send(child, &message);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
-        let is_interactive = method.is_interactive() && peer.is_interactive();
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
-        if is_interactive && self.servers[instance.server].policy.interactive == Interactive::Serialize {
+        if serializes(&self.servers[instance.server].policy, instance, method) {
             if instance.holder != Some(peer_key) {
                 instance.holder = Some(peer_key);
                 instance.contended = false;
@@ -275,10 +276,9 @@ impl Mux {
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let is_interactive = request.method.is_interactive() && peer.is_interactive();
                 let Some(instance) = self.instances.get_mut(request.instance) else { return };
                 instance.in_flight -= 1;
-                if is_interactive && instance.holder == Some(peer_key) {
+                if request.method.is_interactive() && instance.holder == Some(peer_key) {
                     instance.holding -= 1;
                     if instance.holding == 0 {
                         instance.holder = None;
@@ -287,6 +287,40 @@ impl Mux {
                 }
             }
             State::Joined => {}
+        }
+    }
+
+    /// A request was cancelled at the child, which may not have read that yet: until it has, what it asks
+    /// (legacy, `serialize`) or logs (modern) may still be about that request, and does not say so. Whether
+    /// that matters here.
+    pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
+        let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
+        let Some(instance) = self.instances.get(key) else { return false };
+        let policy = &self.servers[instance.server].policy;
+        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
+        let needed = logs || serializes(policy, instance, request.method);
+        let Some(link) = instance.open_link().filter(|_| needed) else { return false };
+        let timeout = policy.request_timeout_ms;
+        let fence = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        // 2026-07-28 has no ping.
+        let (method, params) =
+            if logs { ("server/discover", self.own_meta(json!({}))) } else { ("ping", json!({})) };
+        if let Some(instance) = self.instances.get_mut(key) {
+            let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
+            instance.fence =
+                Some(Fence { request: fence, peer: Some(peer).filter(|_| before == Some(peer)) });
+        }
+        out.send(link, &Message::new(&reply::request(fence.as_u64(), method, params)));
+        true
+    }
+
+    /// The child has read a cancel, or does not answer pings.
+    pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        // A later cancel may have raised it anew.
+        if instance.fence.is_some_and(|fence| fence.request == request) {
+            instance.fence = None;
+            self.dispatch(now, key, out);
         }
     }
 
@@ -301,14 +335,19 @@ impl Mux {
                 instance.queue.push_back(peer_key);
             }
         }
-        let finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
-        if finished {
+        self.close_if_finished(now, peer_key, out);
+        if let Some(instance) = instance_key {
+            self.dispatch(now, instance, out);
+        }
+    }
+
+    /// Closes a client that has ended its side and got its last answer.
+    pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
-        }
-        if let Some(instance) = instance_key {
-            self.dispatch(now, instance, out);
         }
     }
 
@@ -412,15 +451,28 @@ impl Mux {
             if method == Method::Initialize {
                 self.peers.get_mut(peer_key).map(|peer| peer.legacy = None);
             }
-            return;
+            return self.close_if_finished(now, peer_key, out);
         }
-        if method.is_answered_here() {
+        // What cannot be answered from the cache has its turn at the child now; filed anew, it would wait
+        // behind those who wait behind it.
+        let hello = self.instances.get(instance_key).and_then(|instance| instance.hello.as_ref());
+        let is_stale = method == Method::Discover && hello.is_none_or(|hello| now >= hello.fresh_until);
+        if method.is_answered_here() && !is_stale {
             self.take(key);
             let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, msg: &msg };
-            return self.answer_here(now, asked, out);
+            self.answer_here(now, asked, out);
+            return self.close_if_finished(now, peer_key, out);
         }
         self.send_request(now, key, child, &msg, out);
     }
+}
+
+/// Whether a request has to have the child for its client alone: the child may ask something during it,
+/// and does not say whom it means. That holds for clients that cannot be asked as well.
+fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
+    policy.interactive == Interactive::Serialize
+        && instance.era == Some(Era::Legacy)
+        && method.is_interactive()
 }
 
 /// What came of a client's turn.

@@ -87,6 +87,8 @@ pub(super) struct Instance {
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
     pub allowance: usize,
+    /// A cancel that the child may not have read yet.
+    pub fence: Option<Fence>,
     /// Somebody else waits for the holder to be done.
     pub contended: bool,
     /// Clients that are not read from until it takes more.
@@ -188,6 +190,16 @@ pub(super) struct Subscription {
     pub pending: bool,
 }
 
+/// Until a child has read a cancel, its questions and log lines may still mean the client whose request
+/// was cancelled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fence {
+    /// The ping behind the cancel: its answer says that it was read.
+    pub request: Key,
+    /// That client; `None` if it is several.
+    pub peer: Option<Key>,
+}
+
 /// Coalescing of `list_changed` bursts.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
@@ -210,6 +222,7 @@ impl Instance {
             holder: None,
             holding: 0,
             allowance: 0,
+            fence: None,
             contended: false,
             handshake: None,
             stalled: Vec::new(),

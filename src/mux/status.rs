@@ -25,6 +25,8 @@ pub struct Sizes {
     pub reverse: usize,
     pub timers: usize,
     pub owners: usize,
+    /// Links to clients and children.
+    pub links: usize,
 }
 
 /// Where one instance stands.
@@ -56,6 +58,7 @@ impl Mux {
             reverse: self.reverse.len(),
             timers: self.timers.len(),
             owners: self.servers.iter().map(|server| server.owners.len()).sum(),
+            links: self.links.iter().count(),
         }
     }
 
