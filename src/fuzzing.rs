@@ -1,7 +1,7 @@
 //! Bodies of the fuzz targets in `fuzz/`: each takes any bytes and panics where a promise is broken.
 //!
 //! They live in the crate so that `cargo test` replays the corpora on stable Rust (`tests/corpus.rs`).
-//! The oracle of all that concerns JSON is `serde_json`, see [`model`]; that of the world is the simulator's
+//! The oracle of all that concerns JSON is `serde_json`, see `model`; that of the world is the simulator's
 //! ledger.
 
 use crate::base::{RecvBuf, SendBuf};
