@@ -448,7 +448,14 @@ impl Mux {
 
     pub(super) fn arm_heartbeat(&mut self, now: Time, key: Key) {
         let Some(heartbeat) = self.policy_of(key).and_then(|policy| policy.heartbeat) else { return };
-        self.timers.schedule(now + heartbeat.interval_ms, Timer::Heartbeat(key));
+        self.schedule_heartbeat(now + heartbeat.interval_ms, key);
+    }
+
+    /// In place of the one scheduled before: each start of a process would add another one else.
+    fn schedule_heartbeat(&mut self, at: Time, key: Key) {
+        let timer = self.timers.schedule(at, Timer::Heartbeat(key));
+        let before = self.instances.get_mut(key).and_then(|i| i.heartbeat_timer.replace(timer));
+        before.and_then(|before| self.timers.cancel(before));
     }
 
     /// Asks an idle child whether it lives. A busy one is judged by its requests' own deadlines.
@@ -462,8 +469,7 @@ impl Mux {
         };
         if in_flight > 0 || now.since(heard) < heartbeat.interval_ms {
             let next = if in_flight > 0 { now } else { heard };
-            self.timers.schedule((next + heartbeat.interval_ms).max(now + 1), Timer::Heartbeat(key));
-            return;
+            return self.schedule_heartbeat((next + heartbeat.interval_ms).max(now + 1), key);
         }
         let request = self.file_own(now, key, Own::Heartbeat, Method::Ping, Some(heartbeat.timeout_ms));
         let (method, params) = match era {
@@ -497,12 +503,19 @@ impl Mux {
             let why = format!("did not answer {missed} heartbeats in a row");
             return self.give_up_on_process(now, key, &why, out);
         }
-        self.timers.schedule(now, Timer::Heartbeat(key));
+        self.schedule_heartbeat(now, key);
     }
 
     pub(super) fn arm_idle_stop(&mut self, now: Time, key: Key) {
         let Some(idle_ms) = self.policy_of(key).and_then(|policy| policy.idle_stop_ms) else { return };
-        self.timers.schedule(now + idle_ms, Timer::IdleStop(key));
+        self.schedule_idle_stop(now + idle_ms, key);
+    }
+
+    /// As [`Mux::schedule_heartbeat`].
+    fn schedule_idle_stop(&mut self, at: Time, key: Key) {
+        let timer = self.timers.schedule(at, Timer::IdleStop(key));
+        let before = self.instances.get_mut(key).and_then(|i| i.idle_timer.replace(timer));
+        before.and_then(|before| self.timers.cancel(before));
     }
 
     /// Stops a child nobody needed for a while: no request, no subscription, no listen.
@@ -516,8 +529,7 @@ impl Mux {
             instance.in_flight > 0 || !instance.subscriptions.is_empty() || instance.listen.current.is_some();
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {
-            self.timers.schedule(used + idle_ms, Timer::IdleStop(key));
-            return;
+            return self.schedule_idle_stop(used + idle_ms, key);
         }
         log::info!(target: &self.target_of(key), "stopped after {idle_ms} ms without use; the next request starts it");
         self.stop(now, key, Then::Rest, out);

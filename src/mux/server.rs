@@ -109,6 +109,8 @@ pub(super) struct Instance {
     /// When a client last needed it.
     pub used: Time,
     pub missed_heartbeats: u32,
+    pub heartbeat_timer: Option<TimerKey>,
+    pub idle_timer: Option<TimerKey>,
     /// Round trip of the last answered heartbeat.
     pub heartbeat_ms: Option<u64>,
     /// Why it last went down, in words.
@@ -237,6 +239,8 @@ impl Instance {
             heard: Time::ZERO,
             used: Time::ZERO,
             missed_heartbeats: 0,
+            heartbeat_timer: None,
+            idle_timer: None,
             heartbeat_ms: None,
             last_failure: None,
         }

@@ -27,7 +27,7 @@ pub(super) struct Client {
     initialize: Option<String>,
     /// Its log level once confirmed; `None` while a change is under way.
     level: Option<usize>,
-    level_ids: BTreeMap<String, Option<usize>>,
+    level_ids: BTreeMap<String, usize>,
     /// URIs it ever asked for.
     uris: BTreeSet<String>,
     listens: BTreeMap<String, Listen>,
@@ -351,9 +351,13 @@ impl Client {
         );
     }
 
-    fn local(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, params: &str) -> String {
+    fn local(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, params: &str) {
         let id = self.new_id(kernel);
-        ledger.ask_local(self.index, &id);
+        self.local_as(kernel, ledger, &id, method, params);
+    }
+
+    fn local_as(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, id: &str, method: &str, params: &str) {
+        ledger.ask_local(self.index, id);
         let meta = match self.era {
             Era::Legacy => String::new(),
             Era::Modern => format!(
@@ -364,7 +368,6 @@ impl Client {
             kernel,
             &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{meta}}}}}"#),
         );
-        id
     }
 
     fn subscribe(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
@@ -394,10 +397,12 @@ impl Client {
 
     fn set_level(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
         let level = kernel.choice.below(LEVELS.len());
-        let id = self.local(kernel, ledger, "logging/setLevel", &format!(r#""level":"{}""#, LEVELS[level]));
-        // Under an id that is used twice it cannot be told which was answered: expect nothing then.
-        let again = self.level_ids.contains_key(&id);
-        self.level_ids.insert(id, Some(level).filter(|_| !again));
+        self.count += 1;
+        // Unlike any other, so that its answer says from when on it holds.
+        let id = format!("\"level {}\"", self.count);
+        let params = format!(r#""level":"{}""#, LEVELS[level]);
+        self.local_as(kernel, ledger, &id, "logging/setLevel", &params);
+        self.level_ids.insert(id, level);
         self.level = None;
     }
 

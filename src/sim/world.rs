@@ -305,9 +305,16 @@ impl World {
         if alone && sizes.reverse + sizes.owners > 0 {
             wrong.push(format!("without a client: {sizes:?}"));
         }
-        // A heartbeat, an idle stop, three lists, a listen, a restart or a step of a stop.
-        let each = if alone { 3 } else { 7 };
-        let timers = sizes.requests + sizes.reverse + each * sizes.instances + 2 * sizes.peers;
+        // A heartbeat and an idle stop each; a restart, a step of a stop, or a list that changed now and then.
+        let status = self.engine.mux().status(self.kernel.borrow().now);
+        let unsettled = status.iter().filter(|instance| instance.state != "ready").count();
+        let regular = |server: &str| {
+            let policy = self.setups.iter().map(|setup| &setup.policy).find(|policy| policy.name == server);
+            policy.map_or(0, |p| usize::from(p.heartbeat.is_some()) + usize::from(p.idle_stop_ms.is_some()))
+        };
+        let regular: usize = status.iter().map(|instance| regular(&instance.server)).sum();
+        let now_and_then = 2 * unsettled + if alone { 0 } else { 4 * sizes.instances };
+        let timers = sizes.requests + sizes.reverse + regular + now_and_then + 2 * sizes.peers;
         let unwritten = self.engine.unwritten();
         if unwritten > 0 {
             wrong.push(format!("{unwritten} bytes are unwritten, though everybody reads"));

@@ -44,7 +44,7 @@ impl Client {
         }
         if let Some(level) = self.level_ids.remove(id) {
             let settled = self.level_ids.is_empty() && wire.is_result();
-            self.level = level.filter(|_| settled);
+            self.level = Some(level).filter(|_| settled);
         }
         if self.phase != Phase::Greeting || self.initialize.as_deref() != Some(id) {
             return;
