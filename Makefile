@@ -31,7 +31,7 @@ check:
 sim:
 	MUXLOOP_SEEDS=$(SEEDS) $(CARGO) test --release --test sim -- --nocapture
 
-## fuzz: one target (TARGET=line|envelope|splice|config) for a while (SECONDS=n); needs nightly and cargo-fuzz
+## fuzz: one target (TARGET=line|envelope|splice|config|world) for a while (SECONDS=n); needs nightly and cargo-fuzz
 fuzz:
 	sh tools/fuzz.sh "$(TARGET)" "$(SECONDS)"
 

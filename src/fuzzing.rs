@@ -1,7 +1,8 @@
 //! Bodies of the fuzz targets in `fuzz/`: each takes any bytes and panics where a promise is broken.
 //!
 //! They live in the crate so that `cargo test` replays the corpora on stable Rust (`tests/corpus.rs`).
-//! The oracle of all that concerns JSON is `serde_json`, see `model`.
+//! The oracle of all that concerns JSON is `serde_json`, see `model`; that of the world is the simulator's
+//! ledger.
 
 use crate::base::{RecvBuf, SendBuf};
 use crate::codec::{Envelope, Incoming, Kind, Line, LineFramer, Message, Overlong, ScanErrorKind, Span};
@@ -11,6 +12,11 @@ mod config;
 mod model;
 
 pub use config::config;
+
+/// The whole of it: the engine in a simulated world whose every accident is one of these bytes.
+pub fn world(data: &[u8]) {
+    crate::sim::world_from_bytes(data);
+}
 
 /// The framer: a byte of limit, a byte of piece length, then the stream. Lines must be what splitting at
 /// LF gives, however the stream is cut, and its end ends the last; gives the number of lines.

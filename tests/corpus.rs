@@ -65,6 +65,18 @@ fn corpus_of_config() {
 }
 
 #[test]
+fn corpus_of_world() {
+    let (count, long) = replay("world", |data| {
+        fuzzing::world(data);
+        data.len() >= 100
+    });
+    assert!(
+        count >= 20 && long >= 10,
+        "{long} of {count} have as many decisions as it takes to meet somebody"
+    );
+}
+
+#[test]
 fn every_seed_message_of_the_protocol_is_taken_and_no_hostile_one() {
     let (messages, hostile) = (seeds("messages.jsonl"), seeds("hostile.jsonl"));
     assert!(messages.len() >= 90 && hostile.len() >= 90, "{} and {}", messages.len(), hostile.len());
