@@ -31,7 +31,7 @@ check:
 sim:
 	MUXLOOP_SEEDS=$(SEEDS) $(CARGO) test --release --test sim -- --nocapture
 
-## fuzz: one target (TARGET=line|envelope|splice|config) for a while (SECONDS=n); needs nightly and cargo-fuzz
+## fuzz: one target (TARGET=line|envelope|splice|config|world) for a while (SECONDS=n); needs nightly and cargo-fuzz
 fuzz:
 	sh tools/fuzz.sh "$(TARGET)" "$(SECONDS)"
 
@@ -56,12 +56,13 @@ interop: build
 	sh tools/interop.sh
 
 .PHONY: static
+## static: the static binary for this machine's Linux, where the benches look for it
 static:
-	rustup target add $(MUSL) >/dev/null 2>&1 || true
+	test -d "$$(rustc --print target-libdir --target $(MUSL))" || rustup target add $(MUSL)
 	$(CARGO) build --release --target $(MUSL)
 
-## dist: the static binary with its checksum; aarch64 as well where a linker for it is installed
-dist: static
+## dist: static binaries for x86_64 and, where a linker for it is installed, aarch64, with their checksums
+dist:
 	sh tools/dist.sh
 
 clean:

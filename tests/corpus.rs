@@ -65,6 +65,18 @@ fn corpus_of_config() {
 }
 
 #[test]
+fn corpus_of_world() {
+    let (count, long) = replay("world", |data| {
+        fuzzing::world(data);
+        data.len() >= 100
+    });
+    assert!(
+        count >= 20 && long >= 10,
+        "{long} of {count} have as many decisions as it takes to meet somebody"
+    );
+}
+
+#[test]
 fn every_seed_message_of_the_protocol_is_taken_and_no_hostile_one() {
     let (messages, hostile) = (seeds("messages.jsonl"), seeds("hostile.jsonl"));
     assert!(messages.len() >= 90 && hostile.len() >= 90, "{} and {}", messages.len(), hostile.len());
@@ -90,6 +102,26 @@ fn seeds_of_config_say_by_their_names_what_they_are() {
         let data = fs::read(&path).expect("a readable seed");
         assert_eq!(fuzzing::config(&data), VALID.contains(&&name[..]), "{name}");
     }
+}
+
+#[test]
+fn one_byte_anywhere_in_a_long_string() {
+    // Longer than what a fuzzer tries: the block-wise code has its edges here, UTF-8 across them too.
+    let bytes: [&[u8]; 7] = [b"\0", b"\x1f", b"\"", b"\\", b"\xff", b"\xc3", "\u{1f600}".as_bytes()];
+    let (mut taken, mut refused) = (0, 0);
+    for (fill, len) in [("a", 130), ("a", 1_030), ("\u{e9}", 600), ("\u{6f22}", 700), ("\\n", 400)] {
+        let text = fill.repeat(len);
+        for at in (0..300).chain(text.len() - 70..text.len()) {
+            let middle = bytes[at % bytes.len()];
+            let (before, after) = text.as_bytes().split_at(at.min(text.len()));
+            let line = [br#"{"jsonrpc":"2.0","id":1,"result":{"text":""#, before, middle, after, b"\"}}"];
+            match fuzzing::envelope(&line.concat()) {
+                true => taken += 1,
+                false => refused += 1,
+            }
+        }
+    }
+    assert!(taken > 100 && refused > 1_000, "{taken} taken, {refused} refused");
 }
 
 #[test]

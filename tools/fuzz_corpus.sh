@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes fuzz/corpus/TARGET anew: the seeds, what it held and what runs found (fuzz/found/TARGET), without
-# the inputs that reach nothing new. Inputs kept for a bug (regression-*) stay whatever they reach.
+# the inputs that reach no new branch. Inputs kept for a bug (regression-*) stay whatever they reach.
 #
 #   tools/fuzz_corpus.sh TARGET
 set -eu
@@ -39,7 +39,7 @@ case $target in
 esac
 
 cargo +nightly fuzz run "$target" "$stage/out" "$stage/in" "$corpus" "fuzz/found/$target" -- \
-    -merge=1 -timeout=10 2>"$stage/log" || { cat "$stage/log" >&2; exit 1; }
+    -set_cover_merge=1 -use_counters=0 -timeout=10 2>"$stage/log" || { cat "$stage/log" >&2; exit 1; }
 find "$corpus" -type f ! -name 'regression-*' -delete
 cp "$stage"/out/* "$corpus/"
 echo "$corpus: $(ls "$corpus" | wc -l) inputs, $(cat "$corpus"/* | wc -c) bytes"

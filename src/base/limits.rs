@@ -20,8 +20,11 @@ pub const IN_FLIGHT_PER_CLIENT: usize = 32;
 pub const REQUESTS_PER_CLIENT: usize = 256;
 /// Bytes of waiting requests per client. Past it the client is not read from until they are sent.
 pub const WAITING_BYTES_PER_CLIENT: usize = 1 << 20;
-/// Requests of one server at once. Past it a request is refused with -32603.
-pub const REQUESTS_PER_SERVER: usize = 60_000;
+/// Requests of all clients and of muxloop's own at once. Past it a request is refused with -32603; the
+/// rest of the table's 65,536 places is for what muxloop cannot do without.
+pub const REQUESTS_IN_ALL: usize = 60_000;
+/// Subscriptions that are replayed to a restarted child at once; the next follow as it answers.
+pub const REPLAYS_AT_ONCE: usize = 64;
 /// Unwritten bytes towards a child at which its clients' requests wait in muxloop …
 pub const CHILD_SEND_HIGH: usize = 1 << 20;
 /// … until so few are left.

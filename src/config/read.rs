@@ -432,9 +432,10 @@ fn join(prefix: &str, word: &str) -> String {
     }
 }
 
-/// A key as TOML writes it: bare where it can be.
+/// A key as TOML writes it, bare where it can be; the beginning of a long one.
 fn shown(word: &str) -> String {
-    let bare = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let short = (1..=QUOTE_CHARS_MAX).contains(&word.len());
+    let bare = short && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if bare { word.to_owned() } else { format!("\"{}\"", quoted(word)) }
 }
 

@@ -446,3 +446,18 @@ fn damaged_files_are_refused_with_places_inside_them() {
 fn is_released<T>(key: &Key<T>) -> bool {
     !matches!(key.kind, Kind::Later(_))
 }
+
+#[test]
+fn a_long_key_is_quoted_only_at_its_beginning() {
+    let key = "k".repeat(100_000);
+    let begin = format!("\"{}…\"", "k".repeat(60));
+    let found = server_problems(&format!("{key} = 1"));
+    assert_eq!(
+        found,
+        [format!(
+            "mux.toml:3:1: servers.a.{begin}: unknown key, expected one that 'muxloop help config' lists"
+        )]
+    );
+    let found = problems(&format!("[servers.{key}]\n"));
+    assert!(found[0].starts_with(&format!("mux.toml:1:10: servers.{begin}: ")), "{found:.200?}");
+}

@@ -130,6 +130,11 @@ impl Conns {
         self.table.len()
     }
 
+    /// Bytes in all send buffers.
+    pub fn unwritten(&self) -> usize {
+        self.table.iter().map(|(_, conn)| conn.send.len()).sum()
+    }
+
     pub fn is_full(&self) -> bool {
         self.table.len() >= crate::base::limits::CONNECTIONS_MAX
     }

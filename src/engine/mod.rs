@@ -177,6 +177,12 @@ impl Engine {
         self.conns.len()
     }
 
+    /// Bytes that wait to be written, all connections together.
+    #[doc(hidden)]
+    pub fn unwritten(&self) -> usize {
+        self.conns.unwritten()
+    }
+
     /// Process ids of running children, with their servers.
     pub fn pids(&self) -> Vec<(ServerId, u32)> {
         self.processes.iter().map(|(_, process)| (process.server, process.pid)).collect()

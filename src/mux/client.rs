@@ -215,12 +215,6 @@ impl Mux {
         }
     }
 
-    fn owns_task(&self, asked: Asked<'_, '_>) -> bool {
-        let Some(id) = asked.msg.envelope.task_id.map(|span| asked.msg.text(span)) else { return true };
-        let server = self.peers.get(asked.peer).map_or(0, |peer| peer.server);
-        self.servers[server].owners.task(id).is_some_and(|task| task.owner == asked.peer)
-    }
-
     /// The instance that serves a client; made on its first request where it has one of its own.
     pub(super) fn instance_for(
         &mut self,
@@ -242,6 +236,9 @@ impl Mux {
             Method::Initialized => {
                 if let Some(legacy) = self.peers.get_mut(peer_key).and_then(|peer| peer.legacy.as_mut()) {
                     legacy.initialized = true;
+                }
+                if let Some(instance) = self.peers.get(peer_key).and_then(|peer| peer.instance) {
+                    self.sync_level(now, instance, out);
                 }
             }
             Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
@@ -274,10 +271,10 @@ impl Mux {
             peer.paused = true;
             out.pause(peer.link, true);
         }
-        if let Some(instance) = self.instances.get_mut(instance) {
-            if !instance.stalled.contains(&peer_key) {
-                instance.stalled.push(peer_key);
-            }
+        if let Some(instance) = self.instances.get_mut(instance)
+            && !instance.stalled.contains(&peer_key)
+        {
+            instance.stalled.push(peer_key);
         }
     }
 
@@ -294,15 +291,15 @@ impl Mux {
         if request.method == Method::Initialize {
             return;
         }
-        let (instance, is_sent) = (request.instance, request.is_sent());
-        if let Some(mut request) = self.take(key) {
-            self.note_end(now, &mut request, Outcome::Cancelled);
-        }
+        let Some(mut request) = self.take(key) else { return };
+        self.note_end(now, &mut request, Outcome::Cancelled);
         self.counters.cancelled += 1;
-        if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
+        let link = self.instances.get(request.instance).and_then(|i| i.link);
+        if let (true, Some(link)) = (request.is_sent(), link) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
             out.send(link, &message);
+            self.raise_fence(now, &request, out);
         }
         self.settle(now, peer_key, out);
     }
@@ -353,7 +350,9 @@ impl Mux {
         let Some(peer) = self.peers.get(peer_key) else { return };
         let (server, instance_key) = (peer.server, peer.instance);
         log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
-        self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
+        if let Some(peer) = self.peers.get_mut(peer_key) {
+            peer.paused = false;
+        }
         self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
@@ -372,6 +371,7 @@ impl Mux {
     }
 
     fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let mut sent = Vec::new();
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(mut request) = self.take(key) else { continue };
@@ -380,8 +380,11 @@ impl Mux {
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
+                sent.push(request);
             }
         }
+        // One fence is behind all of them.
+        let _ = sent.iter().any(|request| self.raise_fence(now, request, out));
     }
 
     /// Takes a client out of the tables.
@@ -392,8 +395,8 @@ impl Mux {
         if !peer.refused {
             server.clients -= 1;
         }
-        server.owners.forget_peer(peer_key);
         if let Some(instance) = peer.instance.and_then(|key| self.instances.get_mut(key)) {
+            instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
             if instance.holder == Some(peer_key) {

@@ -39,8 +39,12 @@ impl Mux {
             Some(own) => {
                 log::warn!(target: &self.target_of(instance_key), "no answer to muxloop's own request {own:?}");
                 self.cancel_own(key, "timed out", out);
-                if let Own::Subscribe(uri) = own {
-                    self.on_subscribe_lost(now, instance_key, &uri, out);
+                match own {
+                    Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
+                    Own::Fence => self.lift_fence(now, instance_key, key, out),
+                    Own::SetLevel => self.on_set_level_lost(instance_key),
+                    Own::Listen => self.on_listen_ended(now, instance_key, key, true, out),
+                    _ => {}
                 }
             }
             None => self.time_out(now, key, out),
@@ -60,6 +64,15 @@ impl Mux {
         }
     }
 
+    /// A request that may stay open for as long as it likes.
+    pub(super) fn unbind(&mut self, key: Key) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        request.deadline = Time(u64::MAX);
+        if let Some(timer) = request.timer.take() {
+            self.timers.cancel(timer);
+        }
+    }
+
     fn time_out(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(mut request) = self.take(key) else { return };
         let after = now.since(request.started);
@@ -76,6 +89,7 @@ impl Mux {
             (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
         {
             out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
+            self.raise_fence(now, &request, out);
         }
         self.answer_taken(now, &mut request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {
@@ -178,7 +192,7 @@ impl Mux {
         }
     }
 
-    /// Stops a child nobody needed for a while: no request, no subscription, no listen.
+    /// Stops a child nobody needed for a while: no request, no subscription, no listen, no task.
     pub(super) fn on_idle(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.idle_timer = None;
@@ -186,8 +200,10 @@ impl Mux {
         if !instance.is_ready() {
             return;
         }
-        let needed =
-            instance.in_flight > 0 || !instance.subscriptions.is_empty() || instance.listen.current.is_some();
+        let needed = instance.in_flight > 0
+            || !instance.subscriptions.is_empty()
+            || instance.listen.current.is_some()
+            || instance.owners.has_tasks();
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {
             return self.schedule_idle_stop(key, used + idle_ms);

@@ -151,7 +151,6 @@ impl Mux {
         let text = format!("server '{}': {why}", self.name_of(key));
         let failure = reply::Failure::new("handshake", text);
         self.fail_all(now, key, &failure, out);
-        self.refuse_listens(now, key, &failure, |listen| listen.honoured.is_none(), out);
         self.give_up_on_process(now, key, why, out);
     }
 

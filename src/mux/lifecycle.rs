@@ -167,7 +167,6 @@ impl Mux {
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.
             self.fail_all(now, key, &failure, out);
-            self.refuse_listens(now, key, &failure, |listen| listen.honoured.is_none(), out);
         }
     }
 
@@ -196,7 +195,11 @@ impl Mux {
         if probing && self.may_try_other_era(key) {
             return self.stop(now, key, Then::Respawn(Era::Legacy), out);
         }
-        let text = format!("its output was {why}");
+        let text = match why {
+            CloseReason::Io(error) => format!("it {error}"),
+            CloseReason::SlowReader => format!("it {why}"),
+            _ => "its output was closed".to_string(),
+        };
         log::warn!(target: &self.target_of(key), "{text}");
         if let Some(instance) = self.instances.get_mut(key) {
             instance.last_failure = Some(text);
@@ -353,21 +356,25 @@ impl Mux {
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
         self.forget_reverse(key, out);
+        let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
+        for peer in stalled.unwrap_or_default() {
+            self.unpause_if_small(peer, out);
+        }
         if let Some(instance) = self.instances.get_mut(key) {
             instance.level = None;
+            instance.setting_level = false;
+            instance.replays.clear();
             instance.holder = None;
             instance.holding = 0;
             instance.contended = false;
+            instance.fence = None;
             instance.listen = Default::default();
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
                 subscription.joined.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
-            let server = instance.server;
-            if self.servers[server].shared.is_some() {
-                self.servers[server].owners.clear();
-            }
+            instance.owners.clear();
         }
     }
 
@@ -375,6 +382,7 @@ impl Mux {
     pub(super) fn fail_all(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_in_flight(now, key, why, out);
         self.fail_where(now, key, why, out, |_| true);
+        self.refuse_listens(now, key, why, |listen| listen.honoured.is_none(), out);
     }
 
     fn fail_where(

@@ -141,12 +141,11 @@ impl Mux {
         let key = self.peers.insert(peer);
         self.links.insert(link, LinkOf::Peer(key));
         if refused {
-            let name = &self.servers[server].policy.name;
-            log::warn!("{name}: a client was refused: {}", self.refusal(server));
+            log::warn!(target: &self.target(server), "a client was refused: {}", self.refusal(server));
             self.timers.schedule(now + REFUSED_MS, Timer::Refused(key));
         } else {
             self.servers[server].clients += 1;
-            log::debug!("{}: client {link} connected", self.servers[server].policy.name);
+            log::debug!(target: &self.target(server), "client {link} connected");
         }
     }
 
@@ -176,16 +175,17 @@ impl Mux {
                         let text = element.of(bytes);
                         match Incoming::scan(text) {
                             Ok(msg) => self.handle_message(now, link, &msg, out),
-                            Err(error) => self.report_malformed(link, text, error, out),
+                            Err(error) => self.report_malformed(now, link, text, error, out),
                         }
                     }
                     return;
                 }
-                Ok(_) => return self.report_malformed(link, bytes, error, out),
-                Err(error) => return self.report_malformed(link, bytes, error, out),
+                Ok(_) => return self.report_malformed(now, link, bytes, error, out),
+                Err(error) => return self.report_malformed(now, link, bytes, error, out),
             }
         }
-        self.report_malformed(link, bytes, error, out);
+        self.report_malformed(now, link, bytes, error, out);
+        self.check_invariants();
     }
 
     /// A line over the limit, skipped by the framer.
@@ -194,14 +194,18 @@ impl Mux {
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {what}", self.servers[server].policy.name);
+                log::warn!(target: &self.target(server), "client {link}: {what}");
                 let why = format!("{what} (`max_request_bytes` of this server)");
+                if line.has_method() == Some(false) {
+                    let peer = *peer;
+                    return self.refuse_answered(peer, line.id(), &why, out);
+                }
                 let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
                 out.send(link, &Message::new(&text));
             }
             Some(LinkOf::Child(instance)) => {
                 let instance = *instance;
-                log::warn!("{}: {what}, skipped: {}", self.name_of(instance), quote(&line.head));
+                log::warn!(target: &self.target_of(instance), "{what}, skipped: {}", quote(&line.head));
                 let asked = line.id().and_then(parse_key).filter(|_| line.has_method() != Some(true));
                 if let Some(key) = asked {
                     let why = format!("the server's answer was lost: {what}");
@@ -219,6 +223,7 @@ impl Mux {
                 let peer_key = *peer;
                 let Some(peer) = self.peers.get_mut(peer_key) else { return };
                 peer.draining = true;
+                self.refuse_reverse_of(peer_key, out);
                 self.settle(now, peer_key, out);
             }
             Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
@@ -309,26 +314,34 @@ impl Mux {
         }
     }
 
-    fn report_malformed(&mut self, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+    fn report_malformed(&mut self, now: Time, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+        let id = error.id.map(|span| span.of(bytes));
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
                 let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {error}: {}", self.servers[server].policy.name, quote(bytes));
+                log::warn!(target: &self.target(server), "client {link}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
-                let id = error.id.map(|span| span.of(bytes));
-                // An answer must never be answered, but anything else that came without an id is.
-                if id.is_none() || error.has_method {
+                // An answer must never be answered, but anything else is, an id or none.
+                if id.is_none() || error.has_method || !error.is_answer {
                     let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
                     out.send(link, &Message::new(&text));
+                } else {
+                    let peer = *peer;
+                    self.refuse_answered(peer, id, &format!("the client's answer is {error}"), out);
                 }
             }
             Some(LinkOf::Child(instance)) => {
+                let instance = *instance;
                 self.counters.malformed += 1;
-                let name = self.name_of(*instance);
                 log::warn!(
-                    "{name}: a line on its standard output is not MCP ({error}), skipped: {}",
+                    target: &self.target_of(instance),
+                    "a line on its standard output is not MCP ({error}), skipped: {}",
                     quote(bytes)
                 );
+                if let Some(key) = id.and_then(parse_key).filter(|_| !error.has_method) {
+                    let why = format!("the server's answer was lost: it is {error}");
+                    self.fail_request(now, instance, key, &reply::Failure::new("malformed", why), out);
+                }
             }
             None => {}
         }
@@ -367,9 +380,9 @@ impl Mux {
         self.random
     }
 
-    /// Debug builds re-count what the tables claim.
+    /// Debug builds re-count what the tables claim, while that is quick.
     fn check_invariants(&self) {
-        if cfg!(debug_assertions) {
+        if cfg!(debug_assertions) && self.requests.len() < 1_024 {
             self.assert_invariants();
         }
     }

@@ -1,5 +1,6 @@
 //! What is known of a peer: one downstream client context (protocol.md, words).
 
+use crate::base::limits::{REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes};
 use crate::mux::listen::Listen;
 use crate::mux::method::Level;
@@ -99,9 +100,9 @@ impl Peer {
         self.in_flight - self.aged < in_flight_max
     }
 
-    /// Whether a server may have something to ask it.
-    pub(super) fn is_interactive(&self) -> bool {
-        self.legacy.as_ref().is_some_and(|legacy| legacy.capabilities.any_interactive())
+    /// Whether it has as much unanswered as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.requests.len() >= REQUESTS_PER_CLIENT || self.waiting_bytes >= WAITING_BYTES_PER_CLIENT
     }
 }
 
@@ -167,10 +168,6 @@ impl Capabilities {
             elicitation_url: url,
             roots: value["roots"].is_object(),
         }
-    }
-
-    fn any_interactive(self) -> bool {
-        self.sampling || self.elicitation_form || self.elicitation_url || self.roots
     }
 }
 

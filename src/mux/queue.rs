@@ -4,14 +4,15 @@
 //! request stands behind a bounded number of them. When the child is full, down, or busy with somebody
 //! else's interactive request, clients take turns, one request each.
 
-use crate::base::limits::{REQUESTS_PER_CLIENT, REQUESTS_PER_SERVER, WAITING_BYTES_PER_CLIENT};
+use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
-use crate::mux::policy::Interactive;
+use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Phase};
+use crate::mux::server::{Era, Fence, Instance, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
+use serde_json::json;
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -42,10 +43,6 @@ impl Mux {
     /// Keeps a request that muxloop answers itself once the child is up.
     pub(super) fn park(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         if let Some(failure) = self.cannot_wait(now, asked) {
-            if asked.method == Method::Initialize {
-                // It may try again on the same connection.
-                self.peers.get_mut(asked.peer).map(|peer| peer.legacy = None);
-            }
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);
@@ -98,13 +95,11 @@ impl Mux {
             }
             _ => {}
         }
-        if self.requests.len() >= REQUESTS_PER_SERVER {
+        if self.requests.len() >= REQUESTS_IN_ALL {
             return Some(reply::Failure::new("overload", "too many requests at once; try again later"));
         }
-        let full =
-            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
         // A full client is not read from, unless the child waits for its answer to something.
-        if full && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
+        if peer.is_full() && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
             let text =
                 format!("more than {REQUESTS_PER_CLIENT} unanswered requests of one client; try again later");
             return Some(reply::Failure::new("overload", text));
@@ -202,9 +197,13 @@ impl Mux {
         if !has_room && !std::mem::replace(&mut peer.aging, true) {
             self.timers.schedule(now + AGED_MS, Timer::Aged(asked.peer));
         }
-        let full =
-            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
-        if full && !peer.paused && peer.reverse.is_empty() {
+        self.pause_if_full(asked.peer, out);
+    }
+
+    /// Does not read on from a client at its limits, unless its answer to a question must get through.
+    pub(super) fn pause_if_full(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if peer.is_full() && !peer.paused && peer.reverse.is_empty() {
             peer.paused = true;
             out.pause(peer.link, true);
         }
@@ -226,8 +225,9 @@ impl Mux {
         if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
-        if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
-            let held_by_other = instance.holder.is_some_and(|holder| holder != peer_key);
+        if serializes(policy, instance, method) {
+            let fenced = instance.fence.is_some_and(|fence| fence.peer != Some(peer_key));
+            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != peer_key);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
             let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
@@ -254,10 +254,9 @@ impl Mux {
         out.send(child, &message);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
-        let is_interactive = method.is_interactive() && peer.is_interactive();
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
-        if is_interactive && self.servers[instance.server].policy.interactive == Interactive::Serialize {
+        if serializes(&self.servers[instance.server].policy, instance, method) {
             if instance.holder != Some(peer_key) {
                 instance.holder = Some(peer_key);
                 instance.contended = false;
@@ -279,12 +278,15 @@ impl Mux {
         self.uncount(&request, peer_key);
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
         peer.requests.swap_remove(position);
-        if let Some(moved) = peer.requests.get(position).copied() {
-            if let Some(Origin::Peer { position: at, .. }) =
+        // Those that ended while they waited are skipped at their turn, which may be far off.
+        if peer.waiting.len() > 2 * peer.requests.len() + 64 {
+            peer.waiting.retain(|key| self.requests.contains(*key));
+        }
+        if let Some(moved) = peer.requests.get(position).copied()
+            && let Some(Origin::Peer { position: at, .. }) =
                 self.requests.get_mut(moved).map(|r| &mut r.origin)
-            {
-                *at = position;
-            }
+        {
+            *at = position;
         }
         Some(request)
     }
@@ -297,10 +299,9 @@ impl Mux {
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let is_interactive = request.method.is_interactive() && peer.is_interactive();
                 let Some(instance) = self.instances.get_mut(request.instance) else { return };
                 instance.in_flight -= 1;
-                if is_interactive && instance.holder == Some(peer_key) {
+                if request.method.is_interactive() && instance.holder == Some(peer_key) {
                     instance.holding -= 1;
                     if instance.holding == 0 {
                         instance.holder = None;
@@ -309,6 +310,44 @@ impl Mux {
                 }
             }
             State::Joined => {}
+        }
+    }
+
+    /// A request was cancelled at the child, which may not have read that yet: until it has, what it asks
+    /// (legacy, `serialize`) or logs (modern) may still be about that request, and does not say so. Whether
+    /// that matters here.
+    pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
+        let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
+        let Some(instance) = self.instances.get(key) else { return false };
+        let policy = &self.servers[instance.server].policy;
+        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
+        let needed = logs || serializes(policy, instance, request.method);
+        let Some(link) = instance.open_link().filter(|_| needed) else { return false };
+        let timeout = policy.request_timeout_ms;
+        // The answer to the later one says what the answer to an earlier one would.
+        if let Some(earlier) = instance.fence {
+            self.take(earlier.request);
+        }
+        let fence = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        // 2026-07-28 has no ping.
+        let (method, params) =
+            if logs { ("server/discover", self.own_meta(json!({}))) } else { ("ping", json!({})) };
+        if let Some(instance) = self.instances.get_mut(key) {
+            let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
+            instance.fence =
+                Some(Fence { request: fence, peer: Some(peer).filter(|_| before == Some(peer)) });
+        }
+        out.send(link, &Message::new(&reply::request(fence.as_u64(), method, params)));
+        true
+    }
+
+    /// The child has read a cancel, or does not answer pings.
+    pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        // A later cancel may have raised it anew.
+        if instance.fence.is_some_and(|fence| fence.request == request) {
+            instance.fence = None;
+            self.dispatch(now, key, out);
         }
     }
 
@@ -323,14 +362,19 @@ impl Mux {
                 instance.queue.push_back(peer_key);
             }
         }
-        let finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
-        if finished {
+        self.close_if_finished(now, peer_key, out);
+        if let Some(instance) = instance_key {
+            self.dispatch(now, instance, out);
+        }
+    }
+
+    /// Closes a client that has ended its side and got its last answer.
+    pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
-        }
-        if let Some(instance) = instance_key {
-            self.dispatch(now, instance, out);
         }
     }
 
@@ -398,7 +442,7 @@ impl Mux {
             match turn {
                 // Answered here, not sent: the client has one request less.
                 Turn::Served(key) if !self.requests.contains(key) => self.settle(now, peer_key, out),
-                _ => {}
+                _ => self.unpause_if_small(peer_key, out),
             }
         }
     }
@@ -455,6 +499,14 @@ impl Mux {
         }
         self.send_request(now, key, child, &msg, out);
     }
+}
+
+/// Whether a request has to have the child for its client alone: the child may ask something during it,
+/// and does not say whom it means. That holds for clients that cannot be asked as well.
+fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
+    policy.interactive == Interactive::Serialize
+        && instance.era == Some(Era::Legacy)
+        && method.is_interactive()
 }
 
 /// What came of a client's turn.

@@ -51,6 +51,8 @@ pub(super) enum Own {
     /// `resources/subscribe` for this URI.
     Subscribe(String),
     Unsubscribe,
+    /// `ping` behind a cancel, under `serialize`: its answer says that the cancel was read.
+    Fence,
     /// The merged `subscriptions/listen`.
     Listen,
 }

@@ -56,8 +56,6 @@ pub(super) struct Server {
     pub clients: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
-    /// Owners of tasks and of URL elicitations (P20, P21).
-    pub owners: Owners,
     /// Stopped by its operator: stays down until it is started again.
     pub held: bool,
     /// Taken out of the configuration: takes no new clients, and its place is free once all is over.
@@ -95,15 +93,24 @@ pub(super) struct Instance {
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
     pub allowance: usize,
+    /// A cancel that the child may not have read yet.
+    pub fence: Option<Fence>,
     /// Somebody else waits for the holder to be done.
     pub contended: bool,
     /// Clients that are not read from until it takes more.
     pub stalled: Vec<Key>,
     /// Requests of the child that wait for a client.
     pub reverse: usize,
+    /// The log level it was last told.
     pub level: Option<Level>,
+    /// Whether its answer to that is still out.
+    pub setting_level: bool,
     pub subscriptions: BTreeMap<String, Subscription>,
+    /// Subscriptions that a restarted child does not know yet.
+    pub replays: VecDeque<String>,
     pub listen: Upstream,
+    /// Owners of its tasks and of its URL elicitations (P20, P21).
+    pub owners: Owners,
     pub changed: BTreeMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
     pub attempts: u32,
@@ -204,6 +211,16 @@ pub(super) struct Subscription {
     pub pending: bool,
 }
 
+/// Until a child has read a cancel, its questions and log lines may still mean the client whose request
+/// was cancelled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fence {
+    /// The ping behind the cancel: its answer says that it was read.
+    pub request: Key,
+    /// That client; `None` if it is several.
+    pub peer: Option<Key>,
+}
+
 /// Coalescing of `list_changed` bursts.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
@@ -218,7 +235,6 @@ impl Server {
             shared: None,
             clients: 0,
             verdict: None,
-            owners: Owners::default(),
             held: false,
             retired: false,
             tally: Tally::default(),
@@ -242,13 +258,17 @@ impl Instance {
             holder: None,
             holding: 0,
             allowance: 0,
+            fence: None,
             contended: false,
             handshake: None,
             stalled: Vec::new(),
             reverse: 0,
             level: None,
+            setting_level: false,
             subscriptions: BTreeMap::new(),
+            replays: VecDeque::new(),
             listen: Upstream::default(),
+            owners: Owners::default(),
             changed: BTreeMap::new(),
             attempts: 0,
             restarts: 0,

@@ -141,7 +141,7 @@ impl Mux {
             requests: self.requests.len(),
             reverse: self.reverse.len(),
             timers: self.timers.len(),
-            owners: self.servers.iter().map(|server| server.owners.len()).sum(),
+            owners: self.instances.iter().map(|(_, instance)| instance.owners.len()).sum(),
             links: self.links.iter().count(),
         }
     }

@@ -309,7 +309,7 @@ fn unix_address(path: &std::path::Path) -> io::Result<libc::sockaddr_un> {
 /// Binds `socket` to a new file at `path` with mode 0600 from its birth, and listens.
 ///
 /// # Errors
-/// EADDRINUSE if there is a file at `path` already; a bad path as [`unix_address`] says.
+/// EADDRINUSE if there is a file at `path` already; a bad path as `unix_address` says.
 pub fn bind_private(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
     let address = unix_address(path)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
@@ -337,7 +337,7 @@ pub fn bind_private(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Resul
 ///
 /// # Errors
 /// ENOENT, ECONNREFUSED if nobody listens, EAGAIN if the listener's queue is full; a bad path as
-/// [`unix_address`] says.
+/// `unix_address` says.
 pub fn connect(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
     let address = unix_address(path)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;

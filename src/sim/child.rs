@@ -1,13 +1,14 @@
 //! [`Child`]: a server process that answers late and out of order, asks, chatters, stalls and dies.
 
-use super::client::{LEVELS, MODERN, QUESTIONS, URIS};
+mod hear;
+
+use super::client::{LEVELS, MODERN, URIS};
 use super::kernel::{Kernel, Process, Task};
 use super::ledger::Ledger;
-use super::wire::{Body, Wire};
 use crate::base::Time;
 use crate::engine::port::ExitStatus;
 use crate::mux::Era;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One process.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Child {
     initialized: bool,
     greeted: bool,
     subscribed: BTreeSet<String>,
+    /// Which request asked for which URI: a cancel takes that back.
+    subscribing: BTreeMap<String, String>,
     /// Ids of open listens, as written.
     listens: Vec<String>,
     questions: u64,
@@ -69,6 +72,8 @@ struct Job {
     id: String,
     nonce: Option<u64>,
     token: Option<String>,
+    /// Its client wants log lines (2026-07-28).
+    logs: bool,
     method: String,
     due: Time,
     progress_left: u32,
@@ -131,6 +136,7 @@ impl Child {
             initialized: false,
             greeted: false,
             subscribed: BTreeSet::new(),
+            subscribing: BTreeMap::new(),
             listens: Vec::new(),
             questions: 0,
             next_chatter: now + 50,
@@ -218,6 +224,7 @@ impl Child {
             let mut job = self.jobs.swap_remove(at);
             if job.progress_left > 0 && !job.cancelled {
                 job.progress_left -= 1;
+                self.log_for(kernel, &job);
                 self.report_progress(kernel, &job);
                 job.due = kernel.now + kernel.choice.between(0, self.nature.late_ms);
                 kernel.schedule(job.due, Task::Process(self.index));
@@ -230,6 +237,17 @@ impl Child {
             self.chatter(kernel);
             self.next_chatter = kernel.now + kernel.choice.between(20, 600);
             kernel.schedule(self.next_chatter, Task::Process(self.index));
+        }
+    }
+
+    fn log_for(&mut self, kernel: &mut Kernel, job: &Job) {
+        if let (true, Some(nonce)) = (job.logs, job.nonce) {
+            self.say(
+                kernel,
+                &format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"error","data":"x","nonce":{nonce}}}}}"#
+                ),
+            );
         }
     }
 
@@ -272,6 +290,7 @@ impl Child {
             self.say(kernel, noise);
             let stderr = kernel.processes[self.index].stderr;
             kernel.send(stderr, b"a warning\nand half a line");
+            self.deaf_until = kernel.now + kernel.choice.between(0, 300);
         }
         let from = format!(r#""server":{server},"process":{}"#, self.index);
         if self.era == Some(Era::Modern) {
@@ -309,206 +328,6 @@ impl Child {
                     r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}{uri}}}}}"#
                 ),
             );
-        }
-    }
-
-    /// One line that reached it.
-    pub fn hear(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, line: &str) {
-        if !kernel.processes[self.index].alive {
-            return;
-        }
-        kernel.trace.add(kernel.now, format_args!("process {} ◀ {line}", self.index));
-        let wire = match Wire::parse(line) {
-            Ok(wire) => wire,
-            Err(why) => return ledger.fail(format!("process {} got no message: {why}: {line}", self.index)),
-        };
-        let body = wire.body();
-        match (wire.method.as_deref(), wire.id()) {
-            (Some(method), Some(id)) => self.on_request(kernel, ledger, method, id, &body),
-            (Some(method), None) => self.on_notification(kernel, ledger, method, &body),
-            (None, Some(id)) => self.on_answer(kernel, ledger, id, &body),
-            (None, None) => ledger.fail(format!("process {} got {line}", self.index)),
-        }
-    }
-
-    fn on_request(
-        &mut self,
-        kernel: &mut Kernel,
-        ledger: &mut Ledger,
-        method: &str,
-        id: &str,
-        body: &Body<'_>,
-    ) {
-        let index = self.index;
-        match id.parse::<u64>() {
-            Ok(number) if self.ids.insert(number) => {}
-            _ => ledger.fail(format!("process {index} got the id {id} again, or one that is not muxloop's")),
-        }
-        let handshake = matches!(method, "initialize" | "server/discover");
-        let era = if method == "initialize" || !body.is_modern() { Era::Legacy } else { Era::Modern };
-        if !handshake && self.era != Some(era) {
-            ledger.fail(format!("process {index} speaks {:?} and got {method} in {era:?}", self.era));
-        }
-        if !handshake && !self.initialized {
-            ledger.fail(format!("process {index} got {method} before its handshake was done"));
-        }
-        if let Some(nonce) = body.nonce {
-            let server = kernel.processes[index].server;
-            ledger.at_child(index, server, nonce);
-        }
-        match method {
-            "initialize" | "server/discover" => self.on_handshake(kernel, ledger, era, id),
-            "ping" if self.nature.deaf_to_ping => {}
-            "resources/subscribe" => {
-                self.subscribed.extend(body.uri.clone());
-                self.take_on(kernel, ledger, method, id, body);
-            }
-            "resources/unsubscribe" => {
-                if let Some(uri) = &body.uri {
-                    self.subscribed.remove(uri);
-                }
-                self.take_on(kernel, ledger, method, id, body);
-            }
-            "subscriptions/listen" => {
-                let filter = body.notifications.map_or("{}", |filter| filter.get());
-                self.listens.push(id.to_string());
-                self.say(
-                    kernel,
-                    &format!(
-                        r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"notifications":{filter}}}}}"#
-                    ),
-                );
-            }
-            _ => self.take_on(kernel, ledger, method, id, body),
-        }
-    }
-
-    fn on_handshake(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, era: Era, id: &str) {
-        let index = self.index;
-        if era == Era::Legacy && std::mem::replace(&mut self.greeted, true) {
-            ledger.fail(format!("process {index} was greeted twice"));
-        }
-        if self.nature.hangs_on_start {
-            return;
-        }
-        let pinned = self.era.is_some_and(|own| own != era);
-        let speaks = match self.nature.eras {
-            Eras::Both => !pinned,
-            Eras::Modern => era == Era::Modern,
-            _ => era == Era::Legacy,
-        };
-        if !speaks {
-            match self.nature.eras {
-                Eras::LegacySilent => {}
-                Eras::LegacyFragile => kernel.exit(index, ExitStatus::Code(1)),
-                _ => self.say(
-                    kernel,
-                    &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"what?"}}}}"#),
-                ),
-            }
-            return;
-        }
-        self.era = Some(era);
-        if era == Era::Modern {
-            self.initialized = true;
-            return self.say(kernel, &discovered(id));
-        }
-        self.say(
-            kernel,
-            &format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"logging":{{}},"tools":{{"listChanged":true}},"resources":{{"subscribe":true}}}},"serverInfo":{{"name":"s","version":"1"}}}}}}"#
-            ),
-        );
-    }
-
-    fn take_on(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, id: &str, body: &Body<'_>) {
-        if body.nonce.is_some() && kernel.choice.chance(self.nature.silent) {
-            return;
-        }
-        let due = kernel.now + kernel.choice.between(0, self.nature.late_ms);
-        let mut job = Job {
-            id: id.to_string(),
-            nonce: body.nonce,
-            token: body.token().map(String::from),
-            method: method.to_string(),
-            due,
-            progress_left: kernel.choice.below(4) as u32,
-            waits: None,
-            cancelled: false,
-        };
-        let interactive = matches!(method, "tools/call" | "prompts/get" | "resources/read");
-        let legacy = self.era == Some(Era::Legacy);
-        if let (Some(nonce), true) =
-            (body.nonce, interactive && legacy && kernel.choice.chance(self.nature.asks))
-        {
-            job.waits = Some(self.ask(kernel, ledger, nonce));
-        }
-        self.jobs.push(job);
-        kernel.schedule(due, Task::Process(self.index));
-    }
-
-    fn ask(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, nonce: u64) -> String {
-        self.questions += 1;
-        let id = match kernel.choice.below(3) {
-            0 => self.questions.to_string(),
-            1 => format!("\"{}\"", self.questions),
-            _ => format!("\"q \\u0041{}\"", self.questions),
-        };
-        let method = kernel.choice.pick(&QUESTIONS);
-        ledger.question(kernel.now, self.index, &id, nonce);
-        self.say(
-            kernel,
-            &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"nonce":{nonce},"message":"?"}}}}"#),
-        );
-        id
-    }
-
-    fn on_answer(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, id: &str, body: &Body<'_>) {
-        ledger.question_answered(self.index, id, body.nonce, body.by);
-        let due = kernel.now + kernel.choice.between(0, self.nature.late_ms);
-        for job in self.jobs.iter_mut().filter(|job| job.waits.as_deref() == Some(id)) {
-            job.waits = None;
-            job.due = due;
-        }
-        kernel.schedule(due, Task::Process(self.index));
-    }
-
-    fn on_notification(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, body: &Body<'_>) {
-        match method {
-            "notifications/initialized" => {
-                if !self.greeted || std::mem::replace(&mut self.initialized, true) {
-                    ledger.fail(format!("process {} got {method} out of place", self.index));
-                }
-            }
-            "notifications/cancelled" => self.on_cancel(kernel, ledger, body),
-            _ => {}
-        }
-    }
-
-    fn on_cancel(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, body: &Body<'_>) {
-        let Some(id) = body.request_id() else {
-            return ledger.fail(format!("process {} got a cancel of nothing", self.index));
-        };
-        if id.parse::<u64>().ok().is_none_or(|id| !self.ids.contains(&id)) {
-            ledger.fail(format!("process {} got a cancel of {id}, which it does not know", self.index));
-        }
-        self.listens.retain(|listen| listen != id);
-        let Some(at) = self.jobs.iter().position(|job| job.id == id) else { return };
-        if let Some(nonce) = self.jobs[at].nonce {
-            ledger.cancelled_at_child(nonce);
-        }
-        if let Some(question) = self.jobs[at].waits.take()
-            && kernel.choice.chance(50)
-        {
-            ledger.take_back(self.index, &question);
-            self.say(
-                kernel,
-                &format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{question}}}}}"#),
-            );
-        }
-        self.jobs[at].cancelled = true;
-        if !self.nature.heedless {
-            self.jobs.swap_remove(at);
         }
     }
 }

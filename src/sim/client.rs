@@ -1,8 +1,9 @@
 //! [`Client`]: a client that does what clients do, and sometimes what they should not.
 
+mod hear;
+
 use super::kernel::{Kernel, PipeId, Task};
 use super::ledger::{Ledger, Request};
-use super::wire::{Body, Wire};
 use crate::base::Time;
 use crate::mux::Era;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +27,7 @@ pub(super) struct Client {
     initialize: Option<String>,
     /// Its log level once confirmed; `None` while a change is under way.
     level: Option<usize>,
-    level_ids: BTreeMap<String, Option<usize>>,
+    level_ids: BTreeMap<String, usize>,
     /// URIs it ever asked for.
     uris: BTreeSet<String>,
     listens: BTreeMap<String, Listen>,
@@ -149,7 +150,9 @@ impl Client {
             ledger.fail(format!("client {} was closed in the middle of a line", self.index));
         }
         let finished = self.phase == Phase::Finishing;
-        if !(finished || self.refused || stopping) {
+        // One too many that never asked anything cannot be told; it is let go after a while.
+        let silent = self.count == 0;
+        if !(finished || self.refused || silent || stopping) {
             ledger.fail(format!("client {} was closed for no reason", self.index));
         }
         if finished && !stopping && !self.refused && !ledger.is_served(self.index) {
@@ -197,7 +200,7 @@ impl Client {
             (_, Phase::Greeting) if kernel.choice.chance(70) => return,
             _ => {}
         }
-        match kernel.choice.weighted(&[60, 10, 10, 6, 5, 4, 3, 3, 2, 2, 2, 2, 1]) {
+        match kernel.choice.weighted(&[60, 10, 10, 6, 5, 4, 3, 3, 2, 2, 2, 2, 1, 1]) {
             0 => self.request(kernel, ledger),
             1 => (0..kernel.choice.between(2, 6)).for_each(|_| self.request(kernel, ledger)),
             2 => self.cancel(kernel, ledger),
@@ -208,7 +211,7 @@ impl Client {
             7 => self.say_unasked(kernel),
             8 => self.batch(kernel, ledger),
             9 => self.deaf_until = kernel.now + kernel.choice.between(1, 900),
-            10 if self.phase == Phase::Ready => {
+            10 if self.phase != Phase::New => {
                 kernel.trace.add(kernel.now, format_args!("client {} ends its side", self.index));
                 self.phase = Phase::Finishing;
                 kernel.end(self.writes);
@@ -219,6 +222,7 @@ impl Client {
                 self.leave(kernel, ledger, reset);
             }
             12 => self.large(kernel, ledger),
+            13 => self.flood(kernel, ledger),
             _ => {}
         }
         if self.deaf_until > kernel.now {
@@ -282,6 +286,9 @@ impl Client {
         if self.era == Era::Modern {
             meta.push(format!(r#""io.modelcontextprotocol/protocolVersion":"{MODERN}""#));
             meta.push(r#""io.modelcontextprotocol/clientCapabilities":{}"#.to_string());
+            if kernel.choice.chance(30) {
+                meta.push(r#""io.modelcontextprotocol/logLevel":"info""#.to_string());
+            }
         }
         let meta =
             if meta.is_empty() { String::new() } else { format!(r#","_meta":{{{}}}"#, meta.join(",")) };
@@ -301,6 +308,18 @@ impl Client {
         let padding = kernel.choice.pick(&[3_000, 40_000, 90_000]);
         let text = self.request_text(kernel, ledger, padding);
         self.say(kernel, &text);
+    }
+
+    /// More than muxloop holds of one client, in number or in bytes.
+    fn flood(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
+        if self.phase != Phase::Ready || !kernel.choice.chance(15) {
+            return;
+        }
+        let (count, padding) = kernel.choice.pick(&[(400, 0), (60, 30_000)]);
+        for _ in 0..count {
+            let text = self.request_text(kernel, ledger, padding);
+            self.say(kernel, &text);
+        }
     }
 
     fn batch(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
@@ -334,9 +353,13 @@ impl Client {
         );
     }
 
-    fn local(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, params: &str) -> String {
+    fn local(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, params: &str) {
         let id = self.new_id(kernel);
-        ledger.ask_local(self.index, &id);
+        self.local_as(kernel, ledger, &id, method, params);
+    }
+
+    fn local_as(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, id: &str, method: &str, params: &str) {
+        ledger.ask_local(self.index, id);
         let meta = match self.era {
             Era::Legacy => String::new(),
             Era::Modern => format!(
@@ -347,7 +370,6 @@ impl Client {
             kernel,
             &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{meta}}}}}"#),
         );
-        id
     }
 
     fn subscribe(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
@@ -377,10 +399,12 @@ impl Client {
 
     fn set_level(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
         let level = kernel.choice.below(LEVELS.len());
-        let id = self.local(kernel, ledger, "logging/setLevel", &format!(r#""level":"{}""#, LEVELS[level]));
-        // Under an id that is used twice it cannot be told which was answered: expect nothing then.
-        let again = self.level_ids.contains_key(&id);
-        self.level_ids.insert(id, Some(level).filter(|_| !again));
+        self.count += 1;
+        // Unlike any other, so that its answer says from when on it holds.
+        let id = format!("\"level {}\"", self.count);
+        let params = format!(r#""level":"{}""#, LEVELS[level]);
+        self.local_as(kernel, ledger, &id, "logging/setLevel", &params);
+        self.level_ids.insert(id, level);
         self.level = None;
     }
 
@@ -410,158 +434,6 @@ impl Client {
             ),
         };
         self.say(kernel, &text);
-    }
-
-    /// One line that reached this client.
-    pub fn hear(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, line: &str) {
-        kernel.trace.add(kernel.now, format_args!("client {} ◀ {line}", self.index));
-        let wire = match Wire::parse(line) {
-            Ok(wire) => wire,
-            Err(why) => return ledger.fail(format!("client {} got no message: {why}: {line}", self.index)),
-        };
-        let body = wire.body();
-        match (wire.method.as_deref(), wire.id()) {
-            (Some(method), Some(id)) => self.on_question(kernel, ledger, method, id, &body),
-            (Some(method), None) => self.on_notification(ledger, method, &body, line),
-            (None, Some(id)) => self.on_answer(kernel, ledger, &wire, id, &body),
-            // An error without an id answers something that had none that could be read.
-            (None, None) => {}
-        }
-    }
-
-    fn on_answer(
-        &mut self,
-        kernel: &mut Kernel,
-        ledger: &mut Ledger,
-        wire: &Wire<'_>,
-        id: &str,
-        body: &Body<'_>,
-    ) {
-        self.refused |= body.muxloop.as_ref().is_some_and(|own| own.reason == "max_active_clients");
-        if let Some(listen) = self.listens.get_mut(id) {
-            listen.over = true;
-            return;
-        }
-        if wire.is_result() || body.nonce.is_some() {
-            ledger.result(kernel.now, self.index, id, body.nonce);
-        } else {
-            ledger.error(self.index, id);
-        }
-        if let Some(level) = self.level_ids.remove(id) {
-            let settled = self.level_ids.is_empty() && wire.is_result();
-            self.level = level.filter(|_| settled);
-        }
-        if self.phase != Phase::Greeting || self.initialize.as_deref() != Some(id) {
-            return;
-        }
-        match body.protocol_version.as_deref() {
-            Some(version) => {
-                let expected =
-                    if VERSIONS[..4].contains(&self.version) { self.version } else { "2025-11-25" };
-                if version != expected {
-                    ledger.fail(format!("client {} asked for {expected} and got {version}", self.index));
-                }
-                self.initialize = None;
-                self.phase = Phase::Ready;
-                self.say(kernel, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-            }
-            None if wire.is_result() => {}
-            // It may have been another request with the same id; a second `initialize` does no harm.
-            None => self.phase = Phase::New,
-        }
-    }
-
-    fn on_question(
-        &mut self,
-        kernel: &mut Kernel,
-        ledger: &mut Ledger,
-        method: &str,
-        id: &str,
-        body: &Body<'_>,
-    ) {
-        if self.era == Era::Modern {
-            ledger.fail(format!("client {} of {MODERN} was asked {method}", self.index));
-        }
-        let kind = QUESTIONS.iter().position(|known| *known == method);
-        let capable = kind.is_some_and(|kind| self.can[kind]);
-        ledger.question_at_client(self.index, self.server, body.nonce, capable);
-        if kernel.choice.chance(15) {
-            return;
-        }
-        let nonce = body.nonce.unwrap_or(0);
-        let by = self.index;
-        let text = if kernel.choice.chance(80) {
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"by":{by},"nonce":{nonce}}}}}"#)
-        } else {
-            format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-1,"message":"no","data":{{"by":{by},"nonce":{nonce}}}}}}}"#
-            )
-        };
-        let at = kernel.now + kernel.choice.between(0, 300);
-        self.answers.push((at, text));
-        kernel.schedule(at, Task::Client(self.index));
-    }
-
-    fn on_notification(&mut self, ledger: &mut Ledger, method: &str, body: &Body<'_>, line: &str) {
-        let index = self.index;
-        if self.era == Era::Modern && method != "notifications/progress" {
-            return self.on_listened(ledger, method, body, line);
-        }
-        match method {
-            "notifications/progress" => ledger.progress(index, body.progress_token(), body.nonce),
-            "notifications/message" => {
-                ledger.broadcast(index, self.server, body.server, body.process);
-                let level = LEVELS.iter().position(|known| Some(*known) == body.level.as_deref());
-                if self.level.is_some_and(|own| level < Some(own)) {
-                    ledger.fail(format!("client {index} at level {:?} got {line}", self.level));
-                }
-            }
-            "notifications/resources/updated" => {
-                if body.server.is_some() {
-                    ledger.broadcast(index, self.server, body.server, body.process);
-                }
-                if self.uris.is_empty() {
-                    ledger.fail(format!("client {index} has no subscriptions but got {line}"));
-                }
-            }
-            "notifications/custom" => ledger.broadcast(index, self.server, body.server, body.process),
-            "notifications/cancelled" => {}
-            _ if method.ends_with("/list_changed") => {}
-            _ => ledger.fail(format!("client {index} got {line}")),
-        }
-    }
-
-    /// What comes to a 2026-07-28 client comes on a listen, and only what that asked for.
-    fn on_listened(&mut self, ledger: &mut Ledger, method: &str, body: &Body<'_>, line: &str) {
-        let index = self.index;
-        if method == "notifications/cancelled" {
-            let known = body.request_id().is_some_and(|id| self.listens.contains_key(id));
-            if !known {
-                ledger.fail(format!("client {index} got the end of a listen it does not have: {line}"));
-            }
-            return;
-        }
-        let Some(listen) = body.subscription().and_then(|id| self.listens.get_mut(id)) else {
-            return ledger.fail(format!("client {index} got something on no listen of its own: {line}"));
-        };
-        ledger.counts.listened += 1;
-        let wanted = match method {
-            "notifications/subscriptions/acknowledged" => {
-                if std::mem::replace(&mut listen.acknowledged, true) {
-                    ledger.fail(format!("client {index} got two acknowledgements: {line}"));
-                }
-                return;
-            }
-            "notifications/tools/list_changed" => listen.filter.contains("tools"),
-            "notifications/prompts/list_changed" => listen.filter.contains("prompts"),
-            "notifications/resources/updated" => {
-                body.uri.as_deref().is_some_and(|uri| listen.filter.contains(&format!("\"{uri}\"")))
-            }
-            _ => false,
-        };
-        if !wanted || !listen.acknowledged {
-            ledger.fail(format!("client {index} did not ask for {line} (asked for {})", listen.filter));
-        }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Counts {
     pub broadcasts: u64,
     /// What came on listens.
     pub listened: u64,
+    /// Log lines of single requests.
+    pub logs: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -57,5 +59,6 @@ impl std::ops::AddAssign for Counts {
         self.asked += other.asked;
         self.broadcasts += other.broadcasts;
         self.listened += other.listened;
+        self.logs += other.logs;
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Wire<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Fault<'a> {
-    code: i64,
+    message: String,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -55,6 +55,8 @@ pub(super) struct Meta<'a> {
     token: Option<&'a RawValue>,
     #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
     pub version: Option<String>,
+    #[serde(rename = "io.modelcontextprotocol/logLevel")]
+    pub log_level: Option<String>,
     #[serde(borrow, rename = "io.modelcontextprotocol/subscriptionId")]
     subscription: Option<&'a RawValue>,
 }
@@ -78,9 +80,9 @@ impl<'a> Wire<'a> {
         self.result.is_some()
     }
 
-    /// The code of an error.
-    pub fn code(&self) -> Option<i64> {
-        self.error.as_ref().map(|fault| fault.code)
+    /// The words of an error.
+    pub fn complaint(&self) -> Option<&str> {
+        self.error.as_ref().map(|fault| fault.message.as_str())
     }
 
     pub fn body(&self) -> Body<'a> {

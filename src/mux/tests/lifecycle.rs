@@ -282,6 +282,20 @@ fn a_subscribed_child_is_not_idle() {
     assert_eq!(world.stops(child), [StopStep::CloseInput]);
 }
 
+/// C05: a task keeps a child up: its process is where it runs, and where its result is.
+#[test]
+fn a_child_with_a_task_is_not_idle() {
+    let (mut world, child, [a]) = World::legacy(ServerPolicy { idle_stop_ms: Some(5_000), ..policy() });
+    world.says(a, request(1, "tools/call", json!({ "name": "t", "task": {} })));
+    let asked = world.hears(child);
+    world.answers(child, &asked, json!({ "task": { "taskId": "T", "status": "working" } }));
+    world.advance(60_000);
+    assert_eq!(world.stops(child), []);
+    world.leaves(a);
+    world.advance(5_000);
+    assert_eq!(world.stops(child), [StopStep::CloseInput]);
+}
+
 /// A child per client lives and ends with its client, in whatever phase it is.
 #[test]
 fn a_child_of_one_client_ends_with_it() {

@@ -127,6 +127,11 @@ impl World {
         self.sort();
     }
 
+    /// Whether a process was asked for.
+    pub(super) fn wants_start(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
     pub(super) fn no_start(&self) {
         assert_eq!(self.starts.len(), 0, "no process was to be asked for");
     }

@@ -143,7 +143,7 @@ impl Client {
     /// As [`Client::fence`], but answered by muxloop itself.
     pub fn near_fence(&mut self) -> Vec<Value> {
         let answer = self.ask("ping", json!({}));
-        assert_eq!(answer["result"], json!({}));
+        assert_eq!(answer["result"], json!({}), "{answer}");
         self.early.drain(..).collect()
     }
 
@@ -196,9 +196,4 @@ pub fn structured(answer: &Value) -> &Value {
 pub fn reason(answer: &Value) -> &str {
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
     answer["error"]["data"]["muxloop"]["reason"].as_str().unwrap_or_else(|| panic!("no reason: {answer}"))
-}
-
-/// The id of a message that has one.
-pub fn id_of(message: &Value) -> Value {
-    message["id"].clone()
 }
