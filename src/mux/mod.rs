@@ -22,6 +22,7 @@ pub mod policy;
 mod queue;
 mod reply;
 mod request;
+mod retry;
 mod reverse;
 mod server;
 pub mod sink;
@@ -37,6 +38,7 @@ use method::ListKind;
 use peer::{Peer, Reverse, Version};
 use policy::ServerPolicy;
 pub(crate) use reply::quote;
+use retry::Repeatable;
 use request::{Origin, Own, Request, State};
 pub use server::Era;
 use server::{Instance, Server, Then};
@@ -90,7 +92,7 @@ impl Mux {
         let mut servers = Vec::new();
         for (id, policy) in policies.into_iter().enumerate() {
             let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
-            servers.push(Server { policy, shared, clients: 0, verdict: None });
+            servers.push(Server { policy, shared, clients: 0, verdict: None, repeatable: Repeatable::default() });
         }
         Mux {
             servers,

@@ -121,6 +121,8 @@ impl Mux {
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             log_level: env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
             task: env.task.is_some(),
+            again: None,
+            was_lost: false,
             started: asked.since,
             deadline: asked.since + timeout,
             timer: None,
@@ -158,6 +160,8 @@ impl Mux {
             token: None,
             log_level: None,
             task: false,
+            again: None,
+            was_lost: false,
             started: now,
             deadline: timeout.unwrap_or(Time(u64::MAX)),
             timer: None,
@@ -247,6 +251,7 @@ impl Mux {
         peer.in_flight += 1;
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
+        let server = instance.server;
         if serializes(&self.servers[instance.server].policy, instance, method) {
             if instance.holder != Some(peer_key) {
                 instance.holder = Some(peer_key);
@@ -257,6 +262,7 @@ impl Mux {
             instance.allowance = instance.allowance.saturating_sub(1);
             instance.holding += 1;
         }
+        self.keep_for_retry(key, server, msg);
     }
 
     /// Takes a request out of every table it is in.
@@ -266,7 +272,7 @@ impl Mux {
             self.timers.cancel(timer);
         }
         let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
-        self.uncount(&request, peer_key);
+        self.uncount(peer_key, request.instance, request.method, &request.state);
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
         peer.requests.swap_remove(position);
         // Those that ended while they waited are skipped at their turn, which may be far off.
@@ -283,16 +289,16 @@ impl Mux {
     }
 
     /// Undoes what sending or keeping a request counted.
-    pub(super) fn uncount(&mut self, request: &Request, peer_key: Key) {
+    pub(super) fn uncount(&mut self, peer_key: Key, instance: Key, method: Method, state: &State) {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        match &request.state {
+        match state {
             State::Waiting(bytes) => peer.waiting_bytes -= bytes.len(),
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let Some(instance) = self.instances.get_mut(request.instance) else { return };
+                let Some(instance) = self.instances.get_mut(instance) else { return };
                 instance.in_flight -= 1;
-                if request.method.is_interactive() && instance.holder == Some(peer_key) {
+                if method.is_interactive() && instance.holder == Some(peer_key) {
                     instance.holding -= 1;
                     if instance.holding == 0 {
                         instance.holder = None;

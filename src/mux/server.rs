@@ -15,6 +15,7 @@ use crate::base::{Key, Time, TimerKey};
 use crate::mux::listen::Upstream;
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::ServerPolicy;
+use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
 use crate::mux::tasks::Owners;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -55,6 +56,8 @@ pub(super) struct Server {
     pub clients: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
+    /// Tools whose calls may be made twice.
+    pub repeatable: Repeatable,
 }
 
 /// One process of a server, running or not.
