@@ -406,7 +406,7 @@ impl Mux {
                 self.cancel_own(key, "timed out", out);
                 match own {
                     Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
-                    Own::Fence => self.lift_fence(now, instance_key, key, out),
+                    Own::Fence => self.on_fence_unanswered(now, instance_key, key, out),
                     _ => {}
                 }
             }

@@ -301,17 +301,46 @@ impl Mux {
         let needed = logs || serializes(policy, instance, request.method);
         let Some(link) = instance.open_link().filter(|_| needed) else { return false };
         let timeout = policy.request_timeout_ms;
-        let fence = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
-        // 2026-07-28 has no ping.
-        let (method, params) =
-            if logs { ("server/discover", self.own_meta(json!({}))) } else { ("ping", json!({})) };
-        if let Some(instance) = self.instances.get_mut(key) {
-            let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
-            instance.fence =
-                Some(Fence { request: fence, peer: Some(peer).filter(|_| before == Some(peer)) });
-        }
-        out.send(link, &Message::new(&reply::request(fence.as_u64(), method, params)));
+        let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
+        self.send_fence(now, key, link, Some(peer).filter(|_| before == Some(peer)), timeout, out);
         true
+    }
+
+    fn send_fence(
+        &mut self,
+        now: Time,
+        key: Key,
+        link: Key,
+        peer: Option<Key>,
+        timeout: u64,
+        out: &mut dyn Sink,
+    ) {
+        let request = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        instance.fence = Some(Fence { request, peer });
+        // 2026-07-28 has no ping.
+        let (method, params) = match instance.era {
+            Some(Era::Modern) => ("server/discover", self.own_meta(json!({}))),
+            _ => ("ping", json!({})),
+        };
+        out.send(link, &Message::new(&reply::request(request.as_u64(), method, params)));
+    }
+
+    /// The ping behind a cancel is not answered: that is a missed heartbeat. Whoever wants none (for a
+    /// server that answers no pings) has the fence lifted.
+    pub(super) fn on_fence_unanswered(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        let policy = &self.servers[instance.server].policy;
+        let (Some(heartbeat), Some(link)) = (policy.heartbeat, instance.open_link()) else {
+            return self.lift_fence(now, key, request, out);
+        };
+        let Some(fence) = instance.fence.filter(|fence| fence.request == request) else { return };
+        instance.missed_heartbeats += 1;
+        if instance.missed_heartbeats >= heartbeat.failures_max {
+            let why = format!("did not answer {} pings in a row", instance.missed_heartbeats);
+            return self.give_up_on_process(now, key, &why, out);
+        }
+        self.send_fence(now, key, link, fence.peer, heartbeat.timeout_ms, out);
     }
 
     /// The child has read a cancel, or does not answer pings.
@@ -320,6 +349,7 @@ impl Mux {
         // A later cancel may have raised it anew.
         if instance.fence.is_some_and(|fence| fence.request == request) {
             instance.fence = None;
+            instance.missed_heartbeats = 0;
             self.dispatch(now, key, out);
         }
     }
