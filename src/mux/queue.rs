@@ -463,6 +463,12 @@ impl Mux {
         Turn::Served
     }
 
+    /// As [`Mux::settle`], in the middle of somebody's turn.
+    fn on_answered_here(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        self.unpause_if_small(peer_key, out);
+        self.close_if_finished(now, peer_key, out);
+    }
+
     /// A kept request has its turn.
     fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
@@ -481,7 +487,7 @@ impl Mux {
             if method == Method::Initialize {
                 self.peers.get_mut(peer_key).map(|peer| peer.legacy = None);
             }
-            return self.close_if_finished(now, peer_key, out);
+            return self.on_answered_here(now, peer_key, out);
         }
         // What cannot be answered from the cache has its turn at the child now; filed anew, it would wait
         // behind those who wait behind it.
@@ -491,7 +497,7 @@ impl Mux {
             self.take(key);
             let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, msg: &msg };
             self.answer_here(now, asked, out);
-            return self.close_if_finished(now, peer_key, out);
+            return self.on_answered_here(now, peer_key, out);
         }
         self.send_request(now, key, child, &msg, out);
     }
