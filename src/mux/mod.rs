@@ -13,6 +13,7 @@ mod child;
 mod client;
 mod clock;
 mod fanout;
+mod fence;
 mod handshake;
 mod lifecycle;
 mod listen;
@@ -38,8 +39,8 @@ use method::ListKind;
 use peer::{Peer, Reverse, Version};
 use policy::ServerPolicy;
 pub(crate) use reply::quote;
-use retry::Repeatable;
 use request::{Origin, Own, Request, State};
+use retry::Repeatable;
 pub use server::Era;
 use server::{Instance, Server, Then};
 pub use sink::{CloseReason, Recorder, ServerId, Sink, StopStep, Verb};
@@ -92,7 +93,13 @@ impl Mux {
         let mut servers = Vec::new();
         for (id, policy) in policies.into_iter().enumerate() {
             let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
-            servers.push(Server { policy, shared, clients: 0, verdict: None, repeatable: Repeatable::default() });
+            servers.push(Server {
+                policy,
+                shared,
+                clients: 0,
+                verdict: None,
+                repeatable: Repeatable::default(),
+            });
         }
         Mux {
             servers,

@@ -10,9 +10,8 @@ use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
 use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Fence, Instance, Phase};
+use crate::mux::server::{Era, Instance, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply};
-use serde_json::json;
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -310,44 +309,6 @@ impl Mux {
         }
     }
 
-    /// A request was cancelled at the child, which may not have read that yet: until it has, what it asks
-    /// (legacy, `serialize`) or logs (modern) may still be about that request, and does not say so. Whether
-    /// that matters here.
-    pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
-        let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
-        let Some(instance) = self.instances.get(key) else { return false };
-        let policy = &self.servers[instance.server].policy;
-        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
-        let needed = logs || serializes(policy, instance, request.method);
-        let Some(link) = instance.open_link().filter(|_| needed) else { return false };
-        let timeout = policy.request_timeout_ms;
-        // The answer to the later one says what the answer to an earlier one would.
-        if let Some(earlier) = instance.fence {
-            self.take(earlier.request);
-        }
-        let fence = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
-        // 2026-07-28 has no ping.
-        let (method, params) =
-            if logs { ("server/discover", self.own_meta(json!({}))) } else { ("ping", json!({})) };
-        if let Some(instance) = self.instances.get_mut(key) {
-            let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
-            instance.fence =
-                Some(Fence { request: fence, peer: Some(peer).filter(|_| before == Some(peer)) });
-        }
-        out.send(link, &Message::new(&reply::request(fence.as_u64(), method, params)));
-        true
-    }
-
-    /// The child has read a cancel, or does not answer pings.
-    pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get_mut(key) else { return };
-        // A later cancel may have raised it anew.
-        if instance.fence.is_some_and(|fence| fence.request == request) {
-            instance.fence = None;
-            self.dispatch(now, key, out);
-        }
-    }
-
     /// What follows when a client has one request less: its next one, others' turns, its end.
     pub(super) fn settle(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         self.unpause_if_small(peer_key, out);
@@ -500,7 +461,7 @@ impl Mux {
 
 /// Whether a request has to have the child for its client alone: the child may ask something during it,
 /// and does not say whom it means. That holds for clients that cannot be asked as well.
-fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
+pub(super) fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
     policy.interactive == Interactive::Serialize
         && instance.era == Some(Era::Legacy)
         && method.is_interactive()

@@ -15,7 +15,8 @@ pub(super) struct Repeatable(BTreeSet<String>);
 impl Repeatable {
     /// Learns from one page of `tools/list`.
     fn learn(&mut self, msg: &Incoming<'_>) {
-        let Some(tools) = msg.envelope.result.and_then(|result| json::member(msg.bytes, result, "tools")) else {
+        let Some(tools) = msg.envelope.result.and_then(|result| json::member(msg.bytes, result, "tools"))
+        else {
             return;
         };
         if msg.bytes[tools.start()] != b'[' {
@@ -23,7 +24,9 @@ impl Repeatable {
         }
         for tool in json::array_elements(msg.bytes, tools) {
             let member = |of, key| json::member(msg.bytes, of, key);
-            let Some(name) = member(tool, "name").and_then(|name| json::unescape(msg.text(name))) else { continue };
+            let Some(name) = member(tool, "name").and_then(|name| json::unescape(msg.text(name))) else {
+                continue;
+            };
             let says = |hint| {
                 let said = member(tool, "annotations").and_then(|annotations| member(annotations, hint));
                 said.is_some_and(|value| msg.text(value) == b"true")
@@ -73,7 +76,8 @@ impl Mux {
         // Each is put in front of what waits, so the last one first.
         for key in lost.into_iter().rev() {
             let Some(request) = self.requests.get_mut(key) else { continue };
-            let (Some(bytes), Origin::Peer { peer: peer_key, .. }) = (request.again.take(), &request.origin) else {
+            let (Some(bytes), Origin::Peer { peer: peer_key, .. }) = (request.again.take(), &request.origin)
+            else {
                 continue;
             };
             let peer_key = *peer_key;
