@@ -12,6 +12,9 @@ pub const READ_CHUNK: usize = 64 << 10;
 pub const READ_BUDGET: usize = 256 << 10;
 /// Connections accepted from one listener in one turn.
 pub const ACCEPT_BUDGET: usize = 64;
+/// Longest id or progress token of a client, in bytes, since each is kept until its answer. Longer:
+/// refused with -32600 or -32602.
+pub const ID_MAX: usize = 4 << 10;
 /// Requests of one client at one child at once; more wait in muxloop, so that another client's
 /// request stands behind at most so many of theirs (B10).
 pub const IN_FLIGHT_PER_CLIENT: usize = 32;

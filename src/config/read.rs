@@ -63,11 +63,16 @@ pub(super) struct Reader<'a> {
     warnings: Vec<Problem>,
 }
 
+/// Problems told of one file at most: whoever has so many has another kind of problem.
+const PROBLEMS_MAX: usize = 100;
+
 impl Reader<'_> {
     /// Notes a problem at a byte offset.
     pub(super) fn problem(&mut self, at: usize, key: &str, text: impl Into<String>) {
-        let problem = self.at(at, key, text.into());
-        self.problems.push(problem);
+        if self.problems.len() < PROBLEMS_MAX {
+            let problem = self.at(at, key, text.into());
+            self.problems.push(problem);
+        }
     }
 
     fn at(&self, at: usize, key: &str, text: String) -> Problem {

@@ -461,3 +461,10 @@ fn a_long_key_is_quoted_only_at_its_beginning() {
     let found = problems(&format!("[servers.{key}]\n"));
     assert!(found[0].starts_with(&format!("mux.toml:1:10: servers.{begin}: ")), "{found:.200?}");
 }
+
+#[test]
+fn no_more_problems_are_told_than_a_person_can_read() {
+    let text: String = (0..5_000).map(|n| format!("key{n} = 1\n")).collect();
+    let problems = Config::parse("f", text.as_bytes(), &Surroundings::default()).unwrap_err();
+    assert_eq!(problems.len(), 100);
+}

@@ -48,6 +48,10 @@ pub(super) struct Conn {
     pub closing: bool,
     /// Its last moment, while it is closing.
     linger: Option<TimerKey>,
+    /// Bytes were written since `linger` was set.
+    progressed: bool,
+    /// How often `linger` was set again.
+    extensions: u32,
     /// To be closed now; told to the mux if it does not know.
     pub broken: Option<CloseReason>,
     /// `shutdown_write` is due once `send` is empty.
@@ -113,6 +117,8 @@ impl Conns {
             congested: false,
             closing: false,
             linger: None,
+            progressed: false,
+            extensions: 0,
             broken: None,
             close_input: false,
         })
@@ -199,9 +205,23 @@ impl Conns {
         let Some(conn) = self.table.get_mut(key) else { return };
         if !std::mem::replace(&mut conn.closing, true) {
             conn.recv = None;
+            conn.progressed = false;
             conn.linger = Some(self.linger.schedule(now + LINGER_MS, key));
             self.doomed.push(key);
         }
+    }
+
+    /// The last moment of a closing connection has come; whether it may stay a little longer, because it is
+    /// being read.
+    pub fn extend(&mut self, now: Time, key: Key) -> bool {
+        let Some(conn) = self.table.get_mut(key) else { return false };
+        conn.linger = None;
+        if !std::mem::take(&mut conn.progressed) || conn.extensions == LINGER_EXTENSIONS {
+            return false;
+        }
+        conn.extensions += 1;
+        conn.linger = Some(self.linger.schedule(now + LINGER_MS, key));
+        true
     }
 
     pub fn fail(&mut self, key: Key, why: CloseReason) {
@@ -237,6 +257,7 @@ impl Conns {
             match conn.io.write(&[IoSlice::new(pending)]) {
                 Ok(n) => {
                     conn.writable = n == pending.len();
+                    conn.progressed = true;
                     conn.send.consume(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
@@ -323,8 +344,10 @@ fn write_failure(error: &io::Error) -> CloseReason {
     }
 }
 
-/// How long a closing connection may take to read its last messages, in milliseconds.
+/// How long a closing connection may go without reading of its last messages, in milliseconds.
 const LINGER_MS: u64 = 5_000;
+/// How often it gets that time again because it does read.
+const LINGER_EXTENSIONS: u32 = 11;
 /// Takes the buffer out of a pool that has room for `size` bytes with the least to spare, or the largest.
 fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
     let fitting =
@@ -359,3 +382,59 @@ const POOL_MAX: usize = 8;
 const TRIM_MS: u64 = 1_000;
 /// Smallest piece that is worth a write of its own, in bytes.
 const DIRECT_MIN: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{cell::Cell, rc::Rc};
+
+    /// Takes as many bytes as there is room for.
+    struct Narrow(Rc<Cell<usize>>);
+
+    impl Io for Narrow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+            let n = pieces.iter().map(|piece| piece.len()).sum::<usize>().min(self.0.take());
+            if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        }
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn descriptors(&self) -> [i32; 2] {
+            [-1; 2]
+        }
+    }
+
+    /// Last answers are not cut off while they are being read, within a minute.
+    #[test]
+    fn a_closing_connection_stays_while_it_is_read() {
+        let (mut conns, room) = (Conns::default(), Rc::new(Cell::new(0)));
+        let key = conns.insert(Box::new(Narrow(room.clone())), Role::Client, 100);
+        conns.send(key, &Message::new(&[b'x'; 1_000]));
+        conns.close(Time(0), key);
+        for turn in 1..20 {
+            let now = Time(turn * LINGER_MS);
+            room.set(10);
+            conns.get_mut(key).unwrap().writable = true;
+            conns.flush_one(key);
+            assert_eq!(conns.linger.pop_expired(now), Some(key));
+            assert_eq!(conns.extend(now, key), turn <= u64::from(LINGER_EXTENSIONS), "turn {turn}");
+            if turn > u64::from(LINGER_EXTENSIONS) {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_closing_connection_that_nobody_reads_does_not_stay() {
+        let mut conns = Conns::default();
+        let key = conns.insert(Box::new(Narrow(Rc::default())), Role::Client, 100);
+        conns.send(key, &Message::new(b"bye"));
+        conns.flush_one(key);
+        conns.close(Time(0), key);
+        assert_eq!(conns.linger.pop_expired(Time(LINGER_MS)), Some(key));
+        assert!(!conns.extend(Time(LINGER_MS), key));
+    }
+}

@@ -460,7 +460,9 @@ impl Engine {
         let Some(process) = self.processes.remove(instance) else { return };
         tell!(self, now, handle_exited, instance, &process.epitaph());
         for key in [stderr, link] {
-            self.conns.remove(key, platform);
+            if self.stopping || !self.conns.extend(now, key) {
+                self.conns.remove(key, platform);
+            }
         }
         platform.sweep(instance);
     }

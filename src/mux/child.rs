@@ -65,6 +65,7 @@ impl Mux {
             message.replace(*at, Value::Raw(ours));
         }
         out.send(link, &message);
+        self.note_repeatable(instance, request.method, msg);
         self.note_ownership(instance, peer, key, &mut request, msg);
         self.settle(now, peer, out);
     }

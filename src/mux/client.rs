@@ -1,5 +1,6 @@
 //! What clients say: requests, notifications, answers (protocol.md §2.2, §2.3), and how they leave.
 
+use crate::base::limits::ID_MAX;
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::method::Method;
@@ -40,6 +41,19 @@ impl Mux {
             let failure = reply::Failure::new("max_active_clients", self.refusal_of(peer_key));
             self.answer_failure(link, msg, &failure, out);
             return self.close_refused(peer_key, out);
+        }
+        if let Some(id) = msg.envelope.id.filter(|id| id.len() > ID_MAX) {
+            let text = format!("an id of {} bytes is longer than the {ID_MAX} that muxloop keeps", id.len());
+            return out.send(link, &Message::new(&reply::error(msg.text(id), reply::INVALID_REQUEST, &text)));
+        }
+        if let (Some(id), Some(token)) = (msg.envelope.id, msg.envelope.meta_token)
+            && token.len() > ID_MAX
+        {
+            let text = format!(
+                "a progress token of {} bytes is longer than the {ID_MAX} that muxloop keeps",
+                token.len()
+            );
+            return out.send(link, &Message::new(&reply::error(msg.text(id), reply::INVALID_PARAMS, &text)));
         }
         let method = Method::parse(msg.method());
         match msg.envelope.meta_protocol_version {

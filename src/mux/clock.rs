@@ -41,7 +41,7 @@ impl Mux {
                 self.cancel_own(key, "timed out", out);
                 match own {
                     Own::Subscribe(uri) => self.on_subscribe_lost(now, instance_key, &uri, out),
-                    Own::Fence => self.lift_fence(now, instance_key, key, out),
+                    Own::Fence => self.on_fence_unanswered(now, instance_key, key, out),
                     Own::SetLevel => self.on_set_level_lost(instance_key),
                     Own::Listen => self.on_listen_ended(now, instance_key, key, true, out),
                     _ => {}

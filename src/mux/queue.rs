@@ -10,9 +10,8 @@ use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
 use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Fence, Instance, Phase};
+use crate::mux::server::{Era, Instance, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
-use serde_json::json;
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -129,6 +128,8 @@ impl Mux {
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             log_level: env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
             task: env.task.is_some(),
+            again: None,
+            was_lost: false,
             started: asked.since,
             deadline: asked.since + timeout,
             timer: None,
@@ -167,6 +168,8 @@ impl Mux {
             token: None,
             log_level: None,
             task: false,
+            again: None,
+            was_lost: false,
             started: now,
             deadline: timeout.unwrap_or(Time(u64::MAX)),
             timer: None,
@@ -256,6 +259,7 @@ impl Mux {
         peer.in_flight += 1;
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
+        let server = instance.server;
         if serializes(&self.servers[instance.server].policy, instance, method) {
             if instance.holder != Some(peer_key) {
                 instance.holder = Some(peer_key);
@@ -266,6 +270,7 @@ impl Mux {
             instance.allowance = instance.allowance.saturating_sub(1);
             instance.holding += 1;
         }
+        self.keep_for_retry(key, server, msg);
     }
 
     /// Takes a request out of every table it is in.
@@ -275,7 +280,7 @@ impl Mux {
             self.timers.cancel(timer);
         }
         let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
-        self.uncount(&request, peer_key);
+        self.uncount(peer_key, request.instance, request.method, &request.state);
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
         peer.requests.swap_remove(position);
         // Those that ended while they waited are skipped at their turn, which may be far off.
@@ -292,16 +297,16 @@ impl Mux {
     }
 
     /// Undoes what sending or keeping a request counted.
-    pub(super) fn uncount(&mut self, request: &Request, peer_key: Key) {
+    pub(super) fn uncount(&mut self, peer_key: Key, instance: Key, method: Method, state: &State) {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        match &request.state {
+        match state {
             State::Waiting(bytes) => peer.waiting_bytes -= bytes.len(),
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let Some(instance) = self.instances.get_mut(request.instance) else { return };
+                let Some(instance) = self.instances.get_mut(instance) else { return };
                 instance.in_flight -= 1;
-                if request.method.is_interactive() && instance.holder == Some(peer_key) {
+                if method.is_interactive() && instance.holder == Some(peer_key) {
                     instance.holding -= 1;
                     if instance.holding == 0 {
                         instance.holder = None;
@@ -310,44 +315,6 @@ impl Mux {
                 }
             }
             State::Joined => {}
-        }
-    }
-
-    /// A request was cancelled at the child, which may not have read that yet: until it has, what it asks
-    /// (legacy, `serialize`) or logs (modern) may still be about that request, and does not say so. Whether
-    /// that matters here.
-    pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
-        let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
-        let Some(instance) = self.instances.get(key) else { return false };
-        let policy = &self.servers[instance.server].policy;
-        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
-        let needed = logs || serializes(policy, instance, request.method);
-        let Some(link) = instance.open_link().filter(|_| needed) else { return false };
-        let timeout = policy.request_timeout_ms;
-        // The answer to the later one says what the answer to an earlier one would.
-        if let Some(earlier) = instance.fence {
-            self.take(earlier.request);
-        }
-        let fence = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
-        // 2026-07-28 has no ping.
-        let (method, params) =
-            if logs { ("server/discover", self.own_meta(json!({}))) } else { ("ping", json!({})) };
-        if let Some(instance) = self.instances.get_mut(key) {
-            let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
-            instance.fence =
-                Some(Fence { request: fence, peer: Some(peer).filter(|_| before == Some(peer)) });
-        }
-        out.send(link, &Message::new(&reply::request(fence.as_u64(), method, params)));
-        true
-    }
-
-    /// The child has read a cancel, or does not answer pings.
-    pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get_mut(key) else { return };
-        // A later cancel may have raised it anew.
-        if instance.fence.is_some_and(|fence| fence.request == request) {
-            instance.fence = None;
-            self.dispatch(now, key, out);
         }
     }
 
@@ -503,7 +470,7 @@ impl Mux {
 
 /// Whether a request has to have the child for its client alone: the child may ask something during it,
 /// and does not say whom it means. That holds for clients that cannot be asked as well.
-fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
+pub(super) fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
     policy.interactive == Interactive::Serialize
         && instance.era == Some(Era::Legacy)
         && method.is_interactive()

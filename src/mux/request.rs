@@ -25,6 +25,10 @@ pub(super) struct Request {
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.
     pub task: bool,
+    /// Its bytes, if it is at the child and may be asked again of the next process (C02).
+    pub again: Option<Box<[u8]>>,
+    /// A process died under it already.
+    pub was_lost: bool,
     pub started: Time,
     /// Set anew by progress, up to a maximum (P24); the timer may fire before it and is then wound up.
     pub deadline: Time,

@@ -15,6 +15,7 @@ use crate::base::{Key, Time, TimerKey};
 use crate::mux::listen::Upstream;
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::ServerPolicy;
+use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
 use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
@@ -56,6 +57,8 @@ pub(super) struct Server {
     pub clients: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
+    /// Tools whose calls may be made twice.
+    pub repeatable: Repeatable,
     /// Stopped by its operator: stays down until it is started again.
     pub held: bool,
     /// Taken out of the configuration: takes no new clients, and its place is free once all is over.
@@ -235,6 +238,7 @@ impl Server {
             shared: None,
             clients: 0,
             verdict: None,
+            repeatable: Repeatable::default(),
             held: false,
             retired: false,
             tally: Tally::default(),

@@ -290,7 +290,8 @@ impl Child {
             self.say(kernel, noise);
             let stderr = kernel.processes[self.index].stderr;
             kernel.send(stderr, b"a warning\nand half a line");
-            self.deaf_until = kernel.now + kernel.choice.between(0, 300);
+            let patience = if kernel.weather.split > 0 { 300 } else { 0 };
+            self.deaf_until = kernel.now + kernel.choice.between(0, patience);
         }
         let from = format!(r#""server":{server},"process":{}"#, self.index);
         if self.era == Some(Era::Modern) {

@@ -2,7 +2,7 @@
 
 mod hear;
 
-use super::kernel::{Kernel, PipeId, Task};
+use super::kernel::{Kernel, PipeId, Task, Weather};
 use super::ledger::{Ledger, Request};
 use crate::base::Time;
 use crate::mux::Era;
@@ -312,7 +312,9 @@ impl Client {
 
     /// More than muxloop holds of one client, in number or in bytes.
     fn flood(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        if self.phase != Phase::Ready || !kernel.choice.chance(15) {
+        let Weather { delay_ms, stall, .. } = kernel.weather;
+        // Over a slow line it would last longer than muxloop waits for those who are leaving.
+        if self.phase != Phase::Ready || delay_ms > 0 || stall > 0 || !kernel.choice.chance(30) {
             return;
         }
         let (count, padding) = kernel.choice.pick(&[(400, 0), (60, 30_000)]);

@@ -16,14 +16,14 @@
 //! | B03 | `sharing::cancel_and_progress_ids_are_mapped_never_raw`, `what_a_client_asked_for_is_cancelled_when_it_leaves` |
 //! | B04 | `questions::*` |
 //! | B05 | `sharing::log_levels_…`, `subscriptions_…`, `changed_lists_…`, `tasks_…`; `questions::a_servers_questions_…` (elicitation/complete) |
-//! | B07 | `sharing::modern_clients_share_a_modern_server`, `a_client_of_the_other_era_is_told_both_eras` |
+//! | B07 | `sharing::modern_clients_share_a_modern_server`, `races::an_idle_modern_server_is_asked_in_its_own_words`, `sharing::a_client_of_the_other_era_is_told_both_eras` |
 //! | B09 | `verbatim::*` |
 //! | B10 | `sharing::a_flooding_client_stands_in_its_own_way_only` |
 //! | C01 | `life::requests_wait_for_a_restart_…`, `requests_are_answered_at_once_after_the_last_restart`, `pauses_between_restarts_…`, `a_killed_child_is_replaced_…` |
 //! | C02 | `life::a_restarted_child_is_initialised_before_anything_else` |
 //! | C03 | `life::a_request_times_out_is_cancelled_and_forgotten`, `progress_extends_a_request_but_not_for_ever` |
 //! | C04 | `life::a_healthy_child_is_not_restarted_by_its_heartbeat`, `a_child_that_answers_no_heartbeat_is_restarted` |
-//! | C05 | `life::a_lazy_server_starts_with_its_first_request_and_stops_when_idle` |
+//! | C05 | `life::a_lazy_server_starts_with_its_first_request_and_stops_when_idle`, `races::requests_that_meet_an_idle_stop_…` |
 //! | C06 | `daemon::kill_9_under_load_…`, `a_dead_launcher_takes_its_tree_along_…`; `e2e_reactor` |
 //! | C07 | `life::a_child_that_writes_what_is_not_mcp_goes_on_serving` (`--stderr-flood`) |
 //! | C08 | `life::a_child_that_writes_what_is_not_mcp_goes_on_serving` |
@@ -31,7 +31,7 @@
 //! | D02 | `shim::*`; `e2e_proxy` |
 //! | D03 | `hostile::the_sixth_client_is_told_so_at_once` |
 //! | M04 | `daemon::an_idle_daemon_is_not_woken` |
-//! | N03 | `daemon::killing_children_again_and_again_leaks_nothing`, `kill_9_under_load_…`; `e2e_reactor` |
+//! | N03 | `races::kill_9_at_any_moment_of_the_start_leaves_nobody`, `daemon::killing_children_again_and_again_leaks_nothing`, `kill_9_under_load_…`; `e2e_reactor` |
 //! | N05 | `hostile::*`, `questions::an_answer_that_cannot_be_passed_on_ends_the_question` |
 //!
 //! What rmcp-mux 0.4.0 gets wrong, each with the test that would notice it here:
@@ -47,7 +47,7 @@
 //! | questions of servers dropped | `questions::a_servers_questions_reach_the_client_that_is_meant` |
 //! | one line that is not JSON ends the reader | `life::a_child_that_writes_what_is_not_mcp_goes_on_serving` |
 //! | lines without a limit | `life::a_child_that_writes_what_is_not_mcp_goes_on_serving` (`--giant-line`), `hostile::hostile_input_…` |
-//! | queues without a limit | `sharing::no_request_of_a_client_that_asks_without_end_is_lost_or_kept_without_limit`, `daemon::a_client_that_does_not_read_…`, `a_server_that_does_not_read_…` |
+//! | queues without a limit | `sharing::no_request_of_a_client_that_asks_without_end_is_lost_or_kept_without_limit`, `daemon::a_client_that_does_not_read_…`, `a_server_that_does_not_read_…`, `races::a_child_that_asks_without_end_…` |
 
 mod daemon;
 mod hostile;

@@ -27,6 +27,22 @@ fn answers_go_to_their_asker_under_the_id_as_it_was_written() {
     assert_eq!(heard(world.hears_all(b)), [(json!(-7), json!(3)), (json!(1), json!(1))]);
 }
 
+/// Ids and tokens are kept until the answer, so they have a bound (P58).
+#[test]
+fn ids_and_tokens_have_a_longest_length() {
+    let (mut world, child, [a]) = World::legacy(policy());
+    let (fits, too_long) = ("x".repeat(4 << 10).split_off(2), "x".repeat(4 << 10));
+    world.says(a, call(json!(fits), "t"));
+    let asked = world.hears(child);
+    world.says(a, call(json!(too_long), "t"));
+    world.hears_error(a, too_long.as_str(), -32600);
+    world.says(a, request(2, "tools/call", json!({ "name": "t", "_meta": { "progressToken": too_long } })));
+    world.hears_error(a, 2, -32602);
+    world.silent(child);
+    world.answers(child, &asked, json!({}));
+    assert_eq!(world.hears(a)["id"], fits);
+}
+
 /// P03: a client that repeats an id at once gets one answer for each.
 #[test]
 fn an_id_used_twice_at_once_is_answered_twice() {

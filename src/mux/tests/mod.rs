@@ -11,6 +11,7 @@ mod interactive;
 mod lifecycle;
 mod listen;
 mod queue;
+mod retry;
 mod shared;
 mod tables;
 mod world;

@@ -79,7 +79,7 @@ impl Client {
         }
         let kind = QUESTIONS.iter().position(|known| *known == method);
         let capable = kind.is_some_and(|kind| self.can[kind]);
-        ledger.question_at_client(self.index, self.server, body.nonce, capable);
+        ledger.question_at_client(kernel.now, self.index, self.server, body.nonce, capable);
         if kernel.choice.chance(15) {
             return;
         }
