@@ -460,9 +460,7 @@ impl Engine {
         let Some(process) = self.processes.remove(instance) else { return };
         tell!(self, now, handle_exited, instance, &process.epitaph());
         for key in [stderr, link] {
-            if self.stopping || !self.conns.extend(now, key) {
-                self.conns.remove(key, platform);
-            }
+            self.conns.remove(key, platform);
         }
         platform.sweep(instance);
     }
@@ -487,7 +485,9 @@ impl Engine {
     /// Takes out what is closed: after its last byte, at its last moment, or broken.
     fn reap(&mut self, now: Time, platform: &mut dyn Platform) {
         while let Some(key) = self.conns.linger.pop_expired(now) {
-            self.conns.remove(key, platform);
+            if self.stopping || !self.conns.extend(now, key) {
+                self.conns.remove(key, platform);
+            }
         }
         for key in self.conns.take_doomed() {
             let Some(conn) = self.conns.get_mut(key) else { continue };
