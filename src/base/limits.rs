@@ -52,3 +52,17 @@ pub const STDERR_RING: usize = 64 << 10;
 pub const QUOTE_MAX: usize = 200;
 /// Bytes of log lines that wait for a stalled standard error. Past it lines are counted, not kept.
 pub const LOG_QUEUE: usize = 256 << 10;
+/// Bytes of log lines kept of each server for `muxloop logs`. Past it the oldest go.
+pub const JOURNAL_BYTES: usize = 64 << 10;
+/// Longest line of a control connection, in bytes. Longer: skipped, answered with -32600.
+pub const CONTROL_LINE_MAX: usize = 1 << 20;
+/// Control connections at once. The next one gets an error and is closed.
+pub const CONTROL_CLIENTS: usize = 32;
+/// Unwritten bytes towards a control client at which it misses log lines and taps …
+pub const CONTROL_SEND_HIGH: usize = 1 << 20;
+/// … and at which it is closed.
+pub const CONTROL_SEND_MAX: usize = 4 << 20;
+/// Longest message that is shown by a tap, in bytes (longer: its size only), and how much of it is.
+pub const TAP_MESSAGE_MAX: usize = 256 << 10;
+/// See [`TAP_MESSAGE_MAX`].
+pub const TAP_TEXT_MAX: usize = 4 << 10;

@@ -20,11 +20,20 @@ pub(super) enum Role {
     Child(Key),
     /// Stderr of an instance's process.
     Stderr(Key),
+    /// Somebody at the control socket.
+    Control,
 }
 
 pub(super) struct Conn {
     pub io: Box<dyn Io>,
     pub role: Role,
+    /// The server it belongs to (clients, children).
+    pub server: usize,
+    /// What people call a client.
+    pub number: u64,
+    /// Bytes from and to it.
+    pub read: u64,
+    pub written: u64,
     pub framer: LineFramer,
     /// Bytes that are not a whole line yet, or wait for a pause to end.
     pub recv: Option<RecvBuf>,
@@ -73,6 +82,8 @@ pub(super) struct Conns {
     send_pool: Vec<SendBuf>,
     /// A large buffer came back to a pool since the last `trim`.
     grown: bool,
+    /// Bytes from and to clients of each server that have gone.
+    pub past: std::collections::BTreeMap<usize, (u64, u64)>,
     trim_at: Option<Time>,
 }
 
@@ -101,6 +112,10 @@ impl Conns {
         self.table.insert(Conn {
             io,
             role,
+            server: 0,
+            number: 0,
+            read: 0,
+            written: 0,
             framer: LineFramer::new(limit),
             recv: None,
             send: SendBuf::new(),
@@ -134,6 +149,10 @@ impl Conns {
 
     pub fn len(&self) -> usize {
         self.table.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Conn)> {
+        self.table.iter()
     }
 
     /// Bytes in all send buffers.
@@ -172,6 +191,7 @@ impl Conns {
             return;
         }
         let size = message.len() + 1;
+        conn.written += size as u64;
         if conn.send.capacity() == 0
             && let Some(pooled) = take_buffer(&mut self.send_pool, size.min(DIRECT_MIN), SendBuf::capacity)
         {
@@ -329,6 +349,11 @@ impl Conns {
     /// Takes a connection out and closes it.
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         if let Some(mut conn) = self.table.remove(key) {
+            if conn.role == Role::Client {
+                let (read, written) = self.past.entry(conn.server).or_default();
+                *read += conn.read;
+                *written += conn.written;
+            }
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }

@@ -363,7 +363,7 @@ impl Mux {
     pub(super) fn drop_peer(&mut self, now: Time, peer_key: Key, why: &CloseReason, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get(peer_key) else { return };
         let (server, instance_key) = (peer.server, peer.instance);
-        log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
+        log::debug!(target: &self.target(server), "client {} left: {why}", peer.number);
         if let Some(peer) = self.peers.get_mut(peer_key) {
             peer.paused = false;
         }

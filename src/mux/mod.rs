@@ -124,8 +124,8 @@ impl Mux {
         }
     }
 
-    /// A client connected to a server's socket.
-    pub fn attach_peer(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) {
+    /// A client connected to a server's socket. Gives the number that people know it by.
+    pub fn attach_peer(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) -> u64 {
         let refused = {
             let server = &self.servers[server];
             server.clients >= server.policy.max_active_clients
@@ -138,7 +138,8 @@ impl Mux {
         let mut peer = Peer::new(server, link, refused, self.clients_ever);
         peer.instance = self.servers[server].shared;
         if self.peers.is_full() {
-            return out.close(link, CloseReason::Refused);
+            out.close(link, CloseReason::Refused);
+            return self.clients_ever;
         }
         let key = self.peers.insert(peer);
         self.links.insert(link, LinkOf::Peer(key));
@@ -147,8 +148,9 @@ impl Mux {
             self.timers.schedule(now + REFUSED_MS, Timer::Refused(key));
         } else {
             self.servers[server].clients += 1;
-            log::debug!(target: &self.target(server), "client {link} connected");
+            log::debug!(target: &self.target(server), "client {} connected", self.clients_ever);
         }
+        self.clients_ever
     }
 
     /// One message of a link.
@@ -195,8 +197,8 @@ impl Mux {
         let what = format!("a message of {} bytes exceeds the limit of {} bytes", line.len, line.limit);
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!(target: &self.target(server), "client {link}: {what}");
+                let (server, number) = self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                log::warn!(target: &self.target(server), "client {number}: {what}");
                 let why = format!("{what} (`max_request_bytes` of this server)");
                 if line.has_method() == Some(false) {
                     let peer = *peer;
@@ -320,8 +322,8 @@ impl Mux {
         let id = error.id.map(|span| span.of(bytes));
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!(target: &self.target(server), "client {link}: {error}: {}", quote(bytes));
+                let (server, number) = self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                log::warn!(target: &self.target(server), "client {number}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
                 // An answer must never be answered, but anything else is, an id or none.
                 if id.is_none() || error.has_method || !error.is_answer {

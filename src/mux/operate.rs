@@ -104,6 +104,11 @@ impl Mux {
         server.retired && server.clients == 0 && !self.instances_of(id).into_iter().any(runs)
     }
 
+    /// Whether there is a server of that index that takes clients.
+    pub fn is_serving(&self, id: ServerId) -> bool {
+        self.servers.get(id).is_some_and(|server| !server.retired)
+    }
+
     /// Takes no more clients, and closes those there are once nothing of theirs is open.
     pub fn drain(&mut self, now: Time, out: &mut dyn Sink) {
         self.closing = true;

@@ -71,7 +71,12 @@ impl Setup {
             args: vec![index.to_string()],
             ..SpawnSpec::default()
         };
-        ServerSetup { policy: self.policy.clone(), spawn }
+        ServerSetup {
+            policy: self.policy.clone(),
+            spawn,
+            socket: String::new(),
+            service_name: String::new(),
+        }
     }
 }
 
