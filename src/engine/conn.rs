@@ -90,7 +90,7 @@ pub(super) struct Conns {
 impl Conn {
     /// Writes a large piece past the send buffer, after what is in there, as far as the stream takes it
     /// now: most of the time that saves its one copy.
-    fn send_large(&mut self, part: &[u8]) {
+    fn send_large(&mut self, part: &[u8], pool: &mut Vec<SendBuf>) {
         let mut rest = part;
         if part.len() >= DIRECT_MIN && self.writable {
             let pending = self.send.len();
@@ -101,6 +101,13 @@ impl Conn {
                 self.send.consume(n.min(pending));
                 rest = &part[n.saturating_sub(pending)..];
             }
+        }
+        if self.send.is_empty()
+            && self.send.capacity() < rest.len()
+            && let Some(larger) = take_larger(pool, rest.len(), SendBuf::capacity)
+        {
+            let smaller = std::mem::replace(&mut self.send, larger);
+            keep_buffer(pool, smaller, SendBuf::capacity);
         }
         self.send.reserve(rest.len());
         self.send.extend(rest);
@@ -201,7 +208,7 @@ impl Conns {
             conn.send.reserve(size);
             message.for_each_part(|part| conn.send.extend(part));
         } else {
-            message.for_each_part(|part| conn.send_large(part));
+            message.for_each_part(|part| conn.send_large(part, &mut self.send_pool));
         }
         conn.send.extend(b"\n");
         let len = conn.send.len();
@@ -310,6 +317,18 @@ impl Conns {
         own.or_else(|| take_buffer(&mut self.recv_pool, READ_CHUNK, RecvBuf::capacity)).unwrap_or_default()
     }
 
+    /// Moves what was received of a long line into the largest buffer at hand, rather than have its own grow
+    /// step by step.
+    pub fn enlarge(&mut self, buf: &mut RecvBuf) {
+        if buf.len() > SMALL_MAX
+            && let Some(mut larger) = take_larger(&mut self.recv_pool, 4 * buf.len(), RecvBuf::capacity)
+        {
+            buf.move_to(&mut larger);
+            let smaller = std::mem::replace(buf, larger);
+            self.grown |= keep_buffer(&mut self.recv_pool, smaller, RecvBuf::capacity);
+        }
+    }
+
     /// Gives it back: to the connection if something is in it, else to the pool.
     pub fn put_recv(&mut self, key: Key, buf: RecvBuf) {
         if !buf.is_empty() {
@@ -381,6 +400,12 @@ fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize
         Some((at, _)) => Some(pool.swap_remove(at)),
         None => pool.pop(),
     }
+}
+
+/// Takes the largest buffer of a pool, if it has room for `size` bytes.
+fn take_larger<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
+    let (at, largest) = pool.iter().enumerate().max_by_key(|(_, buf)| capacity(buf))?;
+    (capacity(largest) >= size).then(|| pool.swap_remove(at))
 }
 
 /// Keeps an empty buffer for reuse, a few large ones at most. Whether it was large.

@@ -345,6 +345,9 @@ impl Engine {
         let mut budget = READ_BUDGET as isize;
         loop {
             let is_starved = self.decode(now, key, role, &mut framer, &mut buf);
+            if !buf.has_room(READ_CHUNK) {
+                self.conns.enlarge(&mut buf);
+            }
             let Some(conn) = self.conns.get_mut(key) else { return };
             // Half a line waits for bytes, not for a turn.
             conn.undecoded = !is_starved && !buf.is_empty();
