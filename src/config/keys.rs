@@ -73,6 +73,16 @@ pub const TOP: &[Key<Config>] = &[
             "JSON snapshot of all servers, rewritten at each change.",
         )
     },
+    Key {
+        near: &["control_socket", "status_socket"],
+        ..key(
+            "control",
+            Kind::Path(|top, path| top.control = Some(path)),
+            "",
+            "\"~/.muxloop/mux.sock\"",
+            "Control socket, beside the file if relative; \"off\": none.",
+        )
+    },
     later("gateway", "{ names = \"prefix\" }", "one endpoint for all servers"),
     later("http", "5151", "the HTTP front"),
 ];

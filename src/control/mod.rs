@@ -3,6 +3,7 @@
 //! Plain values with serde: the engine answers with them, the commands and the dashboard read them. Nothing
 //! here opens a socket or knows a table of the mux.
 
+pub mod path;
 pub mod report;
 
 pub use report::{Latency, Recent, Report, ServerReport, State};
