@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Ok(Invocation::Run(options)) => run_servers(options),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),
+        Ok(Invocation::Client(command)) => muxloop::client::run(command, &Surroundings::from_env()),
         #[cfg(feature = "demo")]
         Ok(Invocation::DemoServer(args)) => muxloop::demo::run(args),
         #[cfg(not(feature = "demo"))]

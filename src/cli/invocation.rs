@@ -12,6 +12,8 @@ pub enum Invocation {
     Run(RunOptions),
     Proxy(ProxyOptions),
     Check(CheckOptions),
+    /// What is asked of a muxloop that runs.
+    Client(crate::client::Command),
     /// The arguments after the word, for the demo server's own parser.
     DemoServer(Vec<OsString>),
     /// Text for stdout, then exit code 0: help, version, completions, the man page.
@@ -22,6 +24,8 @@ pub enum Invocation {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOptions {
     pub config: Option<PathBuf>,
+    /// Control socket, before what the file says (see [`crate::control::path::place`]).
+    pub control: Option<PathBuf>,
     /// Names of servers; empty means all.
     pub only: Vec<String>,
     pub except: Vec<String>,

@@ -30,6 +30,7 @@ fn without_a_word_the_servers_run() {
     assert_eq!(run("muxloop run"), RunOptions::default());
     let full = RunOptions {
         config: Some("m.toml".into()),
+        control: None,
         only: vec!["a".into(), "b".into(), "c".into()],
         except: vec!["b".into()],
         level: Some(LevelFilter::Warn),

@@ -1,0 +1,4 @@
+//! The commands that ask a running muxloop, as the built binary, against a daemon that answers as it is told.
+
+mod fake;
+mod status;
