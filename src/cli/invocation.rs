@@ -121,7 +121,7 @@ impl CheckOptions {
 }
 
 /// The file that was named, with `~` expanded, or the first of the default places that exists.
-fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, String> {
+pub(crate) fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, String> {
     match named {
         Some(path) => match path.to_str() {
             Some(text) => surroundings.expand(text).map_err(|error| format!("--config {text}: {error}")),
@@ -138,7 +138,7 @@ fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, St
 }
 
 /// All problems, and how many if that is not plain to see.
-fn report(problems: &[Problem]) -> String {
+pub(crate) fn report(problems: &[Problem]) -> String {
     let mut text: Vec<String> = problems.iter().map(Problem::to_string).collect();
     if problems.len() > 1 {
         text.push(counted(problems.len(), "problem"));

@@ -6,7 +6,8 @@ use super::invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
 use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
-use crate::client::{Command as Ask, Target, status};
+use crate::client::verbs::Verb;
+use crate::client::{Command as Ask, Target, follow, health, status};
 use crate::config::nearest::{nearest, suggestion};
 use crate::config::{LogFormat, reference};
 use lexopt::Arg;
@@ -134,6 +135,10 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
         "run" if values.has("status") => {
             Ok(Invocation::Client(Ask::Status(target(&values), Default::default())))
         }
+        "run" if values.has("restart-service") => {
+            let name = values.text("restart-service")?.unwrap_or_default();
+            Ok(Invocation::Client(Ask::Verb(target(&values), Verb::Restart(name))))
+        }
         "run" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
             control: values.path("control"),
@@ -154,6 +159,42 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
                 status::Options { server: operand, json: values.has("json"), watch: values.has("watch") };
             Ok(Invocation::Client(Ask::Status(target(&values), options)))
         }
+        "start" | "stop" | "restart" | "reload" | "drain" | "shutdown" => {
+            let name = operand.unwrap_or_default();
+            let verb = match command.name {
+                "start" => Verb::Start(name),
+                "stop" => Verb::Stop(name),
+                "restart" => Verb::Restart(name),
+                "reload" => Verb::Reload,
+                "drain" => Verb::Drain { timeout_ms: values.milliseconds("timeout")?.unwrap_or(DRAIN_MS) },
+                _ => Verb::Shutdown,
+            };
+            Ok(Invocation::Client(Ask::Verb(target(&values), verb)))
+        }
+        "logs" => {
+            let what = follow::What::Logs {
+                server: operand,
+                lines: values.number("lines", 0..=1000)?.unwrap_or(100),
+                follow: values.has("follow"),
+            };
+            Ok(Invocation::Client(Ask::Follow(
+                target(&values),
+                follow::Options { what, json: values.has("json") },
+            )))
+        }
+        "tap" => {
+            let what = follow::What::Tap { server: operand.unwrap_or_default() };
+            Ok(Invocation::Client(Ask::Follow(
+                target(&values),
+                follow::Options { what, json: values.has("json") },
+            )))
+        }
+        "health" => Ok(Invocation::Client(Ask::Health(health::Options {
+            socket: values.path("socket"),
+            config: values.path("config"),
+            service: values.text("service")?,
+            timeout_ms: values.milliseconds("timeout")?.unwrap_or(HEALTH_MS),
+        }))),
         "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
         "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
         "version" => Ok(Invocation::Print(version())),
@@ -213,6 +254,11 @@ fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
     }
     Ok(values.word("log-level")?.and_then(|word| word.parse().ok()))
 }
+
+/// The daemon's own default (`docs/control.md`).
+const DRAIN_MS: u64 = 30_000;
+/// Enough for most servers to be started first.
+const HEALTH_MS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests;

@@ -141,6 +141,136 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "start",
+        aliases: &[],
+        summary: "start a server that is stopped, failed or at rest",
+        group: ONE_SERVER,
+        about: &[
+            "Its restarts count from 0 again. A server that runs is left as it is.",
+            "Exit codes: 0 done, 1 refused or no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop start memory", "")],
+    },
+    Command {
+        name: "stop",
+        aliases: &[],
+        summary: "stop a server until it is started again",
+        group: ONE_SERVER,
+        about: &[
+            "Its clients stay connected; each request is answered with an error that says so.",
+            "Exit codes: 0 done, 1 refused or no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop stop memory", "")],
+    },
+    Command {
+        name: "restart",
+        aliases: &[],
+        summary: "stop a server and start it again",
+        group: ONE_SERVER,
+        about: &[
+            "Its clients stay connected; what is in flight is answered with an error.",
+            "Exit codes: 0 done, 1 refused or no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop restart memory", ""), ("muxloop --restart-service memory", "the same")],
+    },
+    Command {
+        name: "reload",
+        aliases: &[],
+        summary: "read the configuration again",
+        group: WHOLE,
+        about: &[
+            "Servers whose entry has not changed go on undisturbed. A file with a mistake",
+            "changes nothing. Exit codes: 0 done, 1 refused or no answer, 3 not running.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop check && muxloop reload", "")],
+    },
+    Command {
+        name: "drain",
+        aliases: &[],
+        summary: "let the clients finish what is open, then end muxloop",
+        group: WHOLE,
+        about: &[
+            "Takes no new clients, closes each once nothing of its is open, and waits for the",
+            "end. Exit codes: 0 it ended, 1 it did not, or no answer, 3 not running.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL, TIMEOUT_DRAIN],
+        examples: &[("muxloop drain --timeout 5000", "")],
+    },
+    Command {
+        name: "shutdown",
+        aliases: &[],
+        summary: "end muxloop and its servers",
+        group: WHOLE,
+        about: &[
+            "As by SIGTERM; waits for the end. Exit codes: 0 it ended, 1 it did not, or no",
+            "answer, 3 not running.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop shutdown -c mux.toml", "")],
+    },
+    Command {
+        name: "logs",
+        aliases: &["log"],
+        summary: "show what servers wrote to stderr, and what became of them",
+        group: FOLLOW,
+        about: &[
+            "Of one server or of all. Exit codes: 0 shown, 1 no answer, 2 no such server,",
+            "3 not running, or ended meanwhile.",
+        ],
+        operand: Some(Operand { name: "NAME", required: false, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL, FOLLOW_ON, LINES, JSON],
+        examples: &[("muxloop logs memory -f", ""), ("muxloop logs -n 1000 | grep -i error", "")],
+    },
+    Command {
+        name: "tap",
+        aliases: &[],
+        summary: "show the messages between a server and its clients",
+        group: FOLLOW,
+        about: &[
+            "Each as it passes, cut after 4 KiB, without the values of members whose names",
+            "tell of secrets. Exit codes: 1 no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL, JSON],
+        examples: &[("muxloop tap memory", ""), ("muxloop tap memory --json | jq .method", "")],
+    },
+    Command {
+        name: "health",
+        aliases: &[],
+        summary: "ask a server as a client would: handshake, ping, a list",
+        group: "",
+        about: &[
+            "Starts a server that is not running yet. Without --socket and --service: every",
+            "server of the configuration. Exit codes: 0 healthy, 1 not, 2 the command line is",
+            "wrong, 3 nobody listens.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, SERVICE, SERVER_SOCKET, TIMEOUT_HEALTH],
+        examples: &[
+            ("muxloop health -c mux.toml --service memory", ""),
+            ("muxloop health --socket ~/mcp-sockets/memory.sock", ""),
+        ],
+    },
+    Command {
         name: "demo-server",
         aliases: &[],
         summary: "be a small MCP server on stdin and stdout, for trials",
@@ -203,7 +333,10 @@ pub const EVERYWHERE: &[Opt] = &[
     Opt { short: Some('V'), ..opt("version", "", "", "print the version") },
 ];
 
-/// Summary of the last line of the overview.
+/// What the overview says of several commands at once.
+const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
+const WHOLE: &str = "read the file again; end when all is done; end now";
+const FOLLOW: &str = "what servers write to stderr; messages as they pass";
 const MORE: &str = "print shell completions, the version, help";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
@@ -236,6 +369,14 @@ const CONTROL: Opt = Opt {
 };
 const JSON: Opt = opt("json", "", "", "as JSON, for programs");
 const WATCH: Opt = Opt { short: Some('w'), ..opt("watch", "", "", "again at each change, until Ctrl-C") };
+const FOLLOW_ON: Opt =
+    Opt { short: Some('f'), ..opt("follow", "", "", "and then each new line, until Ctrl-C") };
+const LINES: Opt =
+    Opt { short: Some('n'), ..opt("lines", "LINES", "MUXLOOP_LINES", "begin with so many (100)") };
+const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
+const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
+const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit for each server (10000)");
+const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
 const STATUS_INSTEAD: Opt =
     Opt { aliases: &["show-status"], ..opt("status", "", "", "instead: muxloop status") };
 const RESTART_INSTEAD: Opt = opt("restart-service", "NAME", "", "instead: muxloop restart NAME");

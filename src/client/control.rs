@@ -116,6 +116,17 @@ impl Control {
         }
     }
 
+    /// Waits for the end of the connection; false if `deadline` came first.
+    pub fn wait_end(&mut self, deadline: Instant) -> bool {
+        loop {
+            match self.link.line(Some(deadline)) {
+                Ok(Incoming::End) => return true,
+                Ok(Incoming::Nothing) => return false,
+                Ok(Incoming::Line(_)) | Err(_) => {}
+            }
+        }
+    }
+
     /// Sends a request and returns its number, without waiting for the answer.
     ///
     /// # Errors

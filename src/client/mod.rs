@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cli ─▶ Command ─▶ find (-c, --control, or whoever runs) ─▶ Link (lines, deadlines) ─▶ Control (hello, call)
-//!                                                     status, verbs, streams, health ─▶ stdout, exit code
+//!                                                     status, verbs, follow, health ─▶ stdout, exit code
 //! ```
 //!
 //! Blocking, one connection, no thread. Every wait has a deadline, so that a muxloop that hangs, or something
@@ -13,9 +13,12 @@
 pub mod control;
 pub mod failure;
 pub mod find;
+pub mod follow;
+pub mod health;
 pub mod link;
 pub mod status;
 pub mod text;
+pub mod verbs;
 
 pub use control::{Control, Hello};
 pub use failure::Failure;
@@ -29,6 +32,9 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Status(Target, status::Options),
+    Verb(Target, verbs::Verb),
+    Follow(Target, follow::Options),
+    Health(health::Options),
 }
 
 /// No muxloop runs there.
@@ -40,6 +46,9 @@ pub const EXIT_DEGRADED: u8 = 4;
 pub fn run(command: Command, surroundings: &Surroundings) -> ExitCode {
     let done = match &command {
         Command::Status(target, options) => status::run(target, options, surroundings),
+        Command::Verb(target, verb) => verbs::run(target, verb, surroundings),
+        Command::Follow(target, options) => follow::run(target, options, surroundings),
+        Command::Health(options) => health::run(options, surroundings),
     };
     match done {
         Ok(code) => code,

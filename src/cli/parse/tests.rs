@@ -157,7 +157,11 @@ fn mistakes_name_what_was_meant() {
 #[test]
 fn every_command_has_an_invocation() {
     for command in COMMANDS {
-        let operand = command.operand.iter().flat_map(table::operand_words).next().unwrap_or_default();
+        let operand =
+            command.operand.iter().flat_map(table::operand_words).next().unwrap_or(match &command.operand {
+                Some(_) => "memory",
+                None => "",
+            });
         let options: Vec<String> =
             command.options.iter().filter(|o| o.required).map(|o| format!("--{} 1", o.long)).collect();
         of(&format!("muxloop {} {operand} {}", command.name, options.join(" "))).unwrap();
