@@ -13,7 +13,7 @@ pub fn overview() -> String {
     for line in COMMANDS.chunk_by(|a, b| !a.group.is_empty() && a.group == b.group) {
         let names: Vec<&str> = line.iter().map(|command| command.name).collect();
         let summary = if line[0].group.is_empty() { line[0].summary } else { line[0].group };
-        let _ = writeln!(text, "  {:<19} {summary}", names.join("|"));
+        let _ = writeln!(text, "  {:<22} {summary}", names.join("|"));
     }
     text.push_str(
         "\nOptions and exit codes of a command: muxloop help COMMAND\n\
@@ -72,7 +72,7 @@ pub fn spelling(opt: &Opt) -> String {
 
 fn option(text: &mut String, opt: &Opt) {
     let env = if opt.env.is_empty() { String::new() } else { format!(" [${}]", opt.env) };
-    let _ = writeln!(text, "  {:<24}{}{env}", spelling(opt), opt.doc);
+    let _ = writeln!(text, "  {:<26} {}{env}", spelling(opt), opt.doc);
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     fn an_option_line_has_names_doc_and_variable() {
         let text = of(table::command("proxy").unwrap());
         assert!(
-            text.contains("  -s, --socket PATH       socket of the server [$MUXLOOP_SOCKET]\n"),
+            text.contains("  -s, --socket PATH          socket of the server [$MUXLOOP_SOCKET]\n"),
             "{text}"
         );
         assert!(text.starts_with("muxloop proxy: connect"));

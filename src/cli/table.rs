@@ -93,7 +93,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "proxy",
         aliases: &[],
-        summary: "connect stdin and stdout to a server's socket (MCP hosts)",
+        summary: "connect stdin and stdout to a server's socket",
         group: "",
         about: &[
             "The command that an MCP host starts instead of the server itself. A link whose",
@@ -288,7 +288,7 @@ pub const COMMANDS: &[Command] = &[
         name: "completions",
         aliases: &["completion"],
         summary: "print shell completions",
-        group: MORE,
+        group: "",
         about: &["Prints a script for the shell to read."],
         operand: Some(Operand { name: "SHELL", required: true, words: Words::OneOf(SHELLS) }),
         passes_through: false,
@@ -337,7 +337,7 @@ pub const EVERYWHERE: &[Opt] = &[
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
-const MORE: &str = "print shell completions, the version, help";
+const MORE: &str = "print the version; explain a command, or mux.toml";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
@@ -375,7 +375,7 @@ const LINES: Opt =
     Opt { short: Some('n'), ..opt("lines", "LINES", "MUXLOOP_LINES", "begin with so many (100)") };
 const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
 const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
-const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit for each server (10000)");
+const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
 const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
 const STATUS_INSTEAD: Opt =
     Opt { aliases: &["show-status"], ..opt("status", "", "", "instead: muxloop status") };

@@ -39,8 +39,7 @@ pub enum What {
 /// The daemon can't be asked, refuses, or ended meanwhile (3).
 pub fn run(target: &Target, options: &Options, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
     let mut control = target.open(surroundings)?;
-    let (method, show): (_, fn(&mut String, &RawValue) -> Result<(), serde_json::Error>) = match &options.what
-    {
+    let (method, show): (_, Show) = match &options.what {
         What::Logs { server, lines, follow } => {
             let mut params = format!(r#"{{"lines":{lines},"follow":{follow}"#);
             if let Some(name) = server {
