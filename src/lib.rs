@@ -17,3 +17,5 @@ pub mod fuzzing;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;
+#[cfg(feature = "tui")]
+pub mod tui;

@@ -9,6 +9,16 @@ fn main() -> ExitCode {
     // A guard is this program under another name; it needs nothing of what follows.
     muxloop::reactor::guard::main_if_requested();
     match cli::parse(env::args_os(), |name| env::var_os(name)) {
+        #[cfg(feature = "tui")]
+        Ok(Invocation::Run(options)) if options.tui => {
+            muxloop::tui::run_beside(&options, Surroundings::from_env())
+        }
+        #[cfg(feature = "tui")]
+        Ok(Invocation::Tui(target)) => muxloop::tui::run(target, Surroundings::from_env()),
+        #[cfg(not(feature = "tui"))]
+        Ok(Invocation::Tui(_) | Invocation::Run(RunOptions { tui: true, .. })) => {
+            refuse("tui: not in this build of muxloop; build it with the feature `tui`")
+        }
         Ok(Invocation::Run(options)) => run_servers(options),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),

@@ -14,6 +14,8 @@ pub enum Invocation {
     Check(CheckOptions),
     /// What is asked of a muxloop that runs.
     Client(crate::client::Command),
+    /// The dashboard, for a muxloop that runs.
+    Tui(crate::client::Target),
     /// The arguments after the word, for the demo server's own parser.
     DemoServer(Vec<OsString>),
     /// Text for stdout, then exit code 0: help, version, completions, the man page.
@@ -32,6 +34,8 @@ pub struct RunOptions {
     /// From `--log-level`, `-v` or `MUXLOOP_LOG`.
     pub level: Option<LevelFilter>,
     pub format: Option<LogFormat>,
+    /// With the dashboard.
+    pub tui: bool,
 }
 
 /// `muxloop proxy`.

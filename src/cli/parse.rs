@@ -149,7 +149,9 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             }),
+            tui: values.has("tui"),
         })),
+        "tui" => Ok(Invocation::Tui(target(&values))),
         "proxy" => Ok(Invocation::Proxy(ProxyOptions {
             socket: values.path("socket").unwrap_or_default(),
             wait_ms: values.milliseconds("wait")?.unwrap_or(0),

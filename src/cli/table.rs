@@ -87,6 +87,7 @@ pub const COMMANDS: &[Command] = &[
             LOG_FORMAT,
             STATUS_INSTEAD,
             RESTART_INSTEAD,
+            TUI,
         ],
         examples: &[("muxloop run -c mux.toml --only memory,web -v", "")],
     },
@@ -139,6 +140,21 @@ pub const COMMANDS: &[Command] = &[
             ("muxloop status", ""),
             ("muxloop status --json | jq '.servers[].state'", "fields: docs/control.md"),
         ],
+    },
+    Command {
+        name: "tui",
+        aliases: &["dashboard"],
+        summary: "show and steer what runs, live",
+        group: "",
+        about: &[
+            "A dashboard for a muxloop that runs, found as by status. Keys: j k select,",
+            "r restart, s start, S stop, / filter, ? help, q leave. With run --tui muxloop runs",
+            "as its child, and ends with it. Exit codes: 0 left, 1 failed, 2 no terminal.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop tui", ""), ("muxloop -c mux.toml --tui", "run the servers and show them")],
     },
     Command {
         name: "start",
@@ -377,6 +393,7 @@ const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the co
 const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
 const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
 const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
+const TUI: Opt = opt("tui", "", "", "with the dashboard: muxloop help tui");
 const STATUS_INSTEAD: Opt =
     Opt { aliases: &["show-status"], ..opt("status", "", "", "instead: muxloop status") };
 const RESTART_INSTEAD: Opt = opt("restart-service", "NAME", "", "instead: muxloop restart NAME");

@@ -60,23 +60,40 @@ impl Control {
     /// # Errors
     /// Nobody is there (exit code 3), does not answer in time, or speaks something else.
     pub fn open(path: &Path) -> Result<Control, Failure> {
-        let link = Link::connect(path, LINE_MAX)?;
-        let mut control = Control { link, hello: Hello::default(), last_id: 0 };
-        let answer = control.ask("hello", "{}", Instant::now() + PATIENCE)?;
-        let hello = answer.ok().and_then(|result| serde_json::from_str::<Hello>(result.get()).ok());
-        control.hello = hello.filter(|hello| hello.control > 0).ok_or_else(|| {
-            Failure::other(format!(
-                "{} is not a control socket; is it the socket of a server?",
-                control.link.path().display()
-            ))
-        })?;
-        control.understood()
+        let deadline = Instant::now() + PATIENCE;
+        let mut control = Control::begin(path)?;
+        let answer = control.answer_to(HELLO_ID, deadline)?;
+        control.greet(answer)?;
+        Ok(control)
     }
 
-    fn understood(self) -> Result<Control, Failure> {
+    /// Connects and sends the hello with number [`HELLO_ID`], without waiting for the answer.
+    ///
+    /// # Errors
+    /// Nobody is there (exit code 3), or accepts a connection.
+    pub fn begin(path: &Path) -> Result<Control, Failure> {
+        let link = Link::connect(path, LINE_MAX)?;
+        let mut control = Control { link, hello: Hello::default(), last_id: 0 };
+        control.send("hello", "{}", Instant::now() + PATIENCE)?;
+        Ok(control)
+    }
+
+    /// Takes the answer to the hello.
+    ///
+    /// # Errors
+    /// Whoever answers is no muxloop, or one of a later version.
+    pub fn greet(&mut self, answer: Result<Box<RawValue>, Refusal>) -> Result<(), Failure> {
+        let hello = answer.ok().and_then(|result| serde_json::from_str::<Hello>(result.get()).ok());
+        let Some(hello) = hello.filter(|hello| hello.control > 0) else {
+            let path = self.link.path().display();
+            return Err(Failure::other(format!(
+                "{path} is not a control socket; is it the socket of a server?"
+            )));
+        };
+        self.hello = hello;
         let Hello { control, version, .. } = &self.hello;
         if *control <= CONTROL_VERSION {
-            return Ok(self);
+            return Ok(());
         }
         Err(Failure::other(format!(
             "{} is of version {}, and its control protocol {control} is newer than this program's {CONTROL_VERSION} \
@@ -92,7 +109,9 @@ impl Control {
     /// # Errors
     /// No answer within `patience`, or an error as the answer: exit code 2 if a parameter was wrong.
     pub fn call(&mut self, method: &str, params: &str, patience: Duration) -> Result<Box<RawValue>, Failure> {
-        self.ask(method, params, Instant::now() + patience)?.map_err(|refusal| Failure {
+        let deadline = Instant::now() + patience;
+        let id = self.send(method, params, deadline)?;
+        self.answer_to(id, deadline)?.map_err(|refusal| Failure {
             code: if refusal.code == INVALID_PARAMS { EXIT_USAGE } else { 1 },
             text: text::plain(&refusal.message),
         })
@@ -139,14 +158,8 @@ impl Control {
         Ok(id)
     }
 
-    fn ask(
-        &mut self,
-        method: &str,
-        params: &str,
-        deadline: Instant,
-    ) -> Result<Result<Box<RawValue>, Refusal>, Failure> {
+    fn answer_to(&mut self, id: u64, deadline: Instant) -> Result<Result<Box<RawValue>, Refusal>, Failure> {
         let asked = Instant::now();
-        let id = self.send(method, params, deadline)?;
         loop {
             match self.link.line(Some(deadline))? {
                 Incoming::Line(line) => match self.read(&line)? {
@@ -157,9 +170,9 @@ impl Control {
                 },
                 Incoming::Nothing => {
                     let waited = text::duration(asked.elapsed().as_millis() as u64);
-                    let name = self.link.name();
                     return Err(Failure::other(format!(
-                        "{name} has not answered for {waited}: it hangs, or is stopped"
+                        "{} has not answered for {waited}: it hangs, or is stopped",
+                        self.link.name()
                     )));
                 }
                 Incoming::End => {
@@ -194,6 +207,9 @@ impl Control {
         }
     }
 }
+
+/// Number of the hello.
+pub const HELLO_ID: u64 = 1;
 
 /// Longest line (`docs/control.md`, How), and some for the next version.
 const LINE_MAX: usize = 4 << 20;

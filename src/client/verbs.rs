@@ -134,7 +134,7 @@ fn readable(process: &OwnedFd, deadline: Instant) -> bool {
 }
 
 /// `{"server":"memory"}`.
-pub(super) fn params(server: &str) -> String {
+pub fn params(server: &str) -> String {
     format!(r#"{{"server":{}}}"#, serde_json::Value::from(server))
 }
 
