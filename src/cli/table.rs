@@ -148,8 +148,8 @@ pub const COMMANDS: &[Command] = &[
         group: "",
         about: &[
             "A dashboard for a muxloop that runs, found as by status. Keys: j k select,",
-            "r restart, s start, S stop, / filter, ? help, q leave. With run --tui muxloop runs",
-            "as its child, and ends with it. Exit codes: 0 left, 1 failed, 2 no terminal.",
+            "r restart, s start, S stop, / filter, ? help, q leave. With run --tui muxloop",
+            "runs as its child and ends with it. Exit codes: 0 left, 1 failed, 2 no terminal.",
         ],
         operand: None,
         passes_through: false,

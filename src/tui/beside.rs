@@ -2,7 +2,7 @@
 
 use super::app::App;
 use crate::base::RecvBuf;
-use crate::cli::{self, RunOptions};
+use crate::cli::RunOptions;
 use crate::client::text::plain;
 use crate::client::{Failure, Target};
 use crate::codec::line::{Line, LineFramer};
@@ -192,7 +192,7 @@ const LAST_LINES: usize = 30;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Invocation;
+    use crate::cli::{self, Invocation};
 
     #[test]
     fn the_daemon_is_told_what_the_dashboard_was() {

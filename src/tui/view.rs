@@ -36,7 +36,8 @@ pub fn draw(app: &mut App, area: Rect, buf: &mut Buffer) {
 
 fn main(app: &mut App, body: Rect, buf: &mut Buffer) {
     let rows = app.shown().len() as u16;
-    // Both halves have a right to room; the details get what the table does not need.
+    // Both halves have a right to room; the details get what the table does not need. How much they have to
+    // say does not count: the border would jump with each key.
     let details_min = (body.height / 2).min(DETAILS_MIN);
     let table_height = (rows.max(1) + 1).min(body.height - details_min);
     let (table_area, below) = split(body, table_height);
@@ -56,11 +57,9 @@ fn header(app: &App, area: Rect, buf: &mut Buffer) {
         let style = app.paint(Color::Yellow).add_modifier(Modifier::BOLD);
         x = put_at(buf, area, x, 0, &format!("  {}", plain(&report.state)), style);
     }
-    let rss = report.rss_bytes.map(|rss| format!("  {}", bytes(rss))).unwrap_or_default();
     let text = format!(
-        "  up {}  process {}{rss}  {}  {}  {} req/s",
+        "  up {}  {}  {}  {} req/s",
         duration(report.uptime_ms),
-        report.pid,
         counted(report.servers.len(), "server"),
         counted(report.clients, "client"),
         per_second(app.total_rate()),
@@ -68,7 +67,10 @@ fn header(app: &App, area: Rect, buf: &mut Buffer) {
     put_at(buf, area, x, 0, &text, Style::new());
     match &app.gone {
         Some(why) => put(buf, area, 1, &format!("GONE: {}", plain(why)), app.bad()),
-        None => put(buf, area, 1, &plain(&report.config), dim()),
+        None => {
+            let rss = report.rss_bytes.map(|rss| format!(", {}", bytes(rss))).unwrap_or_default();
+            put(buf, area, 1, &format!("process {}{rss}, {}", report.pid, plain(&report.config)), dim())
+        }
     };
 }
 
@@ -85,6 +87,7 @@ fn footer(app: &App, area: Rect, buf: &mut Buffer) {
             put(buf, area, 0, &plain(&notice.text), style)
         }
         (None, Mode::Help | Mode::Log) => put(buf, area, 0, "any key: back  q quit", dim()),
+        (None, Mode::Table) if app.report.is_none() => put(buf, area, 0, "? help  q quit", dim()),
         (None, Mode::Table) if !app.filter.is_empty() => {
             let x = put(buf, area, 0, &format!("/{}", plain(&app.filter)), bold());
             put_at(buf, area, x, 0, "  Esc all  j/k move  r restart  s start  S stop  ? help", dim())
@@ -253,13 +256,20 @@ fn details(app: &App, server: &ServerReport, area: Rect, buf: &mut Buffer) {
             section(buf, right, "stderr", &stderr, right.height, true);
         }
         None => {
-            let rest = section(buf, left, "", &facts, left.height / 2, false);
             // What one doesn't need the other gets.
-            let half = (rest.height / 2).max(rest.height.saturating_sub(stderr.len() as u16 + 1));
+            let others = list_rows(&recents) + list_rows(&stderr);
+            let height = (left.height / 2).max(left.height.saturating_sub(others));
+            let rest = section(buf, left, "", &facts, height, false);
+            let half = (rest.height / 2).max(rest.height.saturating_sub(list_rows(&stderr)));
             let rest = section(buf, rest, "last requests", &recents, half, false);
             section(buf, rest, "stderr", &stderr, rest.height, true);
         }
     }
+}
+
+/// Rows for all of a list, with its heading.
+fn list_rows(lines: &[String]) -> u16 {
+    if lines.is_empty() { 0 } else { lines.len() as u16 + 1 }
 }
 
 /// A heading and lines in at most `height` rows, the newest ones if the last are those. Returns what is left.
@@ -282,10 +292,10 @@ fn section(buf: &mut Buffer, area: Rect, heading: &str, lines: &[String], height
 fn help(app: &App, area: Rect, buf: &mut Buffer) {
     let mut lines = vec![
         ("j k ↓ ↑", "select a server; g G first, last; PgDn PgUp"),
-        ("r", "restart it: its clients stay, what is in flight is answered with an error"),
+        ("r", "restart it; its clients stay, what is in flight ends with an error"),
         ("s", "start it, also out of a failure's rest"),
-        ("S", "stop it: requests are answered with an error until it is started"),
-        ("/", "show only servers whose name or state has these letters; Esc: all"),
+        ("S", "stop it; requests end with an error until it is started"),
+        ("/", "show servers whose name has these letters, or whose state begins so"),
     ];
     if app.log.is_some() {
         lines.push(("l", "muxloop's own log"));
