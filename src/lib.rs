@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod cli;
+pub mod client;
 pub mod codec;
 pub mod config;
 pub mod control;
@@ -18,3 +19,5 @@ pub mod proxy;
 pub mod reactor;
 #[doc(hidden)]
 pub mod sim;
+#[cfg(feature = "tui")]
+pub mod tui;

@@ -9,9 +9,20 @@ fn main() -> ExitCode {
     // A guard is this program under another name; it needs nothing of what follows.
     muxloop::reactor::guard::main_if_requested();
     match cli::parse(env::args_os(), |name| env::var_os(name)) {
+        #[cfg(feature = "tui")]
+        Ok(Invocation::Run(options)) if options.tui => {
+            muxloop::tui::run_beside(&options, Surroundings::from_env())
+        }
+        #[cfg(feature = "tui")]
+        Ok(Invocation::Tui(target)) => muxloop::tui::run(target, Surroundings::from_env()),
+        #[cfg(not(feature = "tui"))]
+        Ok(Invocation::Tui(_) | Invocation::Run(RunOptions { tui: true, .. })) => {
+            refuse("tui: not in this build of muxloop; build it with the feature `tui`")
+        }
         Ok(Invocation::Run(options)) => run_servers(options),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),
+        Ok(Invocation::Client(command)) => muxloop::client::run(command, &Surroundings::from_env()),
         #[cfg(feature = "demo")]
         Ok(Invocation::DemoServer(args)) => muxloop::demo::run(args),
         #[cfg(not(feature = "demo"))]
@@ -24,7 +35,8 @@ fn main() -> ExitCode {
 }
 
 fn run_servers(options: RunOptions) -> ExitCode {
-    let loaded = match options.load(&Surroundings::from_env()) {
+    let surroundings = Surroundings::from_env();
+    let loaded = match options.load(&surroundings) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
@@ -33,7 +45,7 @@ fn run_servers(options: RunOptions) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!(target: "muxloop", "{warning}");
     }
-    let code = muxloop::daemon::run(loaded.config);
+    let code = muxloop::daemon::run(&options, &surroundings, loaded.config);
     cli::log::flush_at_exit();
     code
 }

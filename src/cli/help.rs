@@ -10,14 +10,16 @@ pub fn overview() -> String {
          Usage: muxloop [-c FILE] [OPTION]...     run the servers of a configuration\n       \
          muxloop COMMAND [OPTION]...\n\nCommands:\n",
     );
-    for command in COMMANDS {
-        let _ = writeln!(text, "  {:<14}{}", command.name, command.summary);
+    for line in COMMANDS.chunk_by(|a, b| !a.group.is_empty() && a.group == b.group) {
+        let names: Vec<&str> = line.iter().map(|command| command.name).collect();
+        let summary = if line[0].group.is_empty() { line[0].summary } else { line[0].group };
+        let _ = writeln!(text, "  {:<22} {summary}", names.join("|"));
     }
-    text.push_str("\nOptions of run:\n");
-    if let Some(run) = table::command(table::DEFAULT_COMMAND) {
-        run.options.iter().for_each(|opt| option(&mut text, opt));
-    }
-    text.push_str("Example: muxloop -c mux.toml     More: muxloop help COMMAND, muxloop help config\n");
+    text.push_str(
+        "\nOptions and exit codes of a command: muxloop help COMMAND\n\
+         Every key of mux.toml:               muxloop help config\n\
+         \nExample: muxloop -c mux.toml\n",
+    );
     text
 }
 
@@ -43,14 +45,15 @@ pub fn of(command: &'static Command) -> String {
 }
 
 /// The shape of its command line.
-pub fn usage(command: &Command) -> String {
+pub fn usage(command: &'static Command) -> String {
     let mut text = format!("muxloop {}", command.name);
     for opt in command.options.iter().filter(|opt| opt.required) {
         let _ = write!(text, " --{} {}", opt.long, opt.value);
     }
     match &command.operand {
         Some(operand) if operand.required => {
-            let _ = write!(text, " {}", operand.words.join("|"));
+            let words = table::operand_words(operand).join("|");
+            let _ = write!(text, " {}", if words.is_empty() { operand.name } else { &words });
         }
         Some(operand) => {
             let _ = write!(text, " [{}]", operand.name);
@@ -69,7 +72,7 @@ pub fn spelling(opt: &Opt) -> String {
 
 fn option(text: &mut String, opt: &Opt) {
     let env = if opt.env.is_empty() { String::new() } else { format!(" [${}]", opt.env) };
-    let _ = writeln!(text, "  {:<24}{}{env}", spelling(opt), opt.doc);
+    let _ = writeln!(text, "  {:<26} {}{env}", spelling(opt), opt.doc);
 }
 
 #[cfg(test)]
@@ -94,7 +97,7 @@ mod tests {
     fn an_option_line_has_names_doc_and_variable() {
         let text = of(table::command("proxy").unwrap());
         assert!(
-            text.contains("  -s, --socket PATH       socket of the server [$MUXLOOP_SOCKET]\n"),
+            text.contains("  -s, --socket PATH          socket of the server [$MUXLOOP_SOCKET]\n"),
             "{text}"
         );
         assert!(text.starts_with("muxloop proxy: connect"));

@@ -12,6 +12,10 @@ pub enum Invocation {
     Run(RunOptions),
     Proxy(ProxyOptions),
     Check(CheckOptions),
+    /// What is asked of a muxloop that runs.
+    Client(crate::client::Command),
+    /// The dashboard, for a muxloop that runs.
+    Tui(crate::client::Target),
     /// The arguments after the word, for the demo server's own parser.
     DemoServer(Vec<OsString>),
     /// Text for stdout, then exit code 0: help, version, completions, the man page.
@@ -22,12 +26,16 @@ pub enum Invocation {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOptions {
     pub config: Option<PathBuf>,
+    /// Control socket, before what the file says (see [`crate::control::path::place`]).
+    pub control: Option<PathBuf>,
     /// Names of servers; empty means all.
     pub only: Vec<String>,
     pub except: Vec<String>,
     /// From `--log-level`, `-v` or `MUXLOOP_LOG`.
     pub level: Option<LevelFilter>,
     pub format: Option<LogFormat>,
+    /// With the dashboard.
+    pub tui: bool,
 }
 
 /// `muxloop proxy`.
@@ -117,7 +125,7 @@ impl CheckOptions {
 }
 
 /// The file that was named, with `~` expanded, or the first of the default places that exists.
-fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, String> {
+pub(crate) fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, String> {
     match named {
         Some(path) => match path.to_str() {
             Some(text) => surroundings.expand(text).map_err(|error| format!("--config {text}: {error}")),
@@ -134,7 +142,7 @@ fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, St
 }
 
 /// All problems, and how many if that is not plain to see.
-fn report(problems: &[Problem]) -> String {
+pub(crate) fn report(problems: &[Problem]) -> String {
     let mut text: Vec<String> = problems.iter().map(Problem::to_string).collect();
     if problems.len() > 1 {
         text.push(counted(problems.len(), "problem"));

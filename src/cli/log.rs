@@ -46,12 +46,52 @@ pub fn init(levels: &Levels, format: LogFormat, mode: Mode) {
         builder.filter_module(&format!("{SERVER}{name}"), *level);
     }
     builder.format(move |line, record| {
+        if mode == Mode::Queued {
+            note_news(record);
+        }
         line.write_all(format_line(format, SystemTime::now(), record).as_bytes())
     });
     builder.target(env_logger::Target::Pipe(Box::new(pipe)));
     // A second logger would be a mistake of ours, but no reason to stop.
     let _ = builder.try_init();
 }
+
+/// A line as `muxloop logs` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Name of the server it is about.
+    pub server: Option<String>,
+    pub text: String,
+}
+
+/// Lines that were logged since the last call; of very many the newest.
+pub fn take_news() -> Vec<News> {
+    match NEWS.lock() {
+        Ok(mut news) => std::mem::take(&mut *news).into(),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn note_news(record: &Record<'_>) {
+    let text = record.args().to_string();
+    let server = record.target().strip_prefix(SERVER).map(str::to_owned);
+    // A server's own words come by another way.
+    if (server.is_some() && text.starts_with("stderr: "))
+        || !(server.is_some() || record.target() == "muxloop")
+    {
+        return;
+    }
+    if let Ok(mut news) = NEWS.lock() {
+        if news.len() == NEWS_MAX {
+            news.pop_front();
+        }
+        news.push_back(News { server, text });
+    }
+}
+
+static NEWS: Mutex<std::collections::VecDeque<News>> = Mutex::new(std::collections::VecDeque::new());
+/// Lines kept between two turns of the loop.
+const NEWS_MAX: usize = 1_000;
 
 /// Writes queued lines as far as standard error takes them now.
 pub fn flush() {

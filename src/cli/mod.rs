@@ -17,8 +17,10 @@ mod table;
 mod values;
 
 pub use invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;
 
+use crate::client::Failure;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -27,13 +29,25 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// Prints a text to stdout. A reader that closed early (`| head`) is no failure.
 pub fn print(text: &str) -> ExitCode {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format!("cannot write to standard output: {error}"));
+    match print_all(text) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.text);
             ExitCode::FAILURE
         }
-        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The same for one of several texts: whether somebody reads on.
+///
+/// # Errors
+/// It cannot be written, and somebody should know.
+pub fn print_all(text: &str) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::other(format!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -3,9 +3,11 @@
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
 use super::invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
-use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX};
+use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
+use crate::client::verbs::Verb;
+use crate::client::{Command as Ask, Target, follow, health, status};
 use crate::config::nearest::{nearest, suggestion};
 use crate::config::{LogFormat, reference};
 use lexopt::Arg;
@@ -82,7 +84,7 @@ fn read(
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         let opt = match arg {
             Arg::Short(short) => table::options(command).find(|opt| opt.short == Some(short)),
-            Arg::Long(long) => table::options(command).find(|opt| opt.long == long),
+            Arg::Long(long) => table::options(command).find(|opt| opt.is_called(long)),
             Arg::Value(ref word) if command.operand.is_some() && values.operand.is_none() => {
                 values.operand = Some(word.clone());
                 continue;
@@ -130,8 +132,16 @@ fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
 fn invocation(command: &'static Command, mut values: Values) -> Result<Invocation, String> {
     let operand = operand(command, values.operand.take())?;
     match command.name {
+        "run" if values.has("status") => {
+            Ok(Invocation::Client(Ask::Status(target(&values), Default::default())))
+        }
+        "run" if values.has("restart-service") => {
+            let name = values.text("restart-service")?.unwrap_or_default();
+            Ok(Invocation::Client(Ask::Verb(target(&values), Verb::Restart(name))))
+        }
         "run" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
+            control: values.path("control"),
             only: values.names("only")?,
             except: values.names("except")?,
             level: level(&values)?,
@@ -139,11 +149,54 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             }),
+            tui: values.has("tui"),
         })),
+        "tui" => Ok(Invocation::Tui(target(&values))),
         "proxy" => Ok(Invocation::Proxy(ProxyOptions {
             socket: values.path("socket").unwrap_or_default(),
             wait_ms: values.milliseconds("wait")?.unwrap_or(0),
         })),
+        "status" => {
+            let options =
+                status::Options { server: operand, json: values.has("json"), watch: values.has("watch") };
+            Ok(Invocation::Client(Ask::Status(target(&values), options)))
+        }
+        "start" | "stop" | "restart" | "reload" | "drain" | "shutdown" => {
+            let name = operand.unwrap_or_default();
+            let verb = match command.name {
+                "start" => Verb::Start(name),
+                "stop" => Verb::Stop(name),
+                "restart" => Verb::Restart(name),
+                "reload" => Verb::Reload,
+                "drain" => Verb::Drain { timeout_ms: values.milliseconds("timeout")?.unwrap_or(DRAIN_MS) },
+                _ => Verb::Shutdown,
+            };
+            Ok(Invocation::Client(Ask::Verb(target(&values), verb)))
+        }
+        "logs" => {
+            let what = follow::What::Logs {
+                server: operand,
+                lines: values.number("lines", 0..=1000)?.unwrap_or(100),
+                follow: values.has("follow"),
+            };
+            Ok(Invocation::Client(Ask::Follow(
+                target(&values),
+                follow::Options { what, json: values.has("json") },
+            )))
+        }
+        "tap" => {
+            let what = follow::What::Tap { server: operand.unwrap_or_default() };
+            Ok(Invocation::Client(Ask::Follow(
+                target(&values),
+                follow::Options { what, json: values.has("json") },
+            )))
+        }
+        "health" => Ok(Invocation::Client(Ask::Health(health::Options {
+            socket: values.path("socket"),
+            config: values.path("config"),
+            service: values.text("service")?,
+            timeout_ms: values.milliseconds("timeout")?.unwrap_or(HEALTH_MS),
+        }))),
         "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
         "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
         "version" => Ok(Invocation::Print(version())),
@@ -157,6 +210,11 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
     }
 }
 
+/// Which running muxloop is meant.
+fn target(values: &Values) -> Target {
+    Target { config: values.path("config"), control: values.path("control") }
+}
+
 /// `muxloop 0.1.0`.
 fn version() -> String {
     concat!("muxloop ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
@@ -166,14 +224,19 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
     let Some(operand) = &command.operand else { return Ok(None) };
     let words = table::operand_words(operand);
     let expected = || format!("expected one of: {}", words.join(", "));
+    let is_server = matches!(operand.words, Words::Server);
     let Some(given) = given else {
         return match operand.required {
+            true if is_server => Err(format!("{} is missing, expected the name of a server", operand.name)),
             true => Err(format!("{} is missing, {}", operand.name, expected())),
             false => Ok(None),
         };
     };
     let word = given.to_string_lossy().into_owned();
-    let is_alias = operand.words.is_empty() && table::command(&word).is_some();
+    if is_server {
+        return Ok(Some(word));
+    }
+    let is_alias = matches!(operand.words, Words::Commands) && table::command(&word).is_some();
     match words.contains(&word.as_str()) || is_alias {
         true => Ok(Some(word)),
         false => {
@@ -193,6 +256,11 @@ fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
     }
     Ok(values.word("log-level")?.and_then(|word| word.parse().ok()))
 }
+
+/// The daemon's own default (`docs/control.md`).
+const DRAIN_MS: u64 = 30_000;
+/// Enough for most servers to be started first.
+const HEALTH_MS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests;

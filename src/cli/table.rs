@@ -8,6 +8,8 @@ pub struct Command {
     pub aliases: &'static [&'static str],
     /// One line, without a full stop.
     pub summary: &'static str,
+    /// What the overview says of it and its neighbours with the same words, on one line; empty: the summary.
+    pub group: &'static str,
     /// What a person should know, in lines of at most 78 characters.
     pub about: &'static [&'static str],
     /// The one word after the command, if it takes one.
@@ -24,14 +26,25 @@ pub struct Command {
 pub struct Operand {
     pub name: &'static str,
     pub required: bool,
-    /// What is allowed; empty: the names of commands and `config`.
-    pub words: &'static [&'static str],
+    pub words: Words,
+}
+
+/// What an operand may be.
+#[derive(Debug)]
+pub enum Words {
+    OneOf(&'static [&'static str]),
+    /// The name of a command, or `config`.
+    Commands,
+    /// The name of a server, which only the muxloop that runs it knows.
+    Server,
 }
 
 /// An option.
 #[derive(Debug)]
 pub struct Opt {
     pub long: &'static str,
+    /// Other long names, understood and not shown.
+    pub aliases: &'static [&'static str],
     pub short: Option<char>,
     /// Name of its value; empty if it takes none.
     pub value: &'static str,
@@ -55,25 +68,34 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "run",
         aliases: &[],
-        summary: "run the servers of a configuration (also without this word)",
+        summary: "run the servers of a configuration (the default)",
+        group: "",
         about: &[
-            "Runs every [servers.NAME] of the file in this process, in the foreground, until",
-            "SIGINT or SIGTERM. Without -c: ./mux.toml, ~/.config/muxloop/mux.toml or",
-            "~/.codex/mcp-mux.toml. Logs go to stderr. Exit codes: 0 stopped, 1 failed,",
-            "2 the command line or the file is wrong.",
+            "Runs every [servers.NAME] of the file in the foreground until SIGTERM or Ctrl-C.",
+            "Without -c: ./mux.toml, ~/.config/muxloop/mux.toml or ~/.codex/mcp-mux.toml.",
+            "Exit codes: 0 stopped, 1 failed, 2 the command line or the file is wrong.",
         ],
         operand: None,
         passes_through: false,
-        options: &[CONFIG, ONLY, EXCEPT, LOG_LEVEL, VERBOSE, LOG_FORMAT],
-        examples: &[
-            ("muxloop -c mux.toml", "all servers of the file"),
-            ("muxloop run --only memory,web -v", "two of them, and more log lines"),
+        options: &[
+            CONFIG,
+            ONLY,
+            EXCEPT,
+            CONTROL,
+            LOG_LEVEL,
+            VERBOSE,
+            LOG_FORMAT,
+            STATUS_INSTEAD,
+            RESTART_INSTEAD,
+            TUI,
         ],
+        examples: &[("muxloop run -c mux.toml --only memory,web -v", "")],
     },
     Command {
         name: "proxy",
         aliases: &[],
-        summary: "connect stdin and stdout to a server's socket (for MCP hosts)",
+        summary: "connect stdin and stdout to a server's socket",
+        group: "",
         about: &[
             "The command that an MCP host starts instead of the server itself. A link whose",
             "name ends in \"-proxy\" is this command. Exit codes: 0 at the end of stdin, 1 if",
@@ -91,6 +113,7 @@ pub const COMMANDS: &[Command] = &[
         name: "check",
         aliases: &["validate"],
         summary: "check a configuration without starting anything",
+        group: "",
         about: &[
             "Prints every problem as FILE:LINE:COLUMN: KEY: what is wrong, what was expected.",
             "Exit codes: 0 the file is fine, 2 it is not.",
@@ -101,9 +124,173 @@ pub const COMMANDS: &[Command] = &[
         examples: &[("muxloop check -c mux.toml", "")],
     },
     Command {
+        name: "status",
+        aliases: &["daemon-status"],
+        summary: "show what runs, what is wrong and what happens next",
+        group: "",
+        about: &[
+            "Asks the muxloop that runs the configuration; without -c that of the default",
+            "configuration, or the only one that runs. With NAME: all about one server.",
+            "Exit codes: 0 all up, 3 not running, 4 some server is down, 1 no answer.",
+        ],
+        operand: Some(Operand { name: "NAME", required: false, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL, JSON, WATCH],
+        examples: &[
+            ("muxloop status", ""),
+            ("muxloop status --json | jq '.servers[].state'", "fields: docs/control.md"),
+        ],
+    },
+    Command {
+        name: "tui",
+        aliases: &["dashboard"],
+        summary: "show and steer what runs, live",
+        group: "",
+        about: &[
+            "A dashboard for a muxloop that runs, found as by status. Keys: j k select,",
+            "r restart, s start, S stop, / filter, ? help, q leave. With run --tui muxloop",
+            "runs as its child and ends with it. Exit codes: 0 left, 1 failed, 2 no terminal.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop tui", ""), ("muxloop -c mux.toml --tui", "run the servers and show them")],
+    },
+    Command {
+        name: "start",
+        aliases: &[],
+        summary: "start a server that is stopped, failed or at rest",
+        group: ONE_SERVER,
+        about: &[
+            "Its restarts count from 0 again. A server that runs is left as it is.",
+            "Exit codes: 0 done, 1 refused or no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop start memory", "")],
+    },
+    Command {
+        name: "stop",
+        aliases: &[],
+        summary: "stop a server until it is started again",
+        group: ONE_SERVER,
+        about: &[
+            "Its clients stay connected; each request is answered with an error that says so.",
+            "Exit codes: 0 done, 1 refused or no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop stop memory", "")],
+    },
+    Command {
+        name: "restart",
+        aliases: &[],
+        summary: "stop a server and start it again",
+        group: ONE_SERVER,
+        about: &[
+            "Its clients stay connected; what is in flight is answered with an error.",
+            "Exit codes: 0 done, 1 refused or no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop restart memory", ""), ("muxloop --restart-service memory", "the same")],
+    },
+    Command {
+        name: "reload",
+        aliases: &[],
+        summary: "read the configuration again",
+        group: WHOLE,
+        about: &[
+            "Servers whose entry has not changed go on undisturbed. A file with a mistake",
+            "changes nothing. Exit codes: 0 done, 1 refused or no answer, 3 not running.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop check && muxloop reload", "")],
+    },
+    Command {
+        name: "drain",
+        aliases: &[],
+        summary: "let the clients finish what is open, then end muxloop",
+        group: WHOLE,
+        about: &[
+            "Takes no new clients, closes each once nothing of its is open, and waits for the",
+            "end. Exit codes: 0 it ended, 1 it did not, or no answer, 3 not running.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL, TIMEOUT_DRAIN],
+        examples: &[("muxloop drain --timeout 5000", "")],
+    },
+    Command {
+        name: "shutdown",
+        aliases: &[],
+        summary: "end muxloop and its servers",
+        group: WHOLE,
+        about: &[
+            "As by SIGTERM; waits for the end. Exit codes: 0 it ended, 1 it did not, or no",
+            "answer, 3 not running.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, CONTROL],
+        examples: &[("muxloop shutdown -c mux.toml", "")],
+    },
+    Command {
+        name: "logs",
+        aliases: &["log"],
+        summary: "show what servers wrote to stderr, and what became of them",
+        group: FOLLOW,
+        about: &[
+            "Of one server or of all. Exit codes: 0 shown, 1 no answer, 2 no such server,",
+            "3 not running, or ended meanwhile.",
+        ],
+        operand: Some(Operand { name: "NAME", required: false, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL, FOLLOW_ON, LINES, JSON],
+        examples: &[("muxloop logs memory -f", ""), ("muxloop logs -n 1000 | grep -i error", "")],
+    },
+    Command {
+        name: "tap",
+        aliases: &[],
+        summary: "show the messages between a server and its clients",
+        group: FOLLOW,
+        about: &[
+            "Each as it passes, cut after 4 KiB, without the values of members whose names",
+            "tell of secrets. Exit codes: 1 no answer, 2 no such server, 3 not running.",
+        ],
+        operand: Some(Operand { name: "NAME", required: true, words: Words::Server }),
+        passes_through: false,
+        options: &[CONFIG, CONTROL, JSON],
+        examples: &[("muxloop tap memory", ""), ("muxloop tap memory --json | jq .method", "")],
+    },
+    Command {
+        name: "health",
+        aliases: &[],
+        summary: "ask a server as a client would: handshake, ping, a list",
+        group: "",
+        about: &[
+            "Starts a server that is not running yet. Without --socket and --service: every",
+            "server of the configuration. Exit codes: 0 healthy, 1 not, 2 the command line is",
+            "wrong, 3 nobody listens.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, SERVICE, SERVER_SOCKET, TIMEOUT_HEALTH],
+        examples: &[
+            ("muxloop health -c mux.toml --service memory", ""),
+            ("muxloop health --socket ~/mcp-sockets/memory.sock", ""),
+        ],
+    },
+    Command {
         name: "demo-server",
         aliases: &[],
         summary: "be a small MCP server on stdin and stdout, for trials",
+        group: "",
         about: &[
             "Has tools, resources and a prompt; with fault options it misbehaves on request.",
             "Its options: muxloop demo-server --help",
@@ -117,8 +304,9 @@ pub const COMMANDS: &[Command] = &[
         name: "completions",
         aliases: &["completion"],
         summary: "print shell completions",
+        group: "",
         about: &["Prints a script for the shell to read."],
-        operand: Some(Operand { name: "SHELL", required: true, words: SHELLS }),
+        operand: Some(Operand { name: "SHELL", required: true, words: Words::OneOf(SHELLS) }),
         passes_through: false,
         options: &[],
         examples: &[
@@ -131,6 +319,7 @@ pub const COMMANDS: &[Command] = &[
         name: "version",
         aliases: &[],
         summary: "print the version",
+        group: MORE,
         about: &[],
         operand: None,
         passes_through: false,
@@ -141,8 +330,9 @@ pub const COMMANDS: &[Command] = &[
         name: "help",
         aliases: &[],
         summary: "print help for a command, or the reference of mux.toml",
+        group: MORE,
         about: &["COMMAND is a command, or \"config\" for every key of mux.toml with its default."],
-        operand: Some(Operand { name: "COMMAND", required: false, words: &[] }),
+        operand: Some(Operand { name: "COMMAND", required: false, words: Words::Commands }),
         passes_through: false,
         options: &[MAN],
         examples: &[
@@ -158,6 +348,12 @@ pub const EVERYWHERE: &[Opt] = &[
     Opt { short: Some('h'), ..opt("help", "", "", "print this help") },
     Opt { short: Some('V'), ..opt("version", "", "", "print the version") },
 ];
+
+/// What the overview says of several commands at once.
+const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
+const WHOLE: &str = "read the file again; end when all is done; end now";
+const FOLLOW: &str = "what servers write to stderr; messages as they pass";
+const MORE: &str = "print the version; explain a command, or mux.toml";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
@@ -182,10 +378,29 @@ const SOCKET: Opt = Opt {
     ..opt("socket", "PATH", "MUXLOOP_SOCKET", "socket of the server")
 };
 const WAIT: Opt = opt("wait", "MS", "MUXLOOP_WAIT", "wait up to MS ms for the socket");
+const CONTROL: Opt = Opt {
+    aliases: &["socket"],
+    is_path: true,
+    ..opt("control", "PATH", "MUXLOOP_CONTROL", "control socket")
+};
+const JSON: Opt = opt("json", "", "", "as JSON, for programs");
+const WATCH: Opt = Opt { short: Some('w'), ..opt("watch", "", "", "again at each change, until Ctrl-C") };
+const FOLLOW_ON: Opt =
+    Opt { short: Some('f'), ..opt("follow", "", "", "and then each new line, until Ctrl-C") };
+const LINES: Opt =
+    Opt { short: Some('n'), ..opt("lines", "LINES", "MUXLOOP_LINES", "begin with so many (100)") };
+const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
+const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
+const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
+const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
+const TUI: Opt = opt("tui", "", "", "with the dashboard: muxloop help tui");
+const STATUS_INSTEAD: Opt =
+    Opt { aliases: &["show-status"], ..opt("status", "", "", "instead: muxloop status") };
+const RESTART_INSTEAD: Opt = opt("restart-service", "NAME", "", "instead: muxloop restart NAME");
 const MAN: Opt = opt("man", "", "", "print the man page (roff)");
 
 const fn opt(long: &'static str, value: &'static str, env: &'static str, doc: &'static str) -> Opt {
-    Opt { long, short: None, value, env, required: false, doc, words: &[], is_path: false }
+    Opt { long, aliases: &[], short: None, value, env, required: false, doc, words: &[], is_path: false }
 }
 
 /// The command of that name or alias.
@@ -201,8 +416,16 @@ pub fn options(command: &'static Command) -> impl Iterator<Item = &'static Opt> 
 /// The words that may follow a command.
 pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
     match operand.words {
-        [] => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
-        words => words.to_vec(),
+        Words::Commands => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
+        Words::OneOf(words) => words.to_vec(),
+        Words::Server => Vec::new(),
+    }
+}
+
+impl Opt {
+    /// Whether it is meant by this long name.
+    pub fn is_called(&self, long: &str) -> bool {
+        self.long == long || self.aliases.contains(&long)
     }
 }
 
@@ -219,7 +442,8 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         for command in COMMANDS {
-            let mut longs: Vec<&str> = options(command).map(|opt| opt.long).collect();
+            let mut longs: Vec<&str> =
+                options(command).flat_map(|opt| opt.aliases.iter().copied().chain([opt.long])).collect();
             let mut shorts: Vec<char> = options(command).filter_map(|opt| opt.short).collect();
             let count = (longs.len(), shorts.len());
             longs.sort_unstable();
@@ -235,6 +459,10 @@ mod tests {
     fn variables_are_named_after_the_program() {
         for opt in COMMANDS.iter().flat_map(options) {
             assert!(opt.env.is_empty() || opt.env.starts_with("MUXLOOP_"), "--{}", opt.long);
+            // What is done instead of running is said for one time only.
+            if opt.long == RESTART_INSTEAD.long {
+                continue;
+            }
             assert_eq!(
                 opt.env.is_empty(),
                 opt.value.is_empty(),

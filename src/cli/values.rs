@@ -4,6 +4,7 @@ use super::table::Opt;
 use crate::config::nearest::suggestion;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Values by the long name of their option.
@@ -71,15 +72,35 @@ impl Values {
         Err(format!("{} is '{value}', expected one of: {}{near}", given.source, given.opt.words.join(", ")))
     }
 
+    /// Text for a person or a program.
+    pub(super) fn text(&self, long: &str) -> Result<Option<String>, String> {
+        let Some((given, value)) = self.last(long) else { return Ok(None) };
+        match value.to_str() {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(format!("{} is not valid UTF-8", given.source)),
+        }
+    }
+
     /// A number of milliseconds, at most a year.
     pub(super) fn milliseconds(&self, long: &str) -> Result<Option<u64>, String> {
+        self.integer(long, "milliseconds, ", 0..=MS_MAX)
+    }
+
+    /// A number of things.
+    pub(super) fn number(&self, long: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, String> {
+        self.integer(long, "", range)
+    }
+
+    fn integer(&self, long: &str, what: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, String> {
         let Some((given, value)) = self.last(long) else { return Ok(None) };
         match value.to_str().and_then(|text| text.parse().ok()) {
-            Some(number @ 0..=MS_MAX) => Ok(Some(number)),
+            Some(number) if range.contains(&number) => Ok(Some(number)),
             _ => Err(format!(
-                "{} is '{}', expected milliseconds, an integer from 0 to {MS_MAX}",
+                "{} is '{}', expected {what}an integer from {} to {}",
                 given.source,
-                value.to_string_lossy()
+                value.to_string_lossy(),
+                range.start(),
+                range.end()
             )),
         }
     }

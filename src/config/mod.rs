@@ -39,6 +39,8 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// Where a snapshot of the state of all servers is written.
     pub status_file: Option<PathBuf>,
+    /// The control socket; `off` for none (see [`crate::control::path`]).
+    pub control: Option<PathBuf>,
 }
 
 /// One `[servers.NAME]`. Its `Debug` shows no values of the environment ([`SpawnSpec`] hides them).

@@ -4,6 +4,7 @@
 //! here opens a socket or knows a table of the mux.
 
 pub mod call;
+pub mod path;
 pub mod redact;
 pub mod report;
 

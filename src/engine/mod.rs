@@ -30,7 +30,9 @@ mod process;
 mod report;
 mod servers;
 
-use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, READ_BUDGET, READ_CHUNK, STDERR_RING};
+use crate::base::limits::{
+    ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, READ_BUDGET, READ_CHUNK, STDERR_RING,
+};
 use crate::base::{Key, RecvBuf, Time};
 use crate::codec::{Incoming, Line, LineFramer, Message};
 use crate::mux::policy::ServerPolicy;
@@ -188,10 +190,16 @@ impl Engine {
         if busy {
             return Some(now);
         }
-        [self.mux.poll_timeout(), self.conns.linger.next_deadline(), self.conns.trim_at(), self.control.deadline(), self.drain_until]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.mux.poll_timeout(),
+            self.conns.linger.next_deadline(),
+            self.conns.trim_at(),
+            self.control.deadline(),
+            self.drain_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Asks for the graceful stop; a second time, for the immediate one.

@@ -5,8 +5,10 @@ use super::conn::Role;
 use super::journal::LogLine;
 use super::port::Platform;
 use super::{Engine, Outbox};
-use crate::base::limits::{CONTROL_CLIENTS, CONTROL_SEND_HIGH, CONTROL_SEND_MAX, TAP_MESSAGE_MAX, TAP_TEXT_MAX};
 use crate::base::date::rfc3339;
+use crate::base::limits::{
+    CONTROL_CLIENTS, CONTROL_SEND_HIGH, CONTROL_SEND_MAX, TAP_MESSAGE_MAX, TAP_TEXT_MAX,
+};
 use crate::base::{Key, KeyMap, Time};
 use crate::codec::{Incoming, Kind, Message};
 use crate::control::call::Call;
@@ -165,10 +167,16 @@ impl Engine {
     }
 
     pub(super) fn log(&mut self, line: LogLine) {
-        let followers: Vec<Key> = self.control.keys.iter().copied().filter(|key| {
-            let follows = self.control.sessions.get(*key).and_then(|session| session.logs);
-            follows.is_some_and(|wanted| wanted.is_none() || wanted == line.server)
-        }).collect();
+        let followers: Vec<Key> = self
+            .control
+            .keys
+            .iter()
+            .copied()
+            .filter(|key| {
+                let follows = self.control.sessions.get(*key).and_then(|session| session.logs);
+                follows.is_some_and(|wanted| wanted.is_none() || wanted == line.server)
+            })
+            .collect();
         if !followers.is_empty() {
             let params = self.line_value(&line);
             followers.into_iter().for_each(|key| self.notify(key, "log", params.clone()));
@@ -208,7 +216,9 @@ impl Engine {
     fn answer_line(&mut self, now: Time, key: Key, line: Result<Vec<u8>, usize>, platform: &dyn Platform) {
         let line = match line {
             Ok(line) => line,
-            Err(len) => return self.refuse(key, "null", -32600, &format!("a line of {len} bytes is too long")),
+            Err(len) => {
+                return self.refuse(key, "null", -32600, &format!("a line of {len} bytes is too long"));
+            }
         };
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
@@ -241,12 +251,17 @@ impl Engine {
             Verb::Watch { interval_ms } => {
                 let report = self.report(now, platform);
                 let value = report_value(&report);
-                let watch = Watch { interval_ms: *interval_ms, due: now + *interval_ms, last: steady(report) };
+                let watch =
+                    Watch { interval_ms: *interval_ms, due: now + *interval_ms, last: steady(report) };
                 self.session(key, |session| session.watch = Some(watch));
                 value
             }
-            Verb::Start { server } => self.steer(now, server, |mux, now, id, out| mux.start_server(now, id, out))?,
-            Verb::Stop { server } => self.steer(now, server, |mux, now, id, out| mux.stop_server(now, id, out))?,
+            Verb::Start { server } => {
+                self.steer(now, server, |mux, now, id, out| mux.start_server(now, id, out))?
+            }
+            Verb::Stop { server } => {
+                self.steer(now, server, |mux, now, id, out| mux.stop_server(now, id, out))?
+            }
             Verb::Restart { server } => {
                 self.steer(now, server, |mux, now, id, out| mux.restart_server(now, id, out))?
             }
@@ -339,14 +354,16 @@ impl Engine {
     }
 
     fn tell_watcher(&mut self, now: Time, key: Key, platform: &dyn Platform) {
-        let due = self.control.sessions.get(key).and_then(|session| session.watch.as_ref()).map(|watch| watch.due);
+        let due =
+            self.control.sessions.get(key).and_then(|session| session.watch.as_ref()).map(|watch| watch.due);
         if due.is_none_or(|due| now < due) {
             return;
         }
         let report = self.report(now, platform);
         let value = report_value(&report);
         let report = steady(report);
-        let Some(watch) = self.control.sessions.get_mut(key).and_then(|session| session.watch.as_mut()) else {
+        let Some(watch) = self.control.sessions.get_mut(key).and_then(|session| session.watch.as_mut())
+        else {
             return;
         };
         watch.due = now + watch.interval_ms;
@@ -359,9 +376,15 @@ impl Engine {
     fn show_taps(&mut self, now: Time) {
         for seen in std::mem::take(&mut self.control.taps.seen) {
             let Some((server, other)) = self.side_of(seen.link) else { continue };
-            let watchers: Vec<Key> = self.control.keys.iter().copied().filter(|key| {
-                self.control.sessions.get(*key).is_some_and(|session| session.taps.contains(&server))
-            }).collect();
+            let watchers: Vec<Key> = self
+                .control
+                .keys
+                .iter()
+                .copied()
+                .filter(|key| {
+                    self.control.sessions.get(*key).is_some_and(|session| session.taps.contains(&server))
+                })
+                .collect();
             if watchers.is_empty() {
                 continue;
             }
@@ -375,9 +398,10 @@ impl Engine {
         let conn = self.conns.get(link)?;
         match conn.role {
             Role::Client => Some((conn.server, format!("client {}", conn.number))),
-            Role::Child(instance) => {
-                Some((self.processes.get(instance).map_or(conn.server, |process| process.server), "server".into()))
-            }
+            Role::Child(instance) => Some((
+                self.processes.get(instance).map_or(conn.server, |process| process.server),
+                "server".into(),
+            )),
             Role::Stderr(_) | Role::Control => None,
         }
     }

@@ -99,8 +99,13 @@ impl Engine {
     /// The newest lines that a server wrote to stderr, also those of an earlier process.
     fn said(&self, id: ServerId) -> Vec<String> {
         let lines = self.journal.tail(Some(id), 4 * STDERR_LINES);
-        let mut newest: Vec<String> =
-            lines.iter().rev().filter(|line| !line.ours).take(STDERR_LINES).map(|line| line.text.clone()).collect();
+        let mut newest: Vec<String> = lines
+            .iter()
+            .rev()
+            .filter(|line| !line.ours)
+            .take(STDERR_LINES)
+            .map(|line| line.text.clone())
+            .collect();
         newest.reverse();
         newest
     }
@@ -141,7 +146,11 @@ fn words(name: &str, max_restarts: u32, heartbeats: u32, status: &ServerStatus) 
             format!("restarting, attempt {}{of} in {seconds}.{tenths} s: {}", status.attempts, why())
         }
         Standing::Failed => {
-            format!("given up after {} restarts: {}; 'muxloop start {name}' tries again", status.attempts, why())
+            format!(
+                "given up after {} restarts: {}; 'muxloop start {name}' tries again",
+                status.attempts,
+                why()
+            )
         }
     }
 }
@@ -154,9 +163,8 @@ fn introduced(status: &ServerStatus) -> (Option<String>, Option<String>, Option<
     let whole = crate::codec::Span::new(0, hello.len());
     let text = |span: crate::codec::Span| json::unescape(span.of(hello)).map(|text| text.into_owned());
     let of = |parent, key| json::member(hello, parent, key);
-    let info = of(whole, "serverInfo").or_else(|| {
-        of(whole, "_meta").and_then(|meta| of(meta, "io.modelcontextprotocol/serverInfo"))
-    });
+    let info = of(whole, "serverInfo")
+        .or_else(|| of(whole, "_meta").and_then(|meta| of(meta, "io.modelcontextprotocol/serverInfo")));
     let protocol = match status.era {
         Some(Era::Modern) => Some("2026-07-28".to_owned()),
         _ => of(whole, "protocolVersion").and_then(text),

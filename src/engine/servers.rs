@@ -36,6 +36,11 @@ impl Engine {
         tell!(self, now, change_server, id, policy);
     }
 
+    /// Gives a server another name for people, or another socket path to tell.
+    pub fn rename_server(&mut self, id: ServerId, setup: ServerSetup) {
+        self.setups[id] = setup;
+    }
+
     /// Takes a server out: its listener gives no more clients, those it has are served to their end.
     pub fn retire_server(&mut self, now: Time, id: ServerId) {
         for door in self.doors.iter_mut().filter(|door| **door == Door::Server(id)) {
@@ -55,7 +60,8 @@ impl Engine {
     /// Bytes from and to the clients of a server.
     pub(super) fn traffic(&self, id: ServerId) -> (u64, u64) {
         let past = self.conns.past.get(&id).copied().unwrap_or_default();
-        let clients = self.conns.iter().filter(|(_, conn)| conn.server == id && conn.role == super::Role::Client);
+        let clients =
+            self.conns.iter().filter(|(_, conn)| conn.server == id && conn.role == super::Role::Client);
         clients.fold(past, |(read, written), (_, conn)| (read + conn.read, written + conn.written))
     }
 

@@ -197,7 +197,8 @@ impl Mux {
         let what = format!("a message of {} bytes exceeds the limit of {} bytes", line.len, line.limit);
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let (server, number) = self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                let (server, number) =
+                    self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
                 log::warn!(target: &self.target(server), "client {number}: {what}");
                 let why = format!("{what} (`max_request_bytes` of this server)");
                 if line.has_method() == Some(false) {
@@ -322,7 +323,8 @@ impl Mux {
         let id = error.id.map(|span| span.of(bytes));
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let (server, number) = self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                let (server, number) =
+                    self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
                 log::warn!(target: &self.target(server), "client {number}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
                 // An answer must never be answered, but anything else is, an id or none.

@@ -37,6 +37,12 @@ pub(super) fn forget_code(start: usize, len: usize) {
     unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_DONTNEED) };
 }
 
+/// Size of a page of memory, in bytes.
+pub fn page_bytes() -> u64 {
+    // SAFETY: asks for a number.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
 /// How a child ended, without reaping it: its id stays taken, so signals to its group cannot hit a
 /// stranger. `None` while it runs.
 ///

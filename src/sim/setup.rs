@@ -71,12 +71,7 @@ impl Setup {
             args: vec![index.to_string()],
             ..SpawnSpec::default()
         };
-        ServerSetup {
-            policy: self.policy.clone(),
-            spawn,
-            socket: String::new(),
-            service_name: String::new(),
-        }
+        ServerSetup { policy: self.policy.clone(), spawn, socket: String::new(), service_name: String::new() }
     }
 }
 

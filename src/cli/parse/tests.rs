@@ -30,10 +30,12 @@ fn without_a_word_the_servers_run() {
     assert_eq!(run("muxloop run"), RunOptions::default());
     let full = RunOptions {
         config: Some("m.toml".into()),
+        control: None,
         only: vec!["a".into(), "b".into(), "c".into()],
         except: vec!["b".into()],
         level: Some(LevelFilter::Warn),
         format: Some(LogFormat::Json),
+        tui: false,
     };
     let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json";
     assert_eq!(run(&format!("muxloop {options}")), full);
@@ -156,7 +158,11 @@ fn mistakes_name_what_was_meant() {
 #[test]
 fn every_command_has_an_invocation() {
     for command in COMMANDS {
-        let operand = command.operand.iter().flat_map(table::operand_words).next().unwrap_or_default();
+        let operand =
+            command.operand.iter().flat_map(table::operand_words).next().unwrap_or(match &command.operand {
+                Some(_) => "memory",
+                None => "",
+            });
         let options: Vec<String> =
             command.options.iter().filter(|o| o.required).map(|o| format!("--{} 1", o.long)).collect();
         of(&format!("muxloop {} {operand} {}", command.name, options.join(" "))).unwrap();

@@ -1,0 +1,242 @@
+//! `muxloop health`: is a server usable? A real MCP client asks it over its socket: handshake, ping, and one
+//! list of what the server says it has, which muxloop does not answer by itself.
+//!
+//! A server that speaks only the modern era has neither `initialize` nor `ping` (protocol.md §1); it is asked
+//! `server/discover` instead.
+
+use super::Failure;
+use super::link::{Incoming, Link};
+use super::text::{duration, plain};
+use crate::base::limits::CHILD_MESSAGE_MAX;
+use crate::cli;
+use crate::config::nearest::suggestion;
+use crate::config::{Config, ServerConfig, Surroundings};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Who is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The socket of a server, whatever configuration it is of.
+    pub socket: Option<PathBuf>,
+    pub config: Option<PathBuf>,
+    /// Name of one server of the configuration; `None`: each of them.
+    pub service: Option<String>,
+    /// For all that one server is asked, a start of its process included.
+    pub timeout_ms: u64,
+}
+
+/// Asks, and prints a line for each server. Exit code 0: all healthy.
+///
+/// # Errors
+/// The first failure: nobody listens (3), or one is not healthy (1).
+pub fn run(options: &Options, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
+    let mut worst: Option<Failure> = None;
+    for (name, socket) in targets(options, surroundings)? {
+        match ask(&socket, Duration::from_millis(options.timeout_ms)) {
+            Ok(found) => {
+                if !cli::print_all(&format!("{}: {}\n", plain(&name), found.words()))? {
+                    break;
+                }
+            }
+            Err(failure) => {
+                cli::complain(&format!("{}: {failure}", plain(&name)));
+                // Somebody who hangs is worse than nobody who listens.
+                let code = worst.map_or(failure.code, |worst| worst.code.min(failure.code));
+                worst = Some(Failure { code, text: String::new() });
+            }
+        }
+    }
+    worst.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Name and socket of each.
+fn targets(options: &Options, surroundings: &Surroundings) -> Result<Vec<(String, PathBuf)>, Failure> {
+    if let Some(socket) = &options.socket {
+        let path = match socket.to_str() {
+            Some(text) => {
+                surroundings.expand(text).map_err(|why| Failure::usage(format!("--socket {text}: {why}")))?
+            }
+            None => socket.clone(),
+        };
+        return Ok(vec![(path.display().to_string(), path)]);
+    }
+    let path = cli::find_config(options.config.as_deref(), surroundings).map_err(Failure::usage)?;
+    let loaded =
+        Config::load(&path, surroundings).map_err(|problems| Failure::usage(cli::report(&problems)))?;
+    let servers = loaded.config.servers;
+    let named = |server: ServerConfig| (server.policy.name, server.socket);
+    let Some(service) = &options.service else {
+        return Ok(servers.into_iter().filter(|server| server.enabled).map(named).collect());
+    };
+    let known: Vec<&str> = servers.iter().map(|server| server.policy.name.as_str()).collect();
+    let unknown = format!(
+        "no server '{service}', the file has: {}{}",
+        known.join(", "),
+        suggestion(service, known.iter().copied())
+    );
+    let found =
+        servers.into_iter().find(|server| &server.policy.name == service || &server.service_name == service);
+    found.map(|server| vec![named(server)]).ok_or_else(|| Failure::usage(unknown))
+}
+
+/// What a server said, and how long it took.
+#[derive(Debug, Default)]
+struct Found {
+    /// Name and version.
+    server: String,
+    protocol: String,
+    /// What was asked, and the milliseconds until the answer.
+    asked: Vec<(&'static str, u64)>,
+}
+
+impl Found {
+    fn words(&self) -> String {
+        let mut words = format!("ok, {} speaks {}", plain(&self.server), plain(&self.protocol));
+        for (method, ms) in &self.asked {
+            words.push_str(&format!(", {method} {}", duration(*ms)));
+        }
+        words
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Opening {
+    protocol_version: Option<String>,
+    supported_versions: Vec<String>,
+    server_info: Option<Implementation>,
+    capabilities: Capabilities,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Implementation {
+    name: String,
+    version: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Capabilities {
+    tools: Option<IgnoredAny>,
+    resources: Option<IgnoredAny>,
+    prompts: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    id: Option<Box<RawValue>>,
+    method: Option<IgnoredAny>,
+    result: Option<Box<RawValue>>,
+    error: Option<super::control::Refusal>,
+}
+
+fn ask(socket: &Path, patience: Duration) -> Result<Found, Failure> {
+    let deadline = Instant::now() + patience;
+    let mut client =
+        Client { link: Link::connect(socket, CHILD_MESSAGE_MAX)?, deadline, last_id: 0, meta: "" };
+    let mut found = Found::default();
+    let mut opened = client.ask(&mut found, "initialize", INITIALIZE)?;
+    let is_legacy = opened.is_ok();
+    if let Err(why) = opened {
+        client.meta = META;
+        // If this fails as well, the first error is the one that tells more.
+        opened = match client.ask(&mut found, "server/discover", "") {
+            Ok(Ok(result)) => Ok(result),
+            _ => Err(why),
+        };
+    }
+    let opening = opened.map_err(|why| Failure::other(format!("refuses a client: {}", plain(&why))))?;
+    let opening: Opening = serde_json::from_str(opening.get())
+        .map_err(|error| Failure::other(format!("its answer to the handshake cannot be read: {error}")))?;
+    let Implementation { name, version } = opening.server_info.unwrap_or_default();
+    found.server = if name.is_empty() { "a server".to_owned() } else { format!("{name} {version}") };
+    found.protocol = opening.protocol_version.unwrap_or_else(|| opening.supported_versions.join(", "));
+    if is_legacy {
+        let line = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        client.link.send(line, deadline)?;
+        must(client.ask(&mut found, "ping", "")?)?;
+    }
+    let has = opening.capabilities;
+    let lists = [(has.tools, "tools/list"), (has.resources, "resources/list"), (has.prompts, "prompts/list")];
+    if let Some((_, method)) = lists.iter().find(|(has, _)| has.is_some()) {
+        must(client.ask(&mut found, method, "")?)?;
+    }
+    Ok(found)
+}
+
+fn must(answer: Result<Box<RawValue>, String>) -> Result<(), Failure> {
+    answer.map(drop).map_err(|why| Failure::other(plain(&why)))
+}
+
+struct Client {
+    link: Link,
+    deadline: Instant,
+    last_id: u64,
+    /// What the modern era wants in every request.
+    meta: &'static str,
+}
+
+impl Client {
+    /// One request. The inner error is the server's, with the method.
+    fn ask(
+        &mut self,
+        found: &mut Found,
+        method: &'static str,
+        params: &str,
+    ) -> Result<Result<Box<RawValue>, String>, Failure> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let params = if params.is_empty() { self.meta } else { params };
+        let asked = Instant::now();
+        let line = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}}}}}"#);
+        self.link.send(&line, self.deadline)?;
+        loop {
+            let line = match self.link.line(Some(self.deadline))? {
+                Incoming::Line(line) => line,
+                Incoming::End => {
+                    return Err(Failure::other(format!(
+                        "closed the connection instead of answering {method}"
+                    )));
+                }
+                Incoming::Nothing => {
+                    let waited = duration(asked.elapsed().as_millis() as u64);
+                    return Err(Failure::other(format!("has not answered {method} for {waited}")));
+                }
+            };
+            let answer: Answer = serde_json::from_slice(&line)
+                .map_err(|_| Failure::other(format!("answered {method} with a line that is no message")))?;
+            let is_ours = answer.id.as_ref().is_some_and(|found| found.get() == id.to_string());
+            match answer {
+                // Requests and notifications are for clients that stay longer.
+                Answer { method: Some(_), .. } => {}
+                Answer { error: Some(error), id, .. } if is_ours || id.is_none() => {
+                    return Ok(Err(format!("{method}: {}", error.message)));
+                }
+                Answer { result: Some(result), .. } if is_ours => {
+                    found.asked.push((method, asked.elapsed().as_millis() as u64));
+                    return Ok(Ok(result));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+const INITIALIZE: &str = concat!(
+    r#""protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"muxloop-health","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}"#
+);
+
+const META: &str = concat!(
+    r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"#,
+    r#""io.modelcontextprotocol/clientInfo":{"name":"muxloop-health","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}}"#
+);

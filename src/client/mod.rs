@@ -1,0 +1,62 @@
+//! The commands that ask a running muxloop: over its control socket (`docs/control.md`), and `health` over the
+//! socket of a server.
+//!
+//! ```text
+//! cli ─▶ Command ─▶ find (-c, --control, or whoever runs) ─▶ Link (lines, deadlines) ─▶ Control (hello, call)
+//!                                                     status, verbs, follow, health ─▶ stdout, exit code
+//! ```
+//!
+//! Blocking, one connection, no thread. Every wait has a deadline, so that a muxloop that hangs, or something
+//! else that listens there, gives one clear line within a second. What a report says is the engine's matter
+//! ([`crate::control`]), what the command line means is the parser's ([`crate::cli`]).
+
+pub mod control;
+pub mod failure;
+pub mod find;
+pub mod follow;
+pub mod health;
+pub mod link;
+pub mod status;
+pub mod text;
+pub mod verbs;
+
+pub use control::{Control, Hello};
+pub use failure::Failure;
+pub use find::Target;
+
+use crate::cli;
+use crate::config::Surroundings;
+use std::process::ExitCode;
+
+/// What is asked of whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Status(Target, status::Options),
+    Verb(Target, verbs::Verb),
+    Follow(Target, follow::Options),
+    Health(health::Options),
+}
+
+/// No muxloop runs there.
+pub const EXIT_NOT_RUNNING: u8 = 3;
+/// It runs, and some server is not as it should be.
+pub const EXIT_DEGRADED: u8 = 4;
+
+/// Does it, and says on stderr why it failed.
+pub fn run(command: Command, surroundings: &Surroundings) -> ExitCode {
+    let done = match &command {
+        Command::Status(target, options) => status::run(target, options, surroundings),
+        Command::Verb(target, verb) => verbs::run(target, verb, surroundings),
+        Command::Follow(target, options) => follow::run(target, options, surroundings),
+        Command::Health(options) => health::run(options, surroundings),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                cli::complain(&failure.text);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
