@@ -115,7 +115,7 @@ pub(super) fn state_of(standing: &Standing) -> State {
     match standing {
         Standing::Lazy => State::Lazy,
         Standing::Starting => State::Starting,
-        Standing::Ready => State::Ready,
+        Standing::Ready | Standing::Ungreeted => State::Ready,
         Standing::Stopping => State::Stopping,
         Standing::Held => State::Stopped,
         Standing::Backoff { .. } => State::Backoff,
@@ -135,6 +135,7 @@ fn words(name: &str, max_restarts: u32, heartbeats: u32, status: &ServerStatus) 
             format!("has not answered {} of {heartbeats} heartbeats", status.heartbeat_misses)
         }
         Standing::Ready => String::new(),
+        Standing::Ungreeted => "runs, and waits for its first client".into(),
         Standing::Lazy => "starts with the first request".into(),
         Standing::Starting if status.attempts > 0 => format!("starting again after: {}", why()),
         Standing::Starting => "starting".into(),

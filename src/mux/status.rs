@@ -51,6 +51,8 @@ pub enum Standing {
     /// Not started yet, or stopped while idle.
     Lazy,
     Starting,
+    /// Runs, and waits for its first client, who tells the era.
+    Ungreeted,
     Ready,
     Stopping,
     /// By its operator.
@@ -177,6 +179,8 @@ impl Mux {
 fn standing(now: Time, instance: &Instance) -> Standing {
     match instance.phase {
         Phase::Stopped => Standing::Lazy,
+        // It runs, and what it is greeted with depends on who comes first.
+        Phase::Starting { .. } if instance.link.is_some() && instance.era.is_none() => Standing::Ungreeted,
         Phase::Starting { .. } => Standing::Starting,
         Phase::Ready => Standing::Ready,
         Phase::Stopping { .. } => Standing::Stopping,
