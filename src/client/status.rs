@@ -7,8 +7,7 @@ use super::{EXIT_DEGRADED, Failure, Target};
 use crate::cli;
 use crate::config::Surroundings;
 use crate::config::nearest::suggestion;
-use crate::control::{Report, ServerReport, State};
-use serde_json::value::RawValue;
+use crate::control::{Json, Report, ServerReport, State};
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -50,9 +49,9 @@ fn watch(mut control: Control, options: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// Prints a report. Returns the exit code it stands for, and whether somebody reads on.
-fn show(answer: &RawValue, options: &Options, control: &Control) -> Result<(u8, bool), Failure> {
-    let report: Report = serde_json::from_str(answer.get()).map_err(|error| {
-        Failure::other(format!("{} sent a report that cannot be read: {error}", control.link.name()))
+fn show(answer: &str, options: &Options, control: &Control) -> Result<(u8, bool), Failure> {
+    let report = Report::read(Json::new(answer.as_bytes())).ok_or_else(|| {
+        Failure::other(format!("{} sent a report that cannot be read", control.link.name()))
     })?;
     let degraded = match &options.server {
         Some(name) => find(&report, name)?.state.is_degraded(),
@@ -64,7 +63,10 @@ fn show(answer: &RawValue, options: &Options, control: &Control) -> Result<(u8, 
         out.push_str("\x1b[H\x1b[J");
     }
     match (options.json, &options.server) {
-        (true, _) => out.push_str(&format!("{}\n", answer.get())),
+        (true, _) => {
+            out.push_str(answer);
+            out.push('\n');
+        }
         (false, Some(name)) => detail(&mut out, find(&report, name)?, text::colours()),
         (false, None) => table(&mut out, &report, text::colours()),
     }
