@@ -3,39 +3,21 @@
 use super::control::PATIENCE;
 use super::text::{bytes, plain};
 use super::verbs::{params, quoted};
-use super::{Failure, Target};
+use super::{Failure, FollowOptions, Target, What};
 use crate::cli;
 use crate::config::Surroundings;
 use crate::control::Json;
 use std::process::ExitCode;
 
-/// What is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    pub what: What,
-    /// Each as it came, one per line.
-    pub json: bool,
-}
-
-/// What is followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    Logs {
-        /// `None`: all servers.
-        server: Option<String>,
-        lines: u64,
-        follow: bool,
-    },
-    Tap {
-        server: String,
-    },
-}
-
 /// Shows it, until the end or until nobody reads on.
 ///
 /// # Errors
 /// The daemon can't be asked, refuses, or ended meanwhile (3).
-pub fn run(target: &Target, options: &Options, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
+pub fn run(
+    target: &Target,
+    options: &FollowOptions,
+    surroundings: &Surroundings,
+) -> Result<ExitCode, Failure> {
     let mut control = target.open(surroundings)?;
     let method = match &options.what {
         What::Logs { server, lines, follow } => {

@@ -4,9 +4,9 @@
 //! A server that speaks only the modern era has neither `initialize` nor `ping` (protocol.md §1); it is asked
 //! `server/discover` instead.
 
-use super::Failure;
 use super::link::{Incoming, Link};
 use super::text::{duration, plain};
+use super::{Failure, HealthOptions};
 use crate::base::limits::CHILD_MESSAGE_MAX;
 use crate::cli;
 use crate::codec::Incoming as Scanned;
@@ -17,23 +17,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Who is asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// The socket of a server, whatever configuration it is of.
-    pub socket: Option<PathBuf>,
-    pub config: Option<PathBuf>,
-    /// Name of one server of the configuration; `None`: each of them.
-    pub service: Option<String>,
-    /// For all that one server is asked, a start of its process included.
-    pub timeout_ms: u64,
-}
-
 /// Asks, and prints a line for each server. Exit code 0: all healthy.
 ///
 /// # Errors
 /// The first failure: nobody listens (3), or one is not healthy (1).
-pub fn run(options: &Options, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
+pub fn run(options: &HealthOptions, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
     let mut worst: Option<Failure> = None;
     for (name, socket) in targets(options, surroundings)? {
         match ask(&socket, Duration::from_millis(options.timeout_ms)) {
@@ -54,7 +42,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> Result<ExitCode, F
 }
 
 /// Name and socket of each.
-fn targets(options: &Options, surroundings: &Surroundings) -> Result<Vec<(String, PathBuf)>, Failure> {
+fn targets(options: &HealthOptions, surroundings: &Surroundings) -> Result<Vec<(String, PathBuf)>, Failure> {
     if let Some(socket) = &options.socket {
         let path = match socket.to_str() {
             Some(text) => {

@@ -98,7 +98,7 @@ pub fn table(out: &mut String, report: &Report, colours: bool) {
     let (servers, clients) = (counted(report.servers.len(), "server"), counted(report.clients, "client"));
     let _ = writeln!(out, "; {servers}, {clients}");
     let _ = writeln!(out, "{}\n", plain(&report.config));
-    let longest = report.servers.iter().map(|server| plain(&server.name).chars().count()).max().unwrap_or(0);
+    let longest = report.servers.iter().map(|server| text::width(&server.name)).max().unwrap_or(0);
     let width = longest.clamp("SERVER".len(), NAME_MAX);
     let _ =
         writeln!(out, "{:width$} STATE    CLIENTS PENDING   REQS ERRS  P50/P99 RESTARTS     PID", "SERVER");

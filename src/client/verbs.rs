@@ -118,7 +118,7 @@ pub fn params(server: &str) -> String {
 }
 
 /// As a JSON string.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
