@@ -67,7 +67,14 @@ fn show(answer: &str, options: &Options, control: &Control) -> Result<(u8, bool)
             out.push_str(answer);
             out.push('\n');
         }
+        #[cfg(any(feature = "inspect", feature = "tui"))]
         (false, Some(name)) => detail(&mut out, find(&report, name)?, text::colours()),
+        #[cfg(not(any(feature = "inspect", feature = "tui")))]
+        (false, Some(name)) => {
+            let mut report = report.clone();
+            report.servers.retain(|server| &server.name == name);
+            table(&mut out, &report, text::colours());
+        }
         (false, None) => table(&mut out, &report, text::colours()),
     }
     Ok((if degraded { EXIT_DEGRADED } else { 0 }, cli::print_all(&out)?))
@@ -182,6 +189,7 @@ pub fn words(server: &ServerReport) -> Option<String> {
 }
 
 /// Everything about one server, for a person.
+#[cfg(any(feature = "inspect", feature = "tui"))]
 fn detail(out: &mut String, server: &ServerReport, colours: bool) {
     let state = text::painted(server.state.word(), server.state, colours);
     let _ = writeln!(out, "{}: {state}", plain(&server.name));
@@ -209,6 +217,7 @@ fn detail(out: &mut String, server: &ServerReport, colours: bool) {
 }
 
 /// One request: `tools/call echo: ok in 12 ms, client 3, 4.0 s ago`.
+#[cfg(any(feature = "inspect", feature = "tui"))]
 pub fn recent(request: &crate::control::Recent) -> String {
     let name = request.name.as_deref().map(|name| format!(" {}", plain(name))).unwrap_or_default();
     format!(
@@ -222,6 +231,7 @@ pub fn recent(request: &crate::control::Recent) -> String {
 }
 
 /// What is known about a server, as label and value.
+#[cfg(any(feature = "inspect", feature = "tui"))]
 pub fn facts(server: &ServerReport) -> Vec<(&'static str, String)> {
     let mut facts = vec![("socket", plain(&server.socket))];
     if let Some(pid) = server.pid {
