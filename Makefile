@@ -3,7 +3,7 @@
 CARGO ?= cargo
 MUSL := x86_64-unknown-linux-musl
 SEEDS ?= 2000
-TARGET ?= world
+TARGET ?= envelope
 SECONDS ?= 60
 
 .PHONY: run build test check sim fuzz bench bench-quick bench-micro interop dist clean
@@ -31,10 +31,9 @@ check:
 sim:
 	MUXLOOP_SEEDS=$(SEEDS) $(CARGO) test --release --test sim -- --nocapture
 
-## fuzz: one target (TARGET=line|envelope|splice|config|world) for a while (SECONDS=n); needs nightly
+## fuzz: one target (TARGET=line|envelope|splice|config|world) for a while (SECONDS=n); needs nightly and cargo-fuzz
 fuzz:
-	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
-	$(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS)
+	sh tools/fuzz.sh "$(TARGET)" "$(SECONDS)"
 
 .bench/bin/rmcp-mux:
 	$(CARGO) install rmcp-mux --version 0.4.0 --no-default-features --features cli --root .bench
@@ -57,12 +56,13 @@ interop: build
 	sh tools/interop.sh
 
 .PHONY: static
+## static: the static binary for this machine's Linux, where the benches look for it
 static:
-	rustup target add $(MUSL) >/dev/null 2>&1 || true
+	test -d "$$(rustc --print target-libdir --target $(MUSL))" || rustup target add $(MUSL)
 	$(CARGO) build --release --target $(MUSL)
 
-## dist: the static binary with its checksum; aarch64 as well where a linker for it is installed
-dist: static
+## dist: static binaries for x86_64 and, where a linker for it is installed, aarch64, with their checksums
+dist:
 	sh tools/dist.sh
 
 clean:

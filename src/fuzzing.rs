@@ -1,16 +1,25 @@
 //! Bodies of the fuzz targets in `fuzz/`: each takes any bytes and panics where a promise is broken.
 //!
 //! They live in the crate so that `cargo test` replays the corpora on stable Rust (`tests/corpus.rs`).
-//! The oracle of all that concerns JSON is `serde_json`, see [`model`].
+//! The oracle of all that concerns JSON is `serde_json`, see `model`; that of the world is the simulator's
+//! ledger.
 
 use crate::base::{RecvBuf, SendBuf};
 use crate::codec::{Envelope, Incoming, Kind, Line, LineFramer, Message, Overlong, ScanErrorKind, Span};
 use crate::codec::{Value, batch, json};
 
+mod config;
 mod model;
 
+pub use config::config;
+
+/// The whole of it: the engine in a simulated world whose every accident is one of these bytes.
+pub fn world(data: &[u8]) {
+    crate::sim::world_from_bytes(data);
+}
+
 /// The framer: a byte of limit, a byte of piece length, then the stream. Lines must be what splitting at
-/// LF gives, however the stream is cut; gives the number of lines.
+/// LF gives, however the stream is cut, and its end ends the last; gives the number of lines.
 pub fn line(data: &[u8]) -> usize {
     let [limit, step, stream @ ..] = data else { return 0 };
     let limit = usize::from(*limit) * 4;
@@ -33,9 +42,8 @@ enum Found {
 }
 
 fn split_lines(stream: &[u8], limit: usize) -> Vec<Found> {
-    let mut lines: Vec<&[u8]> = stream.split(|&byte| byte == b'\n').collect();
-    lines.pop();
-    let lines = lines.into_iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines = stream.split(|&byte| byte == b'\n');
+    let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines
         .filter(|line| line.len() > limit || !line.trim_ascii().is_empty())
         .map(|line| {
@@ -57,14 +65,22 @@ fn framed_lines(stream: &[u8], limit: usize, step: usize) -> Vec<Found> {
         buf.spare(piece.len())[..piece.len()].copy_from_slice(piece);
         buf.advance(piece.len());
         while let Some(line) = framer.next(&mut buf) {
-            found.push(match line {
-                Line::Line(line) => Found::Line(line.to_vec()),
-                Line::Overlong(line) => Found::Overlong(line.len, line.head, line.tail),
-            });
+            found.push(line.into());
         }
         assert!(buf.len() <= limit + 1, "what waits for its end is bounded");
     }
+    found.extend(framer.last(&mut buf).map(Found::from));
+    assert_eq!(buf.len(), 0, "nothing stays behind");
     found
+}
+
+impl From<Line<'_>> for Found {
+    fn from(line: Line<'_>) -> Found {
+        match line {
+            Line::Line(line) => Found::Line(line.to_vec()),
+            Line::Overlong(line) => Found::Overlong(line.len, line.head, line.tail),
+        }
+    }
 }
 
 /// What head and tail of a long line tell of its id and method must be so in the whole line.

@@ -17,5 +17,7 @@ pub mod fuzzing;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;
+#[doc(hidden)]
+pub mod sim;
 #[cfg(feature = "tui")]
 pub mod tui;

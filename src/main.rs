@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 }
 
 fn run_servers(options: RunOptions) -> ExitCode {
-    let loaded = match options.load(&Surroundings::from_env()) {
+    let surroundings = Surroundings::from_env();
+    let loaded = match options.load(&surroundings) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
@@ -44,7 +45,7 @@ fn run_servers(options: RunOptions) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!(target: "muxloop", "{warning}");
     }
-    let code = muxloop::daemon::run(loaded.config);
+    let code = muxloop::daemon::run(&options, &surroundings, loaded.config);
     cli::log::flush_at_exit();
     code
 }

@@ -1,23 +1,43 @@
 //! The fuzz targets on stable Rust: their corpora again, and as many random messages as a test run bears.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use muxloop::fuzzing;
 
+/// Longest corpus of one target in bytes: it is kept with the source.
+const CORPUS_BYTES_MAX: usize = 300 << 10;
+
 /// Runs `body` on each file of a corpus; gives how many there were, and for how many it said yes.
 fn replay(target: &str, mut body: impl FnMut(&[u8]) -> bool) -> (usize, usize) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let (mut count, mut yes) = (0, 0);
-    for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-        let path = entry.expect("a corpus file").path();
+    let (mut count, mut yes, mut bytes) = (0, 0, 0);
+    for path in files(&format!("corpus/{target}")) {
         let data = fs::read(&path).expect("a readable corpus file");
         // Shown only if the test fails: the file that did it comes last.
         println!("{}", path.display());
         yes += usize::from(body(&data));
         count += 1;
+        bytes += data.len();
     }
+    assert!(bytes <= CORPUS_BYTES_MAX, "{target}: {bytes} bytes; tools/fuzz_corpus.sh makes it smaller");
     (count, yes)
+}
+
+/// The files of a folder in `fuzz/`, in the order of their names.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
+    files.sort();
+    files
+}
+
+/// The lines of a file of seeds.
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let data = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let data = data.strip_suffix(b"\n").unwrap_or(&data);
+    data.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
 }
 
 #[test]
@@ -36,6 +56,72 @@ fn corpus_of_envelope() {
 fn corpus_of_splice() {
     let (count, yes) = replay("splice", fuzzing::splice);
     assert!(count >= 20 && yes >= 10 && yes < count, "{yes} of {count} were messages");
+}
+
+#[test]
+fn corpus_of_config() {
+    let (count, yes) = replay("config", fuzzing::config);
+    assert!(count >= 10 && yes >= 1 && yes < count, "{yes} of {count} were configurations");
+}
+
+#[test]
+fn corpus_of_world() {
+    let (count, long) = replay("world", |data| {
+        fuzzing::world(data);
+        data.len() >= 100
+    });
+    assert!(
+        count >= 20 && long >= 10,
+        "{long} of {count} have as many decisions as it takes to meet somebody"
+    );
+}
+
+#[test]
+fn every_seed_message_of_the_protocol_is_taken_and_no_hostile_one() {
+    let (messages, hostile) = (seeds("messages.jsonl"), seeds("hostile.jsonl"));
+    assert!(messages.len() >= 90 && hostile.len() >= 90, "{} and {}", messages.len(), hostile.len());
+    let shown = String::from_utf8_lossy;
+    for message in &messages {
+        assert!(fuzzing::envelope(message), "refused: {}", shown(message));
+        assert!(fuzzing::splice(&[&[7; 8], &message[..]].concat()), "refused: {}", shown(message));
+    }
+    for line in &hostile {
+        assert!(!fuzzing::envelope(line), "taken: {}", shown(line));
+        fuzzing::splice(&[&[7; 8], &line[..]].concat());
+    }
+    // All of them as one stream. Blank lines give none, and 255 is a limit that some exceed.
+    let stream = [&messages[..], &hostile[..]].concat().join(&b'\n');
+    assert_eq!(fuzzing::line(&[&[255, 60], &stream[..], b"\n"].concat()), messages.len() + hostile.len());
+}
+
+#[test]
+fn seeds_of_config_say_by_their_names_what_they_are() {
+    const VALID: &[&str] = &["every-key.toml", "mux.toml", "real-servers.toml", "rmcp-mux.toml"];
+    for path in files("seeds/config") {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let data = fs::read(&path).expect("a readable seed");
+        assert_eq!(fuzzing::config(&data), VALID.contains(&&name[..]), "{name}");
+    }
+}
+
+#[test]
+fn one_byte_anywhere_in_a_long_string() {
+    // Longer than what a fuzzer tries: the block-wise code has its edges here, UTF-8 across them too.
+    let bytes: [&[u8]; 7] = [b"\0", b"\x1f", b"\"", b"\\", b"\xff", b"\xc3", "\u{1f600}".as_bytes()];
+    let (mut taken, mut refused) = (0, 0);
+    for (fill, len) in [("a", 130), ("a", 1_030), ("\u{e9}", 600), ("\u{6f22}", 700), ("\\n", 400)] {
+        let text = fill.repeat(len);
+        for at in (0..300).chain(text.len() - 70..text.len()) {
+            let middle = bytes[at % bytes.len()];
+            let (before, after) = text.as_bytes().split_at(at.min(text.len()));
+            let line = [br#"{"jsonrpc":"2.0","id":1,"result":{"text":""#, before, middle, after, b"\"}}"];
+            match fuzzing::envelope(&line.concat()) {
+                true => taken += 1,
+                false => refused += 1,
+            }
+        }
+    }
+    assert!(taken > 100 && refused > 1_000, "{taken} taken, {refused} refused");
 }
 
 #[test]

@@ -48,6 +48,21 @@ impl RecvBuf {
         &mut self.bytes[self.end..]
     }
 
+    /// Whether `min` more bytes fit without growing.
+    pub fn has_room(&self, min: usize) -> bool {
+        self.capacity() - self.len() >= min
+    }
+
+    /// Moves the content to an empty buffer.
+    pub fn move_to(&mut self, other: &mut RecvBuf) {
+        let searched = self.searched;
+        let content = self.filled();
+        other.spare(content.len())[..content.len()].copy_from_slice(content);
+        other.advance(content.len());
+        other.searched = searched;
+        *self = RecvBuf { bytes: std::mem::take(&mut self.bytes), ..RecvBuf::default() };
+    }
+
     /// Declares `n` bytes of `spare` as received.
     pub fn advance(&mut self, n: usize) {
         self.end += n;
@@ -230,6 +245,19 @@ mod tests {
             assert_eq!(buf.searched(), buf.len());
         }
         assert!(buf.capacity() < 2_000, "consumed room is used again: {}", buf.capacity());
+    }
+
+    #[test]
+    fn content_moves_to_another_buffer_with_what_was_searched() {
+        let (mut from, mut to) = (RecvBuf::new(), RecvBuf::new());
+        from.spare(10)[..5].copy_from_slice(b"hello");
+        from.advance(5);
+        from.consume(1);
+        from.set_searched(3);
+        to.spare(100);
+        from.move_to(&mut to);
+        assert_eq!((to.filled(), to.searched(), to.has_room(90)), (&b"ello"[..], 3, true));
+        assert_eq!((from.len(), from.searched(), from.capacity() >= 10), (0, 0, true));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub const READ_CHUNK: usize = 64 << 10;
 pub const READ_BUDGET: usize = 256 << 10;
 /// Connections accepted from one listener in one turn.
 pub const ACCEPT_BUDGET: usize = 64;
+/// Longest id or progress token of a client, in bytes, since each is kept until its answer. Longer:
+/// refused with -32600 or -32602.
+pub const ID_MAX: usize = 4 << 10;
 /// Requests of one client at one child at once; more wait in muxloop, so that another client's
 /// request stands behind at most so many of theirs (B10).
 pub const IN_FLIGHT_PER_CLIENT: usize = 32;
@@ -20,8 +23,11 @@ pub const IN_FLIGHT_PER_CLIENT: usize = 32;
 pub const REQUESTS_PER_CLIENT: usize = 256;
 /// Bytes of waiting requests per client. Past it the client is not read from until they are sent.
 pub const WAITING_BYTES_PER_CLIENT: usize = 1 << 20;
-/// Requests of one server at once. Past it a request is refused with -32603.
-pub const REQUESTS_PER_SERVER: usize = 60_000;
+/// Requests of all clients and of muxloop's own at once. Past it a request is refused with -32603; the
+/// rest of the table's 65,536 places is for what muxloop cannot do without.
+pub const REQUESTS_IN_ALL: usize = 60_000;
+/// Subscriptions that are replayed to a restarted child at once; the next follow as it answers.
+pub const REPLAYS_AT_ONCE: usize = 64;
 /// Unwritten bytes towards a child at which its clients' requests wait in muxloop …
 pub const CHILD_SEND_HIGH: usize = 1 << 20;
 /// … until so few are left.
@@ -46,3 +52,17 @@ pub const STDERR_RING: usize = 64 << 10;
 pub const QUOTE_MAX: usize = 200;
 /// Bytes of log lines that wait for a stalled standard error. Past it lines are counted, not kept.
 pub const LOG_QUEUE: usize = 256 << 10;
+/// Bytes of log lines kept of each server for `muxloop logs`. Past it the oldest go.
+pub const JOURNAL_BYTES: usize = 64 << 10;
+/// Longest line of a control connection, in bytes. Longer: skipped, answered with -32600.
+pub const CONTROL_LINE_MAX: usize = 1 << 20;
+/// Control connections at once. The next one gets an error and is closed.
+pub const CONTROL_CLIENTS: usize = 32;
+/// Unwritten bytes towards a control client at which it misses log lines and taps …
+pub const CONTROL_SEND_HIGH: usize = 1 << 20;
+/// … and at which it is closed.
+pub const CONTROL_SEND_MAX: usize = 4 << 20;
+/// Longest message that is shown by a tap, in bytes (longer: its size only), and how much of it is.
+pub const TAP_MESSAGE_MAX: usize = 256 << 10;
+/// See [`TAP_MESSAGE_MAX`].
+pub const TAP_TEXT_MAX: usize = 4 << 10;

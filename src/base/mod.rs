@@ -4,6 +4,7 @@
 
 pub mod arena;
 pub mod buffer;
+pub mod date;
 pub mod limits;
 pub mod short;
 pub mod time;

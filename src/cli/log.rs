@@ -10,12 +10,12 @@
 //! The loop calls [`flush`] at the end of a turn; while [`pending`] says true, it limits its sleep, since a
 //! terminal that is writable again wakes nobody.
 
+use crate::base::date::rfc3339;
 use crate::base::limits;
 use crate::config::LogFormat;
 use crate::reactor::stderr::Stderr;
 use log::{Level, LevelFilter, Record};
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -46,12 +46,52 @@ pub fn init(levels: &Levels, format: LogFormat, mode: Mode) {
         builder.filter_module(&format!("{SERVER}{name}"), *level);
     }
     builder.format(move |line, record| {
+        if mode == Mode::Queued {
+            note_news(record);
+        }
         line.write_all(format_line(format, SystemTime::now(), record).as_bytes())
     });
     builder.target(env_logger::Target::Pipe(Box::new(pipe)));
     // A second logger would be a mistake of ours, but no reason to stop.
     let _ = builder.try_init();
 }
+
+/// A line as `muxloop logs` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Name of the server it is about.
+    pub server: Option<String>,
+    pub text: String,
+}
+
+/// Lines that were logged since the last call; of very many the newest.
+pub fn take_news() -> Vec<News> {
+    match NEWS.lock() {
+        Ok(mut news) => std::mem::take(&mut *news).into(),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn note_news(record: &Record<'_>) {
+    let text = record.args().to_string();
+    let server = record.target().strip_prefix(SERVER).map(str::to_owned);
+    // A server's own words come by another way.
+    if (server.is_some() && text.starts_with("stderr: "))
+        || !(server.is_some() || record.target() == "muxloop")
+    {
+        return;
+    }
+    if let Ok(mut news) = NEWS.lock() {
+        if news.len() == NEWS_MAX {
+            news.pop_front();
+        }
+        news.push_back(News { server, text });
+    }
+}
+
+static NEWS: Mutex<std::collections::VecDeque<News>> = Mutex::new(std::collections::VecDeque::new());
+/// Lines kept between two turns of the loop.
+const NEWS_MAX: usize = 1_000;
 
 /// Writes queued lines as far as standard error takes them now.
 pub fn flush() {
@@ -225,35 +265,8 @@ fn push_visible(line: &mut String, text: &str) {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds.
 fn timestamp(now: SystemTime) -> String {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let seconds = since.as_secs();
-    let (year, month, day) = civil_date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let mut text = String::with_capacity(24);
-    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    let _ = write!(text, ".{:03}Z", since.subsec_millis());
-    text
-}
-
-/// Year, month and day of a number of days since 1970-01-01 (proleptic Gregorian).
-///
-/// Counts in years that begin in March, so that the leap day is the last day of its year, and in eras of
-/// 400 years, after which the calendar repeats.
-fn civil_date(days: u64) -> (u64, u64, u64) {
-    const DAYS_PER_ERA: u64 = 146_097;
-    // Days from 0000-03-01 to 1970-01-01.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / DAYS_PER_ERA, days % DAYS_PER_ERA);
-    let leap_days = day_of_era / 1_460 + day_of_era / 146_096 - day_of_era / 36_524;
-    let year_of_era = (day_of_era - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Months of 31, 30, 31, 30, 31 days repeat from March: 153 days for five.
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    rfc3339(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -262,33 +275,6 @@ mod tests {
 
     fn at(seconds: u64, ms: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(timestamp(at(0, 0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(timestamp(at(951_782_399, 999)), "2000-02-28T23:59:59.999Z");
-        assert_eq!(timestamp(at(951_782_400, 1)), "2000-02-29T00:00:00.001Z");
-        assert_eq!(timestamp(at(1_795_240_800, 123)), "2026-11-21T06:00:00.123Z");
-        assert_eq!(timestamp(at(4_107_542_400, 0)), "2100-03-01T00:00:00.000Z");
-        // Every day for 800 years follows the one before it.
-        let (mut year, mut month, mut day) = (1970, 1, 1);
-        for days in 0..292_194 {
-            assert_eq!(civil_date(days), (year, month, day));
-            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-            let length = match month {
-                2 => 28 + u64::from(leap),
-                4 | 6 | 9 | 11 => 30,
-                _ => 31,
-            };
-            day += 1;
-            if day > length {
-                (day, month) = (1, month + 1);
-            }
-            if month > 12 {
-                (month, year) = (1, year + 1);
-            }
-        }
     }
 
     #[test]

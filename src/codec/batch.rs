@@ -12,7 +12,7 @@ use crate::codec::{ScanError, ScanErrorKind, Span};
 /// # Errors
 /// [`ScanError`] if `bytes` is not exactly one well-formed array.
 pub fn elements(bytes: &[u8]) -> Result<Vec<Span>, ScanError> {
-    let refuse = |kind, at| ScanError { kind, at, id: None, has_method: false };
+    let refuse = |kind, at| ScanError { kind, at, id: None, has_method: false, is_answer: false };
     let spans = array(bytes).map_err(|fault| match fault {
         Fault::Syntax(at) => refuse(ScanErrorKind::Syntax, at),
         Fault::TooDeep(at) => refuse(ScanErrorKind::TooDeep, at),

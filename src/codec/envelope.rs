@@ -256,6 +256,8 @@ pub struct ScanError {
     /// Whether the text is a request or notification as far as it was read (has a `method`); an
     /// error must never be sent in answer to a response.
     pub has_method: bool,
+    /// Whether it has a `result` or `error` as far as it was read.
+    pub is_answer: bool,
 }
 
 impl ScanError {

@@ -179,7 +179,8 @@ impl LineFramer {
         }
     }
 
-    /// What is left when the stream ended without a delimiter: a last line, or nothing.
+    /// What is left when the stream ended without a delimiter: the line that a delimiter there would have
+    /// given, or nothing.
     pub fn last<'b>(&mut self, buf: &'b mut RecvBuf) -> Option<Line<'b>> {
         let len = buf.len();
         if let Some(mut skipped) = self.skipping.take() {
@@ -192,7 +193,9 @@ impl LineFramer {
             buf.consume(len);
             return None;
         }
-        Some(Line::Line(buf.take(len)))
+        let line = buf.take(len);
+        let len = line.strip_suffix(b"\r").unwrap_or(line).len();
+        Some(Line::Line(&mut line[..len]))
     }
 
     /// No delimiter yet: remembers how far was searched, or lets go of a line that is too long by now.
@@ -263,7 +266,8 @@ mod tests {
     fn the_end_of_the_stream_ends_the_last_line() {
         let mut framer = LineFramer::new(9);
         let mut buf = RecvBuf::new();
-        for (text, last) in [(&b"rest"[..], Some("rest")), (b" ", None), (b"", None)] {
+        let cases = [(&b"rest"[..], Some("rest")), (b"x\r", Some("x")), (b" \r", None), (b"", None)];
+        for (text, last) in cases {
             buf.spare(10)[..text.len()].copy_from_slice(text);
             buf.advance(text.len());
             assert_eq!(framer.next(&mut buf), None);

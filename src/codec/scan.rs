@@ -345,11 +345,11 @@ fn glimpse_members(bytes: &[u8], text: &mut Skipper<'_>, glimpse: &mut Glimpse) 
 #[cold]
 fn diagnose(bytes: &[u8], refusal: &Refusal) -> ScanError {
     if let Refusal::Rule(kind @ ScanErrorKind::Batch, at) = *refusal {
-        return ScanError { kind, at, id: None, has_method: false };
+        return ScanError { kind, at, id: None, has_method: false, is_answer: false };
     }
     if bytes.len() > LENGTH_MAX {
         let (kind, at) = (ScanErrorKind::Syntax, LENGTH_MAX);
-        return ScanError { kind, at, id: None, has_method: false };
+        return ScanError { kind, at, id: None, has_method: false, is_answer: false };
     }
     let glimpse = glimpse(bytes);
     let (mut kind, mut at) = match (refusal, glimpse.fault) {
@@ -363,7 +363,7 @@ fn diagnose(bytes: &[u8], refusal: &Refusal) -> ScanError {
     {
         (kind, at) = (ScanErrorKind::InvalidUtf8, error.valid_up_to());
     }
-    ScanError { kind, at, id: glimpse.id, has_method: glimpse.has_method }
+    ScanError { kind, at, id: glimpse.id, has_method: glimpse.has_method, is_answer: glimpse.is_answer }
 }
 
 pub(super) const EMPTY: Envelope = Envelope {

@@ -64,7 +64,6 @@ pub const TOP: &[Key<Config>] = &[
     },
     key("log_format", Kind::Choice(LOG_FORMATS), "\"text\"", "\"json\"", "Shape of the log lines."),
     Key {
-        inert: "status files are not written by this version",
         ..key(
             "status_file",
             Kind::Path(|top, path| top.status_file = Some(path)),
@@ -344,7 +343,6 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         ..key("log_level", Kind::Choice(SERVER_LEVELS), "", "\"debug\"", "Log level of this server's lines.")
     },
     Key {
-        inert: "status files are not written by this version",
         ..key(
             "status_file",
             Kind::Path(|server, path| server.status_file = Some(path)),

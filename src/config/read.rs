@@ -63,11 +63,16 @@ pub(super) struct Reader<'a> {
     warnings: Vec<Problem>,
 }
 
+/// Problems told of one file at most: whoever has so many has another kind of problem.
+const PROBLEMS_MAX: usize = 100;
+
 impl Reader<'_> {
     /// Notes a problem at a byte offset.
     pub(super) fn problem(&mut self, at: usize, key: &str, text: impl Into<String>) {
-        let problem = self.at(at, key, text.into());
-        self.problems.push(problem);
+        if self.problems.len() < PROBLEMS_MAX {
+            let problem = self.at(at, key, text.into());
+            self.problems.push(problem);
+        }
     }
 
     fn at(&self, at: usize, key: &str, text: String) -> Problem {
@@ -432,9 +437,10 @@ fn join(prefix: &str, word: &str) -> String {
     }
 }
 
-/// A key as TOML writes it: bare where it can be.
+/// A key as TOML writes it, bare where it can be; the beginning of a long one.
 fn shown(word: &str) -> String {
-    let bare = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let short = (1..=QUOTE_CHARS_MAX).contains(&word.len());
+    let bare = short && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if bare { word.to_owned() } else { format!("\"{}\"", quoted(word)) }
 }
 

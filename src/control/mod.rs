@@ -4,10 +4,13 @@
 //! which is a tenth of the code that serde makes for so many fields. Nothing here opens a socket or knows a
 //! table of the mux.
 
+pub mod call;
 pub mod json;
 pub mod path;
+pub mod redact;
 pub mod report;
 
+pub use call::{Call, Refusal, Verb};
 pub use json::Json;
 pub use report::{Latency, Recent, Report, ServerReport, State};
 

@@ -20,11 +20,20 @@ pub(super) enum Role {
     Child(Key),
     /// Stderr of an instance's process.
     Stderr(Key),
+    /// Somebody at the control socket.
+    Control,
 }
 
 pub(super) struct Conn {
     pub io: Box<dyn Io>,
     pub role: Role,
+    /// The server it belongs to (clients, children).
+    pub server: usize,
+    /// What people call a client.
+    pub number: u64,
+    /// Bytes from and to it.
+    pub read: u64,
+    pub written: u64,
     pub framer: LineFramer,
     /// Bytes that are not a whole line yet, or wait for a pause to end.
     pub recv: Option<RecvBuf>,
@@ -36,6 +45,8 @@ pub(super) struct Conn {
     /// The other side will not read any more either.
     pub hangup: bool,
     pub paused: bool,
+    /// `recv` may hold whole lines: decoding stopped before it ran out of them.
+    pub undecoded: bool,
     /// Its end was read and told.
     pub finished: bool,
     runnable: bool,
@@ -46,6 +57,10 @@ pub(super) struct Conn {
     pub closing: bool,
     /// Its last moment, while it is closing.
     linger: Option<TimerKey>,
+    /// Bytes were written since `linger` was set.
+    progressed: bool,
+    /// How often `linger` was set again.
+    extensions: u32,
     /// To be closed now; told to the mux if it does not know.
     pub broken: Option<CloseReason>,
     /// `shutdown_write` is due once `send` is empty.
@@ -67,13 +82,15 @@ pub(super) struct Conns {
     send_pool: Vec<SendBuf>,
     /// A large buffer came back to a pool since the last `trim`.
     grown: bool,
+    /// Bytes from and to clients of each server that have gone.
+    pub past: std::collections::BTreeMap<usize, (u64, u64)>,
     trim_at: Option<Time>,
 }
 
 impl Conn {
     /// Writes a large piece past the send buffer, after what is in there, as far as the stream takes it
     /// now: most of the time that saves its one copy.
-    fn send_large(&mut self, part: &[u8]) {
+    fn send_large(&mut self, part: &[u8], pool: &mut Vec<SendBuf>) {
         let mut rest = part;
         if part.len() >= DIRECT_MIN && self.writable {
             let pending = self.send.len();
@@ -85,6 +102,13 @@ impl Conn {
                 rest = &part[n.saturating_sub(pending)..];
             }
         }
+        if self.send.is_empty()
+            && self.send.capacity() < rest.len()
+            && let Some(larger) = take_larger(pool, rest.len(), SendBuf::capacity)
+        {
+            let smaller = std::mem::replace(&mut self.send, larger);
+            keep_buffer(pool, smaller, SendBuf::capacity);
+        }
         self.send.reserve(rest.len());
         self.send.extend(rest);
     }
@@ -95,6 +119,10 @@ impl Conns {
         self.table.insert(Conn {
             io,
             role,
+            server: 0,
+            number: 0,
+            read: 0,
+            written: 0,
             framer: LineFramer::new(limit),
             recv: None,
             send: SendBuf::new(),
@@ -104,12 +132,15 @@ impl Conns {
             ended: false,
             hangup: false,
             paused: false,
+            undecoded: false,
             finished: false,
             runnable: false,
             dirty: false,
             congested: false,
             closing: false,
             linger: None,
+            progressed: false,
+            extensions: 0,
             broken: None,
             close_input: false,
         })
@@ -127,6 +158,15 @@ impl Conns {
         self.table.len()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Conn)> {
+        self.table.iter()
+    }
+
+    /// Bytes in all send buffers.
+    pub fn unwritten(&self) -> usize {
+        self.table.iter().map(|(_, conn)| conn.send.len()).sum()
+    }
+
     pub fn is_full(&self) -> bool {
         self.table.len() >= crate::base::limits::CONNECTIONS_MAX
     }
@@ -134,8 +174,7 @@ impl Conns {
     /// Puts a connection that has something to read or decode into the runnable list.
     pub fn wake(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
-        let can_go_on =
-            (conn.readable || conn.recv.is_some()) && !conn.paused && !conn.closing && !conn.finished;
+        let can_go_on = (conn.readable || conn.undecoded) && !conn.paused && !conn.closing && !conn.finished;
         if can_go_on && conn.broken.is_none() && !conn.runnable {
             conn.runnable = true;
             self.runnable.push_back(key);
@@ -159,6 +198,7 @@ impl Conns {
             return;
         }
         let size = message.len() + 1;
+        conn.written += size as u64;
         if conn.send.capacity() == 0
             && let Some(pooled) = take_buffer(&mut self.send_pool, size.min(DIRECT_MIN), SendBuf::capacity)
         {
@@ -168,7 +208,7 @@ impl Conns {
             conn.send.reserve(size);
             message.for_each_part(|part| conn.send.extend(part));
         } else {
-            message.for_each_part(|part| conn.send_large(part));
+            message.for_each_part(|part| conn.send_large(part, &mut self.send_pool));
         }
         conn.send.extend(b"\n");
         let len = conn.send.len();
@@ -192,9 +232,23 @@ impl Conns {
         let Some(conn) = self.table.get_mut(key) else { return };
         if !std::mem::replace(&mut conn.closing, true) {
             conn.recv = None;
+            conn.progressed = false;
             conn.linger = Some(self.linger.schedule(now + LINGER_MS, key));
             self.doomed.push(key);
         }
+    }
+
+    /// The last moment of a closing connection has come; whether it may stay a little longer, because it is
+    /// being read.
+    pub fn extend(&mut self, now: Time, key: Key) -> bool {
+        let Some(conn) = self.table.get_mut(key) else { return false };
+        conn.linger = None;
+        if !std::mem::take(&mut conn.progressed) || conn.extensions == LINGER_EXTENSIONS {
+            return false;
+        }
+        conn.extensions += 1;
+        conn.linger = Some(self.linger.schedule(now + LINGER_MS, key));
+        true
     }
 
     pub fn fail(&mut self, key: Key, why: CloseReason) {
@@ -230,6 +284,7 @@ impl Conns {
             match conn.io.write(&[IoSlice::new(pending)]) {
                 Ok(n) => {
                     conn.writable = n == pending.len();
+                    conn.progressed = true;
                     conn.send.consume(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
@@ -260,6 +315,18 @@ impl Conns {
     pub fn take_recv(&mut self, key: Key) -> RecvBuf {
         let own = self.table.get_mut(key).and_then(|conn| conn.recv.take());
         own.or_else(|| take_buffer(&mut self.recv_pool, READ_CHUNK, RecvBuf::capacity)).unwrap_or_default()
+    }
+
+    /// Moves what was received of a long line into the largest buffer at hand, rather than have its own grow
+    /// step by step.
+    pub fn enlarge(&mut self, buf: &mut RecvBuf) {
+        if buf.len() > SMALL_MAX
+            && let Some(mut larger) = take_larger(&mut self.recv_pool, 4 * buf.len(), RecvBuf::capacity)
+        {
+            buf.move_to(&mut larger);
+            let smaller = std::mem::replace(buf, larger);
+            self.grown |= keep_buffer(&mut self.recv_pool, smaller, RecvBuf::capacity);
+        }
     }
 
     /// Gives it back: to the connection if something is in it, else to the pool.
@@ -301,6 +368,11 @@ impl Conns {
     /// Takes a connection out and closes it.
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         if let Some(mut conn) = self.table.remove(key) {
+            if conn.role == Role::Client {
+                let (read, written) = self.past.entry(conn.server).or_default();
+                *read += conn.read;
+                *written += conn.written;
+            }
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }
@@ -316,8 +388,10 @@ fn write_failure(error: &io::Error) -> CloseReason {
     }
 }
 
-/// How long a closing connection may take to read its last messages, in milliseconds.
+/// How long a closing connection may go without reading of its last messages, in milliseconds.
 const LINGER_MS: u64 = 5_000;
+/// How often it gets that time again because it does read.
+const LINGER_EXTENSIONS: u32 = 11;
 /// Takes the buffer out of a pool that has room for `size` bytes with the least to spare, or the largest.
 fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
     let fitting =
@@ -326,6 +400,12 @@ fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize
         Some((at, _)) => Some(pool.swap_remove(at)),
         None => pool.pop(),
     }
+}
+
+/// Takes the largest buffer of a pool, if it has room for `size` bytes.
+fn take_larger<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
+    let (at, largest) = pool.iter().enumerate().max_by_key(|(_, buf)| capacity(buf))?;
+    (capacity(largest) >= size).then(|| pool.swap_remove(at))
 }
 
 /// Keeps an empty buffer for reuse, a few large ones at most. Whether it was large.
@@ -352,3 +432,59 @@ const POOL_MAX: usize = 8;
 const TRIM_MS: u64 = 1_000;
 /// Smallest piece that is worth a write of its own, in bytes.
 const DIRECT_MIN: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{cell::Cell, rc::Rc};
+
+    /// Takes as many bytes as there is room for.
+    struct Narrow(Rc<Cell<usize>>);
+
+    impl Io for Narrow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+            let n = pieces.iter().map(|piece| piece.len()).sum::<usize>().min(self.0.take());
+            if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        }
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn descriptors(&self) -> [i32; 2] {
+            [-1; 2]
+        }
+    }
+
+    /// Last answers are not cut off while they are being read, within a minute.
+    #[test]
+    fn a_closing_connection_stays_while_it_is_read() {
+        let (mut conns, room) = (Conns::default(), Rc::new(Cell::new(0)));
+        let key = conns.insert(Box::new(Narrow(room.clone())), Role::Client, 100);
+        conns.send(key, &Message::new(&[b'x'; 1_000]));
+        conns.close(Time(0), key);
+        for turn in 1..20 {
+            let now = Time(turn * LINGER_MS);
+            room.set(10);
+            conns.get_mut(key).unwrap().writable = true;
+            conns.flush_one(key);
+            assert_eq!(conns.linger.pop_expired(now), Some(key));
+            assert_eq!(conns.extend(now, key), turn <= u64::from(LINGER_EXTENSIONS), "turn {turn}");
+            if turn > u64::from(LINGER_EXTENSIONS) {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_closing_connection_that_nobody_reads_does_not_stay() {
+        let mut conns = Conns::default();
+        let key = conns.insert(Box::new(Narrow(Rc::default())), Role::Client, 100);
+        conns.send(key, &Message::new(b"bye"));
+        conns.flush_one(key);
+        conns.close(Time(0), key);
+        assert_eq!(conns.linger.pop_expired(Time(LINGER_MS)), Some(key));
+        assert!(!conns.extend(Time(LINGER_MS), key));
+    }
+}

@@ -7,16 +7,39 @@
 //!
 //! [`Engine::turn`] is one pass; it never waits. Leftover work makes [`Engine::deadline`] *now*.
 
+/// Calls the mux with its verbs going to the engine's own parts.
+macro_rules! tell {
+    ($engine:expr, $now:expr, $method:ident $(, $argument:expr)*) => {
+        $engine.mux.$method(
+            $now $(, $argument)*,
+            &mut $crate::engine::Outbox {
+                now: $now,
+                conns: &mut $engine.conns,
+                actions: &mut $engine.actions,
+                taps: &mut $engine.control.taps,
+            },
+        )
+    };
+}
+
 mod conn;
+mod journal;
+pub mod operate;
 pub mod port;
 mod process;
+mod report;
+mod servers;
 
-use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, READ_BUDGET, READ_CHUNK, STDERR_RING};
+use crate::base::limits::{
+    ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, READ_BUDGET, READ_CHUNK, STDERR_RING,
+};
 use crate::base::{Key, RecvBuf, Time};
 use crate::codec::{Incoming, Line, LineFramer, Message};
 use crate::mux::policy::ServerPolicy;
 use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep, quote};
 use conn::{Conns, Role};
+use journal::{Journal, LogLine};
+use operate::{ControlPlane, Host, Taps, Wish};
 use port::{Kill, Platform, Ready, Signal, SpawnSpec};
 use process::{Process, Processes, Ring};
 use std::io;
@@ -26,6 +49,17 @@ use std::io;
 pub struct ServerSetup {
     pub policy: ServerPolicy,
     pub spawn: SpawnSpec,
+    /// Path of its socket, and what people are shown as its name.
+    pub socket: String,
+    pub service_name: String,
+}
+
+/// Where the connections of a listener go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Closed,
+    Server(ServerId),
+    Control,
 }
 
 /// Everything below the command line, over a [`Platform`].
@@ -37,6 +71,13 @@ pub struct Engine {
     actions: Vec<Action>,
     exited: Vec<Key>,
     accepting: Vec<bool>,
+    /// By listener.
+    doors: Vec<Door>,
+    control: ControlPlane,
+    journal: Journal,
+    host: Host,
+    /// Set by a drain: when it stops in any case.
+    drain_until: Option<Time>,
     stopping: bool,
     abandoned: bool,
 }
@@ -53,11 +94,15 @@ struct Outbox<'a> {
     now: Time,
     conns: &'a mut Conns,
     actions: &'a mut Vec<Action>,
+    taps: &'a mut Taps,
 }
 
 impl Sink for Outbox<'_> {
     #[inline]
     fn send(&mut self, to: Key, message: &Message<'_>) {
+        if self.taps.on {
+            self.taps.note(to, false, message);
+        }
         self.conns.send(to, message);
     }
     fn close(&mut self, link: Key, _why: CloseReason) {
@@ -80,16 +125,6 @@ impl Sink for Outbox<'_> {
     }
 }
 
-/// Calls the mux with its verbs going to the engine's own parts.
-macro_rules! tell {
-    ($engine:expr, $now:expr, $method:ident $(, $argument:expr)*) => {
-        $engine.mux.$method(
-            $now $(, $argument)*,
-            &mut Outbox { now: $now, conns: &mut $engine.conns, actions: &mut $engine.actions },
-        )
-    };
-}
-
 impl Engine {
     /// An engine for these servers. `seed` feeds the jitter of restarts.
     pub fn new(setups: Vec<ServerSetup>, seed: u64) -> Engine {
@@ -99,6 +134,11 @@ impl Engine {
             conns: Conns::default(),
             processes: Processes::new(),
             accepting: vec![false; setups.len()],
+            doors: (0..setups.len()).map(Door::Server).collect(),
+            control: ControlPlane::default(),
+            journal: Journal::default(),
+            host: Host::default(),
+            drain_until: None,
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
@@ -122,6 +162,7 @@ impl Engine {
         if self.mux.poll_timeout().is_some_and(|at| at <= now) {
             tell!(self, now, handle_timeout);
         }
+        self.end_drain(now);
         self.accept(now, platform);
         for _ in 0..self.conns.runnable.len() {
             if let Some(key) = self.conns.next_runnable() {
@@ -129,6 +170,7 @@ impl Engine {
                 self.conns.wake(key);
             }
         }
+        self.operate(now, platform);
         self.act(now, platform);
         self.conns.flush();
         self.reap(now, platform);
@@ -143,14 +185,21 @@ impl Engine {
             || !self.actions.is_empty()
             || self.conns.has_doomed()
             || self.accepting.contains(&true)
+            || self.control.is_busy()
             || !self.exited.is_empty();
         if busy {
             return Some(now);
         }
-        [self.mux.poll_timeout(), self.conns.linger.next_deadline(), self.conns.trim_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.mux.poll_timeout(),
+            self.conns.linger.next_deadline(),
+            self.conns.trim_at(),
+            self.control.deadline(),
+            self.drain_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Asks for the graceful stop; a second time, for the immediate one.
@@ -175,6 +224,12 @@ impl Engine {
     /// Open connections: clients, and two of each child.
     pub fn connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// Bytes that wait to be written, all connections together.
+    #[doc(hidden)]
+    pub fn unwritten(&self) -> usize {
+        self.conns.unwritten()
     }
 
     /// Process ids of running children, with their servers.
@@ -223,7 +278,8 @@ impl Engine {
                 }
             }
             Ready::Signal(Signal::Stop) => self.stop(now),
-            Ready::Signal(Signal::Reload | Signal::Reopen) => {}
+            Ready::Signal(Signal::Reload) => self.control.wishes.push(Wish::Reload(None)),
+            Ready::Signal(Signal::Reopen) => self.control.wishes.push(Wish::Reopen),
         }
     }
 
@@ -251,10 +307,24 @@ impl Engine {
         if self.stopping || self.conns.is_full() {
             return log::warn!(target: "muxloop", "a connection was refused: too many, or muxloop is stopping");
         }
-        let limit = self.setups[listener].policy.max_request_bytes;
-        let Some(key) = self.open(io, Role::Client, limit, platform) else { return };
-        tell!(self, now, attach_peer, key, listener);
-        self.conns.wake(key);
+        match self.doors.get(listener) {
+            Some(Door::Server(server)) => {
+                let server = *server;
+                let limit = self.setups[server].policy.max_request_bytes;
+                let Some(key) = self.open(io, Role::Client, limit, platform) else { return };
+                let number = tell!(self, now, attach_peer, key, server);
+                if let Some(conn) = self.conns.get_mut(key) {
+                    (conn.server, conn.number) = (server, number);
+                }
+                self.conns.wake(key);
+            }
+            Some(Door::Control) => {
+                let Some(key) = self.open(io, Role::Control, CONTROL_LINE_MAX, platform) else { return };
+                self.attach_control(now, key);
+                self.conns.wake(key);
+            }
+            Some(Door::Closed) | None => {}
+        }
     }
 
     fn open(
@@ -282,8 +352,13 @@ impl Engine {
         let role = conn.role;
         let mut budget = READ_BUDGET as isize;
         loop {
-            self.decode(now, key, role, &mut framer, &mut buf);
+            let is_starved = self.decode(now, key, role, &mut framer, &mut buf);
+            if !buf.has_room(READ_CHUNK) {
+                self.conns.enlarge(&mut buf);
+            }
             let Some(conn) = self.conns.get_mut(key) else { return };
+            // Half a line waits for bytes, not for a turn.
+            conn.undecoded = !is_starved && !buf.is_empty();
             if !conn.readable || conn.paused || conn.closing || conn.broken.is_some() || budget <= 0 {
                 break;
             }
@@ -296,6 +371,7 @@ impl Engine {
                     break;
                 }
                 Ok(n) => {
+                    conn.read += n as u64;
                     buf.advance(n);
                     budget -= n as isize;
                     conn.readable = n == room || conn.ended;
@@ -318,17 +394,24 @@ impl Engine {
         self.conns.put_recv(key, buf);
     }
 
-    /// Hands over whole lines until there are none, or the mux wants no more for now.
-    fn decode(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {
+    /// Hands over whole lines until there are none (true), or the mux wants no more for now.
+    fn decode(
+        &mut self,
+        now: Time,
+        key: Key,
+        role: Role,
+        framer: &mut LineFramer,
+        buf: &mut RecvBuf,
+    ) -> bool {
         loop {
             let wanted = self
                 .conns
                 .get(key)
                 .is_some_and(|conn| !conn.paused && !conn.closing && conn.broken.is_none());
             if !wanted {
-                return;
+                return false;
             }
-            let Some(line) = framer.next(buf) else { return };
+            let Some(line) = framer.next(buf) else { return true };
             self.line(now, key, role, line);
         }
     }
@@ -337,6 +420,9 @@ impl Engine {
     fn line(&mut self, now: Time, key: Key, role: Role, line: Line<'_>) {
         match (line, role) {
             (Line::Line(bytes), Role::Client | Role::Child(_)) => {
+                if self.control.taps.on {
+                    self.control.taps.note(key, true, &Message::new(bytes));
+                }
                 let mut msg = Incoming::unread(bytes);
                 match msg.read() {
                     Ok(()) => tell!(self, now, handle_message, key, &msg),
@@ -346,16 +432,21 @@ impl Engine {
             (Line::Overlong(line), Role::Client | Role::Child(_)) => {
                 tell!(self, now, handle_overlong, key, &line)
             }
-            (Line::Line(bytes), Role::Stderr(instance)) => self.stderr_line(instance, bytes),
-            (Line::Overlong(line), Role::Stderr(instance)) => self.stderr_line(instance, &line.head),
+            (Line::Line(bytes), Role::Stderr(instance)) => self.stderr_line(now, instance, bytes),
+            (Line::Overlong(line), Role::Stderr(instance)) => self.stderr_line(now, instance, &line.head),
+            (Line::Line(bytes), Role::Control) => self.control.hear(key, Ok(bytes.to_vec())),
+            (Line::Overlong(line), Role::Control) => self.control.hear(key, Err(line.len as usize)),
         }
     }
 
-    fn stderr_line(&mut self, instance: Key, bytes: &[u8]) {
+    fn stderr_line(&mut self, now: Time, instance: Key, bytes: &[u8]) {
         let Some(process) = self.processes.get_mut(instance) else { return };
-        let name = &self.setups[process.server].policy.name;
+        let server = process.server;
+        let name = &self.setups[server].policy.name;
         log::debug!(target: &format!("server::{name}"), "stderr: {}", quote(bytes));
-        process.last_words.push(String::from_utf8_lossy(bytes).into_owned());
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        process.last_words.push(text.clone());
+        self.log(LogLine { server: Some(server), unix_ms: self.host.unix_ms + now.0, ours: false, text });
     }
 
     fn end_of_stream(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {
@@ -375,6 +466,8 @@ impl Engine {
                 }
             }
             Role::Stderr(_) => {}
+            Role::Control if conn.hangup => self.conns.fail(key, CloseReason::PeerClosed),
+            Role::Control => self.control.end(key),
         }
     }
 
@@ -409,6 +502,9 @@ impl Engine {
             platform.kill(instance, Kill::Kill);
             return;
         };
+        if let Some(conn) = self.conns.get_mut(link) {
+            conn.server = server;
+        }
         let process =
             Process { pid: spawned.pid, link, stderr, server, exited: None, last_words: Ring::default() };
         self.processes.insert(instance, process);
@@ -470,7 +566,9 @@ impl Engine {
     /// Takes out what is closed: after its last byte, at its last moment, or broken.
     fn reap(&mut self, now: Time, platform: &mut dyn Platform) {
         while let Some(key) = self.conns.linger.pop_expired(now) {
-            self.conns.remove(key, platform);
+            if self.stopping || !self.conns.extend(now, key) {
+                self.conns.remove(key, platform);
+            }
         }
         for key in self.conns.take_doomed() {
             let Some(conn) = self.conns.get_mut(key) else { continue };
@@ -480,7 +578,10 @@ impl Engine {
                     if matches!(role, Role::Client) && why == CloseReason::SlowReader {
                         log::warn!(target: "muxloop", "client {key} was closed: it {why}");
                     }
-                    tell!(self, now, handle_closed, key, why);
+                    match role {
+                        Role::Control => self.control.forget(key),
+                        _ => tell!(self, now, handle_closed, key, why),
+                    }
                     self.conns.remove(key, platform);
                 }
                 (Some(_), true) => self.conns.remove(key, platform),

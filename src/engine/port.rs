@@ -124,6 +124,10 @@ pub trait Platform {
     fn sweep(&mut self, process: Key);
     /// Fills `bytes` from the kernel's random source.
     fn random(&mut self, bytes: &mut [u8]);
+    /// Resident memory of a process in bytes, where that can be told.
+    fn resident_bytes(&self, _pid: u32) -> Option<u64> {
+        None
+    }
 }
 
 /// How long a loop may sleep.

@@ -1,11 +1,11 @@
 //! What children say: answers, notifications, requests (protocol.md §2.4, §2.5).
 
 use crate::base::{Key, Time};
-use crate::codec::{Incoming, Kind, Message, Value, json};
+use crate::codec::{Incoming, Kind, Message, Value};
 use crate::mux::method::Method;
 use crate::mux::request::{Origin, Own, Request};
 use crate::mux::server::Era;
-use crate::mux::tasks::Task;
+use crate::mux::tally::Outcome;
 use crate::mux::{Mux, Sink, parse_key, quote, reply};
 
 impl Mux {
@@ -49,66 +49,25 @@ impl Mux {
             Origin::Peer { peer, link, id, .. } => (*peer, *link, id.clone()),
         };
         self.counters.answers += 1;
+        let outcome = if msg.envelope.kind == Kind::Error { Outcome::Error } else { Outcome::Ok };
+        self.note_end(now, &mut request, outcome);
         let mut message = Message::new(msg.bytes);
         message.replace(id, Value::Raw(&raw_id));
-        let filtered = match request.method {
+        let ours = match request.method {
             Method::TasksList => self.own_tasks_only(instance, peer, msg),
+            Method::Discover => self
+                .refresh_hello(now, instance, msg)
+                .zip(msg.envelope.result)
+                .map(|(hello, at)| (at, hello.result.clone())),
             _ => None,
         };
-        if let (Some(result), Some(tasks)) = (msg.envelope.result, &filtered) {
-            message.replace(result, Value::Raw(tasks));
+        if let Some((at, ours)) = &ours {
+            message.replace(*at, Value::Raw(ours));
         }
         out.send(link, &message);
+        self.note_repeatable(instance, request.method, msg);
         self.note_ownership(instance, peer, key, &mut request, msg);
         self.settle(now, peer, out);
-    }
-
-    /// Remembers tasks and URL elicitations that an answer created (P20, P21).
-    fn note_ownership(
-        &mut self,
-        instance: Key,
-        peer: Key,
-        key: Key,
-        request: &mut Request,
-        msg: &Incoming<'_>,
-    ) {
-        let env = &msg.envelope;
-        if let Some(error) = env.error {
-            if msg.text(error).windows(6).any(|window| window == b"-32042") {
-                self.note_url_elicitations(instance, peer, msg.text(error));
-            }
-            return;
-        }
-        let created = env.task.and_then(|task| json::member(msg.bytes, task, "taskId"));
-        let extension =
-            env.task_id.filter(|_| env.result_type.is_some() && request.method == Method::ToolsCall);
-        let Some(id) = created.filter(|_| request.task).or(extension) else { return };
-        let Some(server) = self.instances.get(instance).map(|instance| instance.server) else { return };
-        self.servers[server]
-            .owners
-            .add_task(msg.text(id), Task { owner: peer, token: request.token.take(), request: key });
-    }
-
-    fn note_url_elicitations(&mut self, instance: Key, peer: Key, error: &[u8]) {
-        let Some(server) = self.instances.get(instance).map(|instance| instance.server) else { return };
-        let error: serde_json::Value = serde_json::from_slice(error).unwrap_or_default();
-        for elicitation in error["data"]["elicitations"].as_array().into_iter().flatten() {
-            let id = &elicitation["elicitationId"];
-            if id.is_string() {
-                self.servers[server].owners.add_elicitation(id.to_string().as_bytes(), peer);
-            }
-        }
-    }
-
-    /// A `tasks/list` result with only the asker's tasks; `None` if there is nothing to leave out.
-    fn own_tasks_only(&self, instance: Key, peer: Key, msg: &Incoming<'_>) -> Option<Vec<u8>> {
-        let owners = &self.servers[self.instances.get(instance)?.server].owners;
-        let mut result: serde_json::Value = serde_json::from_slice(msg.text(msg.envelope.result?)).ok()?;
-        let tasks = result.get_mut("tasks")?.as_array_mut()?;
-        tasks.retain(|task| {
-            owners.task(task["taskId"].to_string().as_bytes()).is_some_and(|task| task.owner == peer)
-        });
-        Some(result.to_string().into_bytes())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -124,11 +83,15 @@ impl Mux {
     ) {
         match own {
             Own::Handshake => self.on_handshake_answer(now, instance, msg, out),
-            Own::Heartbeat => self.on_heartbeat_answer(now, instance, now.since(request.started)),
+            Own::Heartbeat => {
+                self.refresh_hello(now, instance, msg);
+                self.on_heartbeat_answer(now, instance, now.since(request.started));
+            }
             Own::Subscribe(uri) => self.on_subscribe_answer(now, instance, uri, msg, out),
             Own::Listen => self.on_listen_ended(now, instance, key, msg.envelope.kind == Kind::Error, out),
-            Own::SetLevel => self.on_set_level_answer(instance, msg, out),
+            Own::SetLevel => self.on_set_level_answer(now, instance, msg, out),
             Own::Unsubscribe => {}
+            Own::Fence => self.lift_fence(now, instance, key, out),
         }
     }
 
@@ -169,34 +132,12 @@ impl Mux {
             return;
         }
         // The token of a task outlives the request that created it (protocol.md §2.5).
-        let Some(server) = self.instances.get(instance).map(|i| i.server) else { return };
-        let Some((owner, token)) = self.servers[server].owners.task_by_token(key) else { return };
+        let owners = self.instances.get(instance).map(|instance| &instance.owners);
+        let Some((owner, token)) = owners.and_then(|owners| owners.task_by_token(key)) else { return };
         if let Some(peer) = self.peers.get(owner) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Raw(&token));
             out.send(peer.link, &message);
-        }
-    }
-
-    fn on_elicit_complete(&mut self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let Some(id) = msg.envelope.elicitation_id.map(|span| msg.text(span)) else { return };
-        let Some(server) = self.instances.get(instance).map(|i| i.server) else { return };
-        if let Some(peer) = self.servers[server].owners.elicited(id).and_then(|key| self.peers.get(key)) {
-            out.send(peer.link, &Message::new(msg.bytes));
-        }
-    }
-
-    fn on_task_status(&mut self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let Some(id) = msg.envelope.task_id.map(|span| msg.text(span)) else { return };
-        let Some(server) = self.instances.get(instance).map(|i| i.server) else { return };
-        let owners = &mut self.servers[server].owners;
-        let owner = owners.task(id).map(|task| task.owner);
-        let status = msg.envelope.status.map(|span| msg.text(span));
-        if matches!(status, Some(b"\"completed\"" | b"\"failed\"" | b"\"cancelled\"")) {
-            owners.end_progress(id);
-        }
-        if let Some(peer) = owner.and_then(|key| self.peers.get(key)) {
-            out.send(peer.link, &Message::new(msg.bytes));
         }
     }
 
@@ -212,23 +153,31 @@ impl Mux {
         if self.requests.get(key).is_none_or(|request| request.instance != instance) {
             return;
         }
-        let Some(request) = self.take(key) else { return };
-        self.answer_taken(&request, why, out);
+        let Some(mut request) = self.take(key) else { return };
+        self.answer_taken(now, &mut request, why, out);
         if let Some(peer) = request.peer() {
             self.settle(now, peer, out);
         }
     }
 
     /// Tells the asker of a request that was taken out of the tables why there is no answer.
-    pub(super) fn answer_taken(&mut self, request: &Request, why: &reply::Failure, out: &mut dyn Sink) {
+    pub(super) fn answer_taken(
+        &mut self,
+        now: Time,
+        request: &mut Request,
+        why: &reply::Failure,
+        out: &mut dyn Sink,
+    ) {
+        let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
+        self.note_end(now, request, outcome);
         if let Origin::Peer { peer, link, id, .. } = &request.origin {
             self.counters.failures += 1;
             out.send(*link, &Message::new(&why.answer(id)));
-            if request.method == Method::Initialize {
-                if let Some(peer) = self.peers.get_mut(*peer) {
-                    // It may try again on the same connection.
-                    peer.legacy = None;
-                }
+            if request.method == Method::Initialize
+                && let Some(peer) = self.peers.get_mut(*peer)
+            {
+                // It may try again on the same connection.
+                peer.legacy = None;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What clients say: requests, notifications, answers (protocol.md §2.2, §2.3), and how they leave.
 
+use crate::base::limits::ID_MAX;
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::method::Method;
@@ -7,6 +8,7 @@ use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
 use crate::mux::request::Origin;
 use crate::mux::server::{Era, Instance, Then};
+use crate::mux::tally::Outcome;
 use crate::mux::{CloseReason, Mux, Sink, parse_key, reply};
 use serde_json::json;
 
@@ -39,6 +41,19 @@ impl Mux {
             let failure = reply::Failure::new("max_active_clients", self.refusal_of(peer_key));
             self.answer_failure(link, msg, &failure, out);
             return self.close_refused(peer_key, out);
+        }
+        if let Some(id) = msg.envelope.id.filter(|id| id.len() > ID_MAX) {
+            let text = format!("an id of {} bytes is longer than the {ID_MAX} that muxloop keeps", id.len());
+            return out.send(link, &Message::new(&reply::error(msg.text(id), reply::INVALID_REQUEST, &text)));
+        }
+        if let (Some(id), Some(token)) = (msg.envelope.id, msg.envelope.meta_token)
+            && token.len() > ID_MAX
+        {
+            let text = format!(
+                "a progress token of {} bytes is longer than the {ID_MAX} that muxloop keeps",
+                token.len()
+            );
+            return out.send(link, &Message::new(&reply::error(msg.text(id), reply::INVALID_PARAMS, &text)));
         }
         let method = Method::parse(msg.method());
         match msg.envelope.meta_protocol_version {
@@ -174,13 +189,9 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         let Some(instance) = self.instance_for(now, peer, era, out) else { return };
-        let asked = Asked { peer, link, instance, method, era, msg };
+        let asked = Asked { peer, link, instance, method, era, since: now, msg };
         if let Some(failure) = self.need(now, instance, era, out) {
-            self.answer_failure(link, msg, &failure, out);
-            if method == Method::Initialize {
-                self.peers.get_mut(peer).map(|peer| peer.legacy = None);
-            }
-            return;
+            return self.answer_failure(link, msg, &failure, out);
         }
         match method {
             Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate
@@ -218,12 +229,6 @@ impl Mux {
         }
     }
 
-    fn owns_task(&self, asked: Asked<'_, '_>) -> bool {
-        let Some(id) = asked.msg.envelope.task_id.map(|span| asked.msg.text(span)) else { return true };
-        let server = self.peers.get(asked.peer).map_or(0, |peer| peer.server);
-        self.servers[server].owners.task(id).is_some_and(|task| task.owner == asked.peer)
-    }
-
     /// The instance that serves a client; made on its first request where it has one of its own.
     pub(super) fn instance_for(
         &mut self,
@@ -245,6 +250,9 @@ impl Mux {
             Method::Initialized => {
                 if let Some(legacy) = self.peers.get_mut(peer_key).and_then(|peer| peer.legacy.as_mut()) {
                     legacy.initialized = true;
+                }
+                if let Some(instance) = self.peers.get(peer_key).and_then(|peer| peer.instance) {
+                    self.sync_level(now, instance, out);
                 }
             }
             Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
@@ -277,10 +285,10 @@ impl Mux {
             peer.paused = true;
             out.pause(peer.link, true);
         }
-        if let Some(instance) = self.instances.get_mut(instance) {
-            if !instance.stalled.contains(&peer_key) {
-                instance.stalled.push(peer_key);
-            }
+        if let Some(instance) = self.instances.get_mut(instance)
+            && !instance.stalled.contains(&peer_key)
+        {
+            instance.stalled.push(peer_key);
         }
     }
 
@@ -297,13 +305,15 @@ impl Mux {
         if request.method == Method::Initialize {
             return;
         }
-        let (instance, is_sent) = (request.instance, request.is_sent());
-        self.take(key);
+        let Some(mut request) = self.take(key) else { return };
+        self.note_end(now, &mut request, Outcome::Cancelled);
         self.counters.cancelled += 1;
-        if let (true, Some(link)) = (is_sent, self.instances.get(instance).and_then(|i| i.link)) {
+        let link = self.instances.get(request.instance).and_then(|i| i.link);
+        if let (true, Some(link)) = (request.is_sent(), link) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
             out.send(link, &message);
+            self.raise_fence(now, &request, out);
         }
         self.settle(now, peer_key, out);
     }
@@ -353,31 +363,42 @@ impl Mux {
     pub(super) fn drop_peer(&mut self, now: Time, peer_key: Key, why: &CloseReason, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get(peer_key) else { return };
         let (server, instance_key) = (peer.server, peer.instance);
-        log::debug!(target: &self.target(server), "client {} left: {why}", peer.link);
-        self.peers.get_mut(peer_key).map(|peer| peer.paused = false);
-        self.cancel_requests(peer_key, out);
+        log::debug!(target: &self.target(server), "client {} left: {why}", peer.number);
+        if let Some(peer) = self.peers.get_mut(peer_key) {
+            peer.paused = false;
+        }
+        self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.forget_peer(peer_key);
+        self.end_retired(now, server, out);
         let Some(instance_key) = instance_key else { return };
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
             return self.stop(now, instance_key, Then::Remove, out);
+        }
+        if let Some(instance) = self.instances.get_mut(instance_key) {
+            instance.used = now;
         }
         self.sync_level(now, instance_key, out);
         self.sync_listen(now, instance_key, out);
         self.dispatch(now, instance_key, out);
     }
 
-    fn cancel_requests(&mut self, peer_key: Key, out: &mut dyn Sink) {
+    fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let mut sent = Vec::new();
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
-            let Some(request) = self.take(key) else { continue };
+            let Some(mut request) = self.take(key) else { continue };
+            self.note_end(now, &mut request, Outcome::Cancelled);
             let link = self.instances.get(request.instance).and_then(|i| i.link);
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
+                sent.push(request);
             }
         }
+        // One fence is behind all of them.
+        let _ = sent.iter().any(|request| self.raise_fence(now, request, out));
     }
 
     /// Takes a client out of the tables.
@@ -388,8 +409,8 @@ impl Mux {
         if !peer.refused {
             server.clients -= 1;
         }
-        server.owners.forget_peer(peer_key);
         if let Some(instance) = peer.instance.and_then(|key| self.instances.get_mut(key)) {
+            instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
             if instance.holder == Some(peer_key) {

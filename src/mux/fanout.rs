@@ -40,8 +40,9 @@ impl Mux {
                 && request.is_sent()
                 && request.log_level.is_some_and(|wanted| wanted <= level)
         });
+        let fence = self.instances.get(instance).and_then(|instance| instance.fence);
         match (wanting.next(), wanting.next()) {
-            (Some((_, request)), None) => {
+            (Some((_, request)), None) if fence.is_none_or(|fence| fence.peer == request.peer()) => {
                 if let Origin::Peer { link, .. } = request.origin {
                     out.send(link, &Message::new(msg.bytes));
                 }

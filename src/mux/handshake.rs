@@ -3,7 +3,7 @@
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
-use crate::mux::peer::MODERN_VERSION;
+use crate::mux::peer::{MODERN_VERSION, Version};
 use crate::mux::policy::{EraPolicy, Interactive};
 use crate::mux::queue::Asked;
 use crate::mux::request::Own;
@@ -22,7 +22,8 @@ impl Mux {
         }
         let policy = &self.servers[instance.server].policy;
         // A child that knows no `server/discover` may ignore it: do not wait as long as for a slow start.
-        let guess = era == Era::Modern && policy.era == EraPolicy::Auto;
+        let is_known = self.fresh_verdict(now, instance.server) == Some(era);
+        let guess = era == Era::Modern && policy.era == EraPolicy::Auto && !is_known;
         let patience =
             if guess { policy.startup_timeout_ms.min(PROBE_MS) } else { policy.startup_timeout_ms };
         let request = self.file_own(now, key, Own::Handshake, Method::Initialize, None);
@@ -64,7 +65,7 @@ impl Mux {
             capabilities["roots"] = json!({});
         }
         let params = json!({
-            "protocolVersion": self.latest_version(),
+            "protocolVersion": Version::LATEST.name(),
             "capabilities": capabilities,
             "clientInfo": { "name": "muxloop", "version": env!("CARGO_PKG_VERSION") },
         });
@@ -148,8 +149,20 @@ impl Mux {
     fn handshake_failed(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
         log::warn!(target: &self.target_of(key), "{why}");
         let text = format!("server '{}': {why}", self.name_of(key));
-        self.fail_all(now, key, &reply::Failure::new("handshake", text), out);
+        let failure = reply::Failure::new("handshake", text);
+        self.fail_all(now, key, &failure, out);
         self.give_up_on_process(now, key, why, out);
+    }
+
+    /// A modern child said anew what it can do: clients are told this from now on.
+    pub(super) fn refresh_hello(&mut self, now: Time, key: Key, msg: &Incoming<'_>) -> Option<Rc<Hello>> {
+        let instance = self.instances.get_mut(key)?;
+        if instance.era != Some(Era::Modern) || msg.envelope.kind == Kind::Error {
+            return None;
+        }
+        let hello = Rc::new(read_hello(now, Era::Modern, msg).ok()?);
+        instance.hello = Some(hello.clone());
+        Some(hello)
     }
 
     fn on_ready(&mut self, now: Time, key: Key, hello: Hello, out: &mut dyn Sink) {
@@ -172,6 +185,10 @@ impl Mux {
         }
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
+        if era == Era::Legacy {
+            let failure = self.era_failure(key, Era::Modern);
+            self.refuse_listens(now, key, &failure, |_| true, out);
+        }
         self.sync_level(now, key, out);
         self.replay_subscriptions(now, key, out);
         self.dispatch(now, key, out);

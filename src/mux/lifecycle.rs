@@ -1,11 +1,7 @@
-//! Starting, restarting, stopping: the phases of an instance (picture in `server.rs`), and the clocks
-//! of its requests.
+//! Starting, restarting, stopping: the phases of an instance (picture in `server.rs`).
 
 use crate::base::{Key, Time};
-use crate::codec::Message;
-use crate::mux::method::Method;
-use crate::mux::peer::Version;
-use crate::mux::request::{Origin, Own, State};
+use crate::mux::request::State;
 use crate::mux::server::{Era, Phase, Then, backoff_ms};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, StopStep, Timer, reply};
 
@@ -13,8 +9,12 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
+        self.start_in(now, key, era, out);
+    }
+
+    fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
-        if instance.has_process() || self.draining {
+        if instance.has_process() || self.draining || self.servers[instance.server].held {
             return;
         }
         instance.era = era;
@@ -32,7 +32,7 @@ impl Mux {
             crate::mux::policy::EraPolicy::Modern => Some(Era::Modern),
             crate::mux::policy::EraPolicy::Auto => None,
         };
-        let found = server.verdict.filter(|(_, until)| now < *until).map(|(era, _)| era);
+        let found = self.fresh_verdict(now, instance.server);
         let mut mine = self.peers.iter().map(|(_, peer)| peer).filter(|peer| peer.instance == Some(key));
         let present = mine.find_map(|peer| match (&peer.legacy, peer.modern) {
             (Some(_), _) => Some(Era::Legacy),
@@ -40,6 +40,11 @@ impl Mux {
             (None, false) => None,
         });
         decided.or(found).or(present)
+    }
+
+    /// The era that a server was found to speak, while that is believed.
+    pub(super) fn fresh_verdict(&self, now: Time, server: usize) -> Option<Era> {
+        self.servers[server].verdict.filter(|(_, until)| now < *until).map(|(era, _)| era)
     }
 
     /// The engine started the process of an instance; `link` is its stdin and stdout.
@@ -55,8 +60,17 @@ impl Mux {
 
     /// The engine could not start it; `why` says so in words.
     pub fn handle_start_failed(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
-        log::error!(target: &self.target_of(key), "{why}");
-        self.after_failure(now, key, why.to_string(), true, out);
+        match self.instances.get(key).map(|instance| &instance.phase) {
+            Some(Phase::Stopping { timer, then, .. }) => {
+                let (timer, then) = (*timer, then.clone());
+                self.timers.cancel(timer);
+                self.after_stop(now, key, then, why, out);
+            }
+            _ => {
+                log::error!(target: &self.target_of(key), "{why}");
+                self.after_failure(now, key, why.to_string(), true, out);
+            }
+        }
         self.check_invariants();
     }
 
@@ -109,15 +123,13 @@ impl Mux {
             instance.tried_other_era = true;
             instance.phase = Phase::Stopped;
         }
-        self.start(now, key, out);
-        if let Some(instance) = self.instances.get_mut(key) {
-            instance.era = Some(era);
-        }
+        self.start_in(now, key, Some(era), out);
     }
 
     /// Its process is gone, or never was, against our will: a pause, then another start.
     fn after_failure(&mut self, now: Time, key: Key, why: String, spawn_failed: bool, out: &mut dyn Sink) {
         self.clear_handshake(key);
+        self.disarm(key);
         let random = self.next_random();
         let Some(instance) = self.instances.get_mut(key) else { return };
         let policy = &self.servers[instance.server].policy;
@@ -137,7 +149,9 @@ impl Mux {
                 policy.max_restarts
             );
             log::error!(target: &self.target(server), "given up after {} restarts: {why}", self.servers[server].policy.max_restarts);
-            return self.fail_all(now, key, &reply::Failure::new("failed", text), out);
+            let failure = reply::Failure::new("failed", text);
+            self.fail_all(now, key, &failure, out);
+            return self.refuse_listens(now, key, &failure, |_| true, out);
         }
         let pause = backoff_ms(policy, instance.attempts, random);
         let attempt = instance.attempts;
@@ -181,29 +195,44 @@ impl Mux {
         if probing && self.may_try_other_era(key) {
             return self.stop(now, key, Then::Respawn(Era::Legacy), out);
         }
-        let text = format!("its output was {why}");
+        let text = match why {
+            CloseReason::Io(error) => format!("it {error}"),
+            CloseReason::SlowReader => format!("it {why}"),
+            _ => "its output was closed".to_string(),
+        };
         log::warn!(target: &self.target_of(key), "{text}");
-        self.give_up_on_process(now, key, &text, out);
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.last_failure = Some(text);
+        }
+        self.stop(now, key, Then::BackoffAsExited, out);
     }
 
     /// The process runs but does not serve: ends it and starts another one after a pause.
     pub(super) fn give_up_on_process(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
-        let name = self.name_of(key).to_string();
         if let Some(instance) = self.instances.get_mut(key) {
             instance.last_failure = Some(why.to_string());
         }
-        let failure =
-            reply::Failure::new("restarting", format!("server '{name}': {why}; it is being restarted"));
-        self.fail_in_flight(now, key, &failure, out);
+        // First of all it is no longer ready: what waits must not follow what failed.
         self.stop(now, key, Then::Backoff, out);
+        self.fail_before_restart(now, key, out);
+    }
+
+    /// Tells those whose requests are at a process that will not answer them, before its end is known.
+    fn fail_before_restart(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let why = self.instances.get(key).and_then(|i| i.last_failure.as_deref()).unwrap_or("it failed");
+        let text = format!("server '{}': {why}; it is being restarted", self.name_of(key));
+        self.fail_in_flight(now, key, &reply::Failure::new("restarting", text), out);
     }
 
     /// Walks the stop ladder (P23): stdin closed, SIGTERM, SIGKILL, with a pause at each step.
     pub(super) fn stop(&mut self, now: Time, key: Key, then: Then, out: &mut dyn Sink) {
         self.clear_handshake(key);
+        self.disarm(key);
         let Some(instance) = self.instances.get_mut(key) else { return };
         if let Phase::Stopping { then: old, .. } = &mut instance.phase {
-            *old = then;
+            if *old != Then::Remove {
+                *old = then;
+            }
             return;
         }
         if let Phase::Backoff { timer, .. } = instance.phase {
@@ -222,13 +251,20 @@ impl Mux {
     pub(super) fn on_stop_timeout(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let grace = self.servers[instance.server].policy.stop_grace_ms;
-        let Phase::Stopping { step, timer, .. } = &mut instance.phase else { return };
+        let Phase::Stopping { step, timer, then } = &mut instance.phase else { return };
+        let lingers = *then == Then::BackoffAsExited;
+        if lingers {
+            *then = Then::Backoff;
+        }
         *step = match step {
             StopStep::CloseInput => StopStep::Terminate,
             StopStep::Terminate | StopStep::Kill => StopStep::Kill,
         };
         *timer = self.timers.schedule(now + grace, Timer::Stop(key));
         out.stop(key, *step);
+        if lingers {
+            self.fail_before_restart(now, key, out);
+        }
     }
 
     fn after_stop(&mut self, now: Time, key: Key, then: Then, why: &str, out: &mut dyn Sink) {
@@ -246,6 +282,15 @@ impl Mux {
                 }
             }
             Then::Respawn(era) => self.respawn(now, key, era, out),
+            Then::Restart => {
+                if let Some(instance) = self.instances.get_mut(key) {
+                    instance.phase = Phase::Stopped;
+                    instance.ready_since = None;
+                    instance.restarts += 1;
+                }
+                self.fail_in_flight(now, key, &failure, out);
+                self.start(now, key, out);
+            }
             Then::Backoff => {
                 let last = self
                     .instances
@@ -254,6 +299,7 @@ impl Mux {
                     .unwrap_or_else(|| why.to_string());
                 self.after_failure(now, key, last, false, out);
             }
+            Then::BackoffAsExited => self.after_failure(now, key, why.to_string(), false, out),
             Then::Remove => {
                 self.fail_all(now, key, &failure, out);
                 self.instances.remove(key);
@@ -279,37 +325,24 @@ impl Mux {
         let instance = self.instances.get_mut(key)?;
         instance.used = now;
         let is_down = matches!(instance.phase, Phase::Stopped);
-        if is_down {
-            let chosen = self.choose_era(now, key).or(Some(era));
-            let instance = self.instances.get_mut(key)?;
-            instance.era = chosen;
-        }
-        let instance = self.instances.get_mut(key)?;
-        match instance.era {
-            None => {
-                instance.era = Some(era);
-                self.begin_handshake(now, key, out);
-            }
-            // An era that is still being tried is not an answer yet.
-            Some(actual)
-                if actual != era && instance.hello.as_ref().is_some_and(|hello| hello.era == actual) =>
-            {
-                return Some(self.era_failure(key, era));
-            }
-            Some(_) => {}
+        let chosen = if is_down { self.choose_era(now, key).or(Some(era)) } else { instance.era };
+        let instance = self.instances.get(key)?;
+        // An era that is still being tried is not an answer yet.
+        let is_known = instance.hello.as_ref().is_some_and(|hello| Some(hello.era) == chosen);
+        if is_known && chosen != Some(era) {
+            return Some(self.era_failure(key, era));
         }
         if is_down {
-            let keep = self.instances.get(key).and_then(|instance| instance.era);
-            self.start(now, key, out);
-            if let Some(instance) = self.instances.get_mut(key) {
-                instance.era = keep;
-            }
+            self.start_in(now, key, chosen, out);
+        } else if chosen.is_none() {
+            self.instances.get_mut(key)?.era = Some(era);
+            self.begin_handshake(now, key, out);
         }
         None
     }
 
     pub(super) fn era_failure(&self, key: Key, asked: Era) -> reply::Failure {
-        let actual = self.instances.get(key).and_then(|instance| instance.era).unwrap_or(asked.other());
+        let actual = asked.other();
         let text = format!(
             "server '{}' speaks MCP of {}, but this client asked in {}; this version of muxloop does not translate between them",
             self.name_of(key),
@@ -321,23 +354,28 @@ impl Mux {
 
     /// Ends every request that is at the child: it will not be answered.
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
+        self.requeue_lost(key, why);
         self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
         self.forget_reverse(key, out);
+        let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
+        for peer in stalled.unwrap_or_default() {
+            self.unpause_if_small(peer, out);
+        }
         if let Some(instance) = self.instances.get_mut(key) {
             instance.level = None;
+            instance.setting_level = false;
+            instance.replays.clear();
             instance.holder = None;
             instance.holding = 0;
             instance.contended = false;
+            instance.fence = None;
             instance.listen = Default::default();
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
                 subscription.joined.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
-            let server = instance.server;
-            if self.servers[server].shared.is_some() {
-                self.servers[server].owners.clear();
-            }
+            instance.owners.clear();
         }
     }
 
@@ -345,6 +383,7 @@ impl Mux {
     pub(super) fn fail_all(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.fail_in_flight(now, key, why, out);
         self.fail_where(now, key, why, out, |_| true);
+        self.refuse_listens(now, key, why, |listen| listen.honoured.is_none(), out);
     }
 
     fn fail_where(
@@ -363,159 +402,13 @@ impl Mux {
             .collect();
         let mut peers = Vec::new();
         for request in doomed {
-            let Some(request) = self.take(request) else { continue };
-            self.answer_taken(&request, why, out);
+            let Some(mut request) = self.take(request) else { continue };
+            self.answer_taken(now, &mut request, why, out);
             peers.extend(request.peer());
         }
         for peer in peers {
             self.settle(now, peer, out);
         }
-    }
-
-    pub(super) fn on_request_timeout(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(request) = self.requests.get_mut(key) else { return };
-        let instance_key = request.instance;
-        let policy = &self.servers[self.instances.get(instance_key).map_or(0, |i| i.server)].policy;
-        // While the client is being asked something, its request's clock stands still, within the
-        // absolute maximum (protocol.md §2.8).
-        if let Origin::Peer { peer, .. } = &request.origin {
-            let asked = self.peers.get(*peer).is_some_and(|peer| !peer.reverse.is_empty());
-            if asked && request.is_sent() {
-                let latest = request.started + policy.request_timeout_max_ms;
-                request.deadline = (now + policy.request_timeout_ms).min(latest).max(request.deadline);
-            }
-        }
-        if now < request.deadline {
-            request.timer = Some(self.timers.schedule(request.deadline, Timer::Request(key)));
-            return;
-        }
-        request.timer = None;
-        let own = match &request.origin {
-            Origin::Own(own) => Some(own.clone()),
-            Origin::Peer { .. } => None,
-        };
-        match own {
-            Some(Own::Heartbeat) => {
-                self.take(key);
-                self.on_heartbeat_missed(now, instance_key, out);
-            }
-            Some(own) => {
-                log::warn!(target: &self.target_of(instance_key), "no answer to muxloop's own request {own:?}");
-                self.cancel_own(key, "timed out", out);
-                if let Own::Subscribe(uri) = own {
-                    self.on_subscribe_lost(now, instance_key, &uri, out);
-                }
-            }
-            None => self.time_out(now, key, out),
-        }
-    }
-
-    fn time_out(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(request) = self.take(key) else { return };
-        let after = now.since(request.started);
-        let instance = self.instances.get(request.instance);
-        let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
-        let name = self.name_of(request.instance).to_string();
-        let text = match (&request.state, state) {
-            (State::Sent { .. }, _) => format!("server '{name}' did not answer within {after} ms"),
-            (_, Some(why)) => format!("server '{name}' was not ready within {after} ms: {why}"),
-            (_, None) => format!("server '{name}' was not ready within {after} ms"),
-        };
-        log::warn!(target: &self.target_of(request.instance), "{text} ({:?})", request.method);
-        if let (true, Some(link)) =
-            (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
-        {
-            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
-        }
-        self.answer_taken(&request, &reply::Failure::new("timeout", text), out);
-        if let Some(peer) = request.peer() {
-            self.settle(now, peer, out);
-        }
-    }
-
-    /// Takes one of muxloop's own requests back.
-    pub(super) fn cancel_own(&mut self, key: Key, why: &str, out: &mut dyn Sink) {
-        let Some(request) = self.take(key) else { return };
-        if let Some(link) = self.instances.get(request.instance).and_then(|i| i.link) {
-            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), why)));
-        }
-    }
-
-    pub(super) fn arm_heartbeat(&mut self, now: Time, key: Key) {
-        let Some(heartbeat) = self.policy_of(key).and_then(|policy| policy.heartbeat) else { return };
-        self.timers.schedule(now + heartbeat.interval_ms, Timer::Heartbeat(key));
-    }
-
-    /// Asks an idle child whether it lives. A busy one is judged by its requests' own deadlines.
-    pub(super) fn on_heartbeat(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
-        let Some(heartbeat) = self.servers[instance.server].policy.heartbeat else { return };
-        let (Some(link), in_flight, heard, era) =
-            (instance.open_link(), instance.in_flight, instance.heard, instance.era)
-        else {
-            return;
-        };
-        if in_flight > 0 || now.since(heard) < heartbeat.interval_ms {
-            let next = if in_flight > 0 { now } else { heard };
-            self.timers.schedule((next + heartbeat.interval_ms).max(now + 1), Timer::Heartbeat(key));
-            return;
-        }
-        let request = self.file_own(now, key, Own::Heartbeat, Method::Ping, Some(heartbeat.timeout_ms));
-        let (method, params) = match era {
-            // 2026-07-28 has no ping.
-            Some(Era::Modern) => ("server/discover", self.own_meta(serde_json::json!({}))),
-            _ => ("ping", serde_json::json!({})),
-        };
-        out.send(link, &Message::new(&reply::request(request.as_u64(), method, params)));
-    }
-
-    /// Any answer counts as life, an error too.
-    pub(super) fn on_heartbeat_answer(&mut self, now: Time, key: Key, latency_ms: u64) {
-        if let Some(instance) = self.instances.get_mut(key) {
-            instance.missed_heartbeats = 0;
-            instance.heartbeat_ms = Some(latency_ms);
-        }
-        self.arm_heartbeat(now, key);
-    }
-
-    fn on_heartbeat_missed(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get_mut(key) else { return };
-        let Some(heartbeat) = self.servers[instance.server].policy.heartbeat else { return };
-        if now.since(instance.heard) < heartbeat.timeout_ms {
-            // It said something else meanwhile.
-            return self.arm_heartbeat(now, key);
-        }
-        instance.missed_heartbeats += 1;
-        let missed = instance.missed_heartbeats;
-        log::warn!(target: &self.target_of(key), "no answer to heartbeat {missed} of {}", heartbeat.failures_max);
-        if missed >= heartbeat.failures_max {
-            let why = format!("did not answer {missed} heartbeats in a row");
-            return self.give_up_on_process(now, key, &why, out);
-        }
-        self.timers.schedule(now, Timer::Heartbeat(key));
-    }
-
-    pub(super) fn arm_idle_stop(&mut self, now: Time, key: Key) {
-        let Some(idle_ms) = self.policy_of(key).and_then(|policy| policy.idle_stop_ms) else { return };
-        self.timers.schedule(now + idle_ms, Timer::IdleStop(key));
-    }
-
-    /// Stops a child nobody needed for a while: no request, no subscription, no listen.
-    pub(super) fn on_idle(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
-        let Some(idle_ms) = self.servers[instance.server].policy.idle_stop_ms else { return };
-        if !instance.is_ready() {
-            return;
-        }
-        let needed =
-            instance.in_flight > 0 || !instance.subscriptions.is_empty() || instance.listen.current.is_some();
-        let used = if needed { now } else { instance.used };
-        if now.since(used) < idle_ms {
-            self.timers.schedule(used + idle_ms, Timer::IdleStop(key));
-            return;
-        }
-        log::info!(target: &self.target_of(key), "stopped after {idle_ms} ms without use; the next request starts it");
-        self.stop(now, key, Then::Rest, out);
     }
 
     /// Log target of a server's lines.
@@ -525,10 +418,6 @@ impl Mux {
 
     pub(super) fn target_of(&self, instance: Key) -> String {
         format!("server::{}", self.name_of(instance))
-    }
-
-    pub(super) fn latest_version(&self) -> &'static str {
-        Version::LATEST.name()
     }
 }
 

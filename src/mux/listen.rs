@@ -9,6 +9,7 @@ use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::MODERN_VERSION;
+use crate::mux::queue::Asked;
 use crate::mux::request::Own;
 use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, reply};
@@ -130,23 +131,59 @@ impl Mux {
             Some(span) => Filter::parse(msg.text(span)),
             None => Err("`notifications` is missing".into()),
         };
-        let wants = match filter {
+        let mut wants = match filter {
             Ok(wants) => wants,
             Err(why) => {
                 let text = reply::error(id, reply::INVALID_PARAMS, &format!("subscriptions/listen: {why}"));
                 return out.send(link, &Message::new(&text));
             }
         };
+        if !wants.tasks.is_empty() && !declares_tasks(msg) {
+            let what = "`taskIds` needs the tasks extension in the request's capabilities";
+            let data = json!({ "requiredCapabilities": tasks_extension() });
+            let text = reply::error_with_data(id, reply::MISSING_CAPABILITY, what, data);
+            return out.send(link, &Message::new(&text));
+        }
         let Some(instance) = self.instance_for(now, peer_key, Era::Modern, out) else { return };
+        if let Some(instance) = self.instances.get(instance) {
+            wants.tasks.retain(|id| instance.owners.owns(peer_key, id));
+        }
+        let method = Method::Listen;
+        let asked = Asked { peer: peer_key, link, instance, method, era: Era::Modern, since: now, msg };
+        let failure = self.need(now, instance, Era::Modern, out).or_else(|| self.cannot_wait(now, asked));
+        if let Some(failure) = failure {
+            return self.answer_failure(link, msg, &failure, out);
+        }
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         if peer.listens.len() >= LISTENS_PER_CLIENT {
             let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
-            let text = reply::Failure::new("overload", why).answer(id);
-            return out.send(link, &Message::new(&text));
+            return self.answer_failure(link, msg, &reply::Failure::new("overload", why), out);
         }
         peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
-        self.need(now, instance, Era::Modern, out);
         self.sync_listen(now, instance, out);
+    }
+
+    /// Ends clients' listens with an error: nothing will come on them.
+    pub(super) fn refuse_listens(
+        &mut self,
+        now: Time,
+        instance_key: Key,
+        why: &reply::Failure,
+        which: impl Fn(&Listen) -> bool,
+        out: &mut dyn Sink,
+    ) {
+        let mut concerned = Vec::new();
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.instance == Some(instance_key)) {
+            for listen in peer.listens.extract_if(.., |listen| which(listen)) {
+                self.counters.failures += 1;
+                out.send(listen.link, &Message::new(&why.answer(&listen.id)));
+                concerned.push(key);
+            }
+        }
+        concerned.dedup();
+        for peer in concerned {
+            self.settle(now, peer, out);
+        }
     }
 
     /// The client took a listen back. True if `id` named one.
@@ -157,6 +194,7 @@ impl Mux {
         if let Some(instance) = peer.instance {
             self.sync_listen(now, instance, out);
         }
+        self.close_if_finished(now, peer_key, out);
         true
     }
 
@@ -184,8 +222,9 @@ impl Mux {
         match &instance.listen.current {
             Some(open) if open.asked == union && any => self.acknowledge(instance_key, out),
             Some(_) if union.is_empty() => {
-                let open = instance.listen.current.take();
-                open.map(|open| self.cancel_own(open.request, "no listener left", out));
+                if let Some(open) = instance.listen.current.take() {
+                    self.cancel_own(open.request, "no listener left", out);
+                }
                 self.acknowledge(instance_key, out);
             }
             None if union.is_empty() => self.acknowledge(instance_key, out),
@@ -195,12 +234,10 @@ impl Mux {
 
     fn open_listen(&mut self, now: Time, instance_key: Key, union: Filter, out: &mut dyn Sink) {
         let Some(link) = self.instances.get(instance_key).and_then(|i| i.open_link()) else { return };
-        let key = self.file_own(now, instance_key, Own::Listen, Method::Listen, None);
-        let extensions = if union.tasks.is_empty() {
-            json!({})
-        } else {
-            json!({"extensions": {"io.modelcontextprotocol/tasks": {}}})
-        };
+        // For the acknowledgement; its end has no deadline.
+        let patience = self.policy_of(instance_key).map(|policy| policy.request_timeout_ms);
+        let key = self.file_own(now, instance_key, Own::Listen, Method::Listen, patience);
+        let extensions = if union.tasks.is_empty() { json!({}) } else { tasks_extension() };
         let mut params = self.own_meta(extensions);
         params["notifications"] = union.to_json();
         let text = reply::request(key.as_u64(), "subscriptions/listen", params);
@@ -221,6 +258,7 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         match instance.listen.opening.take() {
             Some((request, asked)) if key == Some(request) => {
+                self.unbind(request);
                 self.replace_listen(instance_key, Open { request, asked, honoured }, out);
             }
             other => instance.listen.opening = other,
@@ -247,7 +285,8 @@ impl Mux {
             for listen in &mut peer.listens {
                 let subset = listen.wants.intersection(&honoured);
                 if listen.honoured.is_none() {
-                    let text = tagged("notifications/subscriptions/acknowledged", &listen.id, Some(&subset));
+                    let member = format!(",\"notifications\":{}", subset.to_json());
+                    let text = tagged("notifications/subscriptions/acknowledged", &listen.id, &member);
                     out.send(listen.link, &Message::new(&text));
                 }
                 listen.honoured = Some(subset);
@@ -295,10 +334,8 @@ impl Mux {
         let key = tag.and_then(|span| super::parse_key(msg.text(span)));
         let current = instance.listen.current.as_ref().map(|open| open.request);
         let (Some(tag), true) = (tag, key.is_some() && key == current) else {
-            return log::debug!(
-                "{}: a notification on no open listen was dropped",
-                self.name_of(instance_key)
-            );
+            let target = self.target_of(instance_key);
+            return log::debug!(target: &target, "a notification on no open listen was dropped");
         };
         let uri = msg.envelope.uri.and_then(|span| json::unescape(msg.text(span)));
         let task = msg.envelope.task_id.and_then(|span| json::unescape(msg.text(span)));
@@ -326,7 +363,12 @@ impl Mux {
             for listen in &peer.listens {
                 for kind in listen.honoured.iter().flat_map(|filter| &filter.lists) {
                     let method = format!("notifications/{}/list_changed", kind.name());
-                    out.send(listen.link, &Message::new(&tagged(&method, &listen.id, None)));
+                    out.send(listen.link, &Message::new(&tagged(&method, &listen.id, "")));
+                }
+                for uri in listen.honoured.iter().flat_map(|filter| &filter.uris) {
+                    let member = format!(",\"uri\":{}", json!(uri));
+                    let text = tagged("notifications/resources/updated", &listen.id, &member);
+                    out.send(listen.link, &Message::new(&text));
                 }
             }
         }
@@ -367,18 +409,26 @@ fn send_tagged(msg: &Incoming<'_>, tag: Span, id: &[u8], link: Key, out: &mut dy
     out.send(link, &message);
 }
 
-/// A notification under a listen's id.
-fn tagged(method: &str, id: &[u8], notifications: Option<&Filter>) -> Vec<u8> {
+fn declares_tasks(msg: &Incoming<'_>) -> bool {
+    let capabilities = msg.envelope.meta_client_capabilities.map_or(&b"{}"[..], |span| msg.text(span));
+    let capabilities: serde_json::Value = serde_json::from_slice(capabilities).unwrap_or_default();
+    capabilities["extensions"]["io.modelcontextprotocol/tasks"].is_object()
+}
+
+/// The capability to deal with tasks, as a `ClientCapabilities` object.
+fn tasks_extension() -> serde_json::Value {
+    json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } })
+}
+
+/// A notification under a listen's id; `members` are further ones of its params, each after a comma.
+fn tagged(method: &str, id: &[u8], members: &str) -> Vec<u8> {
     let mut text = format!(
         "{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{{\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":"
     )
     .into_bytes();
     text.extend_from_slice(id);
     text.push(b'}');
-    if let Some(filter) = notifications {
-        text.extend_from_slice(b",\"notifications\":");
-        text.extend_from_slice(filter.to_json().to_string().as_bytes());
-    }
+    text.extend_from_slice(members.as_bytes());
     text.extend_from_slice(b"}}");
     text
 }

@@ -7,7 +7,7 @@ pub(super) enum Method {
     Initialize,
     Discover,
     Ping,
-    List,
+    List(Listed),
     ToolsCall,
     PromptsGet,
     ResourcesRead,
@@ -37,6 +37,15 @@ pub(super) enum Method {
     ElicitComplete,
     TaskStatus,
     Other,
+}
+
+/// The lists a client can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
 }
 
 /// The lists a server can declare as changed; resource templates count as resources.
@@ -73,7 +82,10 @@ impl Method {
             b"initialize" => Method::Initialize,
             b"server/discover" => Method::Discover,
             b"ping" => Method::Ping,
-            b"tools/list" | b"prompts/list" | b"resources/list" | b"resources/templates/list" => Method::List,
+            b"tools/list" => Method::List(Listed::Tools),
+            b"prompts/list" => Method::List(Listed::Prompts),
+            b"resources/list" => Method::List(Listed::Resources),
+            b"resources/templates/list" => Method::List(Listed::Templates),
             b"tools/call" => Method::ToolsCall,
             b"prompts/get" => Method::PromptsGet,
             b"resources/read" => Method::ResourcesRead,
@@ -103,6 +115,33 @@ impl Method {
             b"notifications/elicitation/complete" => Method::ElicitComplete,
             b"notifications/tasks/status" | b"notifications/tasks" => Method::TaskStatus,
             _ => Method::Other,
+        }
+    }
+
+    /// The name of a client's request, for people; `other` for one that muxloop has no rule for.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Method::Initialize => "initialize",
+            Method::Discover => "server/discover",
+            Method::Ping => "ping",
+            Method::List(Listed::Tools) => "tools/list",
+            Method::List(Listed::Prompts) => "prompts/list",
+            Method::List(Listed::Resources) => "resources/list",
+            Method::List(Listed::Templates) => "resources/templates/list",
+            Method::ToolsCall => "tools/call",
+            Method::PromptsGet => "prompts/get",
+            Method::ResourcesRead => "resources/read",
+            Method::Complete => "completion/complete",
+            Method::Subscribe => "resources/subscribe",
+            Method::Unsubscribe => "resources/unsubscribe",
+            Method::SetLevel => "logging/setLevel",
+            Method::Listen => "subscriptions/listen",
+            Method::TasksGet => "tasks/get",
+            Method::TasksResult => "tasks/result",
+            Method::TasksCancel => "tasks/cancel",
+            Method::TasksUpdate => "tasks/update",
+            Method::TasksList => "tasks/list",
+            _ => "other",
         }
     }
 

@@ -11,22 +11,29 @@
 
 mod child;
 mod client;
+mod clock;
 mod fanout;
+mod fence;
 mod handshake;
 mod lifecycle;
 mod listen;
 mod method;
+mod operate;
 mod peer;
 pub mod policy;
 mod queue;
 mod reply;
 mod request;
+mod retry;
 mod reverse;
 mod server;
 pub mod sink;
 pub mod status;
 mod subscribe;
+mod tally;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
 use crate::codec::{Incoming, Message, Overlong, ScanError, ScanErrorKind, batch};
@@ -77,27 +84,19 @@ pub struct Mux {
     random: u64,
     /// Set by `shutdown`: nothing new is taken on.
     draining: bool,
+    /// Set by `drain`: no new clients, the present ones run out.
+    closing: bool,
     counters: status::Counters,
+    /// Clients since the start; the newest one's number.
+    clients_ever: u64,
 }
 
 impl Mux {
     /// A mux for these servers; starts nothing before [`Mux::begin`]. `seed` feeds the jitter.
     pub fn new(policies: Vec<ServerPolicy>, seed: u64) -> Mux {
-        let mut instances = Arena::new();
-        let mut servers = Vec::new();
-        for (id, policy) in policies.into_iter().enumerate() {
-            let shared = (!policy.is_per_client()).then(|| instances.insert(Instance::new(id, None)));
-            servers.push(Server {
-                policy,
-                shared,
-                clients: 0,
-                verdict: None,
-                owners: tasks::Owners::default(),
-            });
-        }
-        Mux {
-            servers,
-            instances,
+        let mut mux = Mux {
+            servers: Vec::new(),
+            instances: Arena::new(),
             peers: Arena::new(),
             links: KeyMap::new(),
             requests: Arena::new(),
@@ -105,8 +104,14 @@ impl Mux {
             timers: TimerWheel::new(),
             random: seed | 1,
             draining: false,
+            closing: false,
             counters: status::Counters::default(),
+            clients_ever: 0,
+        };
+        for policy in policies {
+            mux.add_server(policy);
         }
+        mux
     }
 
     /// Starts every server that is not lazy.
@@ -119,27 +124,33 @@ impl Mux {
         }
     }
 
-    /// A client connected to a server's socket.
-    pub fn attach_peer(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) {
+    /// A client connected to a server's socket. Gives the number that people know it by.
+    pub fn attach_peer(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) -> u64 {
         let refused = {
             let server = &self.servers[server];
-            server.clients >= server.policy.max_active_clients || self.draining || self.peers.is_full()
+            server.clients >= server.policy.max_active_clients
+                || self.draining
+                || self.closing
+                || server.retired
+                || self.peers.is_full()
         };
-        let mut peer = Peer::new(server, link, refused);
+        self.clients_ever += 1;
+        let mut peer = Peer::new(server, link, refused, self.clients_ever);
         peer.instance = self.servers[server].shared;
         if self.peers.is_full() {
-            return out.close(link, CloseReason::Refused);
+            out.close(link, CloseReason::Refused);
+            return self.clients_ever;
         }
         let key = self.peers.insert(peer);
         self.links.insert(link, LinkOf::Peer(key));
         if refused {
-            let name = &self.servers[server].policy.name;
-            log::warn!("{name}: a client was refused: {}", self.refusal(server));
+            log::warn!(target: &self.target(server), "a client was refused: {}", self.refusal(server));
             self.timers.schedule(now + REFUSED_MS, Timer::Refused(key));
         } else {
             self.servers[server].clients += 1;
-            log::debug!("{}: client {link} connected", self.servers[server].policy.name);
+            log::debug!(target: &self.target(server), "client {} connected", self.clients_ever);
         }
+        self.clients_ever
     }
 
     /// One message of a link.
@@ -168,16 +179,17 @@ impl Mux {
                         let text = element.of(bytes);
                         match Incoming::scan(text) {
                             Ok(msg) => self.handle_message(now, link, &msg, out),
-                            Err(error) => self.report_malformed(link, text, error, out),
+                            Err(error) => self.report_malformed(now, link, text, error, out),
                         }
                     }
                     return;
                 }
-                Ok(_) => return self.report_malformed(link, bytes, error, out),
-                Err(error) => return self.report_malformed(link, bytes, error, out),
+                Ok(_) => return self.report_malformed(now, link, bytes, error, out),
+                Err(error) => return self.report_malformed(now, link, bytes, error, out),
             }
         }
-        self.report_malformed(link, bytes, error, out);
+        self.report_malformed(now, link, bytes, error, out);
+        self.check_invariants();
     }
 
     /// A line over the limit, skipped by the framer.
@@ -185,15 +197,20 @@ impl Mux {
         let what = format!("a message of {} bytes exceeds the limit of {} bytes", line.len, line.limit);
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {what}", self.servers[server].policy.name);
+                let (server, number) =
+                    self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                log::warn!(target: &self.target(server), "client {number}: {what}");
                 let why = format!("{what} (`max_request_bytes` of this server)");
+                if line.has_method() == Some(false) {
+                    let peer = *peer;
+                    return self.refuse_answered(peer, line.id(), &why, out);
+                }
                 let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
                 out.send(link, &Message::new(&text));
             }
             Some(LinkOf::Child(instance)) => {
                 let instance = *instance;
-                log::warn!("{}: {what}, skipped: {}", self.name_of(instance), quote(&line.head));
+                log::warn!(target: &self.target_of(instance), "{what}, skipped: {}", quote(&line.head));
                 let asked = line.id().and_then(parse_key).filter(|_| line.has_method() != Some(true));
                 if let Some(key) = asked {
                     let why = format!("the server's answer was lost: {what}");
@@ -211,6 +228,7 @@ impl Mux {
                 let peer_key = *peer;
                 let Some(peer) = self.peers.get_mut(peer_key) else { return };
                 peer.draining = true;
+                self.refuse_reverse_of(peer_key, out);
                 self.settle(now, peer_key, out);
             }
             Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
@@ -270,8 +288,8 @@ impl Mux {
         self.draining = true;
         let failure = reply::Failure::new("stopped", "muxloop is stopping");
         for instance in self.instances.keys() {
-            self.fail_all(now, instance, &failure, out);
             self.stop(now, instance, Then::Rest, out);
+            self.fail_all(now, instance, &failure, out);
         }
         for peer_key in self.peers.keys() {
             self.end_listens(peer_key, out);
@@ -301,26 +319,35 @@ impl Mux {
         }
     }
 
-    fn report_malformed(&mut self, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+    fn report_malformed(&mut self, now: Time, link: Key, bytes: &[u8], error: ScanError, out: &mut dyn Sink) {
+        let id = error.id.map(|span| span.of(bytes));
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let server = self.peers.get(*peer).map_or(0, |peer| peer.server);
-                log::warn!("{}: client {link}: {error}: {}", self.servers[server].policy.name, quote(bytes));
+                let (server, number) =
+                    self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                log::warn!(target: &self.target(server), "client {number}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
-                let id = error.id.map(|span| span.of(bytes));
-                // An answer must never be answered, but anything else that came without an id is.
-                if id.is_none() || error.has_method {
+                // An answer must never be answered, but anything else is, an id or none.
+                if id.is_none() || error.has_method || !error.is_answer {
                     let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
                     out.send(link, &Message::new(&text));
+                } else {
+                    let peer = *peer;
+                    self.refuse_answered(peer, id, &format!("the client's answer is {error}"), out);
                 }
             }
             Some(LinkOf::Child(instance)) => {
+                let instance = *instance;
                 self.counters.malformed += 1;
-                let name = self.name_of(*instance);
                 log::warn!(
-                    "{name}: a line on its standard output is not MCP ({error}), skipped: {}",
+                    target: &self.target_of(instance),
+                    "a line on its standard output is not MCP ({error}), skipped: {}",
                     quote(bytes)
                 );
+                if let Some(key) = id.and_then(parse_key).filter(|_| !error.has_method) {
+                    let why = format!("the server's answer was lost: it is {error}");
+                    self.fail_request(now, instance, key, &reply::Failure::new("malformed", why), out);
+                }
             }
             None => {}
         }
@@ -339,6 +366,12 @@ impl Mux {
 
     fn refusal(&self, server: ServerId) -> String {
         let policy = &self.servers[server].policy;
+        if self.draining || self.closing {
+            return "muxloop is stopping and takes no more clients".into();
+        }
+        if self.servers[server].retired {
+            return format!("server '{}' was taken out of the configuration", policy.name);
+        }
         format!(
             "server '{}' already serves {} clients (`max_active_clients` = {}); raise it or close one",
             policy.name, self.servers[server].clients, policy.max_active_clients
@@ -353,9 +386,9 @@ impl Mux {
         self.random
     }
 
-    /// Debug builds re-count what the tables claim.
+    /// Debug builds re-count what the tables claim, while that is quick.
     fn check_invariants(&self) {
-        if cfg!(debug_assertions) {
+        if cfg!(debug_assertions) && self.requests.len() < 1_024 {
             self.assert_invariants();
         }
     }

@@ -1,5 +1,6 @@
 //! What is known of a peer: one downstream client context (protocol.md, words).
 
+use crate::base::limits::{REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes};
 use crate::mux::listen::Listen;
 use crate::mux::method::Level;
@@ -11,6 +12,8 @@ use std::collections::{BTreeSet, VecDeque};
 #[derive(Debug)]
 pub(super) struct Peer {
     pub server: ServerId,
+    /// Counted from 1: what people call it.
+    pub number: u64,
     /// Its connection.
     pub link: Key,
     /// Came when the server had all the clients it may have: is told so and closed (D03).
@@ -62,9 +65,10 @@ pub(super) struct Legacy {
 }
 
 impl Peer {
-    pub(super) fn new(server: ServerId, link: Key, refused: bool) -> Self {
+    pub(super) fn new(server: ServerId, link: Key, refused: bool, number: u64) -> Self {
         Peer {
             server,
+            number,
             link,
             refused,
             legacy: None,
@@ -96,9 +100,9 @@ impl Peer {
         self.in_flight - self.aged < in_flight_max
     }
 
-    /// Whether a server may have something to ask it.
-    pub(super) fn is_interactive(&self) -> bool {
-        self.legacy.as_ref().is_some_and(|legacy| legacy.capabilities.any_interactive())
+    /// Whether it has as much unanswered as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.requests.len() >= REQUESTS_PER_CLIENT || self.waiting_bytes >= WAITING_BYTES_PER_CLIENT
     }
 }
 
@@ -164,10 +168,6 @@ impl Capabilities {
             elicitation_url: url,
             roots: value["roots"].is_object(),
         }
-    }
-
-    fn any_interactive(self) -> bool {
-        self.sampling || self.elicitation_form || self.elicitation_url || self.roots
     }
 }
 

@@ -4,14 +4,14 @@
 //! request stands behind a bounded number of them. When the child is full, down, or busy with somebody
 //! else's interactive request, clients take turns, one request each.
 
-use crate::base::limits::{REQUESTS_PER_CLIENT, REQUESTS_PER_SERVER, WAITING_BYTES_PER_CLIENT};
+use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
-use crate::mux::policy::Interactive;
+use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Phase};
-use crate::mux::{CloseReason, Mux, Sink, Timer, reply};
+use crate::mux::server::{Era, Instance, Phase};
+use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
 
 /// A client's request as it came.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub(super) struct Asked<'m, 'a> {
     pub instance: Key,
     pub method: Method,
     pub era: Era,
+    /// When it came: its deadline counts from here, however long it waited.
+    pub since: Time,
     pub msg: &'m Incoming<'a>,
 }
 
@@ -56,13 +58,25 @@ impl Mux {
         let Some(id) = msg.envelope.id else { return };
         self.counters.failures += 1;
         out.send(link, &Message::new(&failure.answer(msg.text(id))));
+        if let (Method::Initialize, Some(LinkOf::Peer(peer))) =
+            (Method::parse(msg.method()), self.links.get(link))
+            && let Some(peer) = self.peers.get_mut(*peer)
+        {
+            // It may try again on the same connection.
+            peer.legacy = None;
+        }
     }
 
     /// Why a new request has to be refused at once, if it has.
-    fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
+    pub(super) fn cannot_wait(&self, now: Time, asked: Asked<'_, '_>) -> Option<reply::Failure> {
         let instance = self.instances.get(asked.instance)?;
         let peer = self.peers.get(asked.peer)?;
         let name = &self.servers[instance.server].policy.name;
+        if self.servers[instance.server].held {
+            let text =
+                format!("server '{name}' was stopped by its operator ('muxloop start {name}' starts it)");
+            return Some(reply::Failure::new("stopped", text));
+        }
         match &instance.phase {
             Phase::Failed => {
                 let why = instance.last_failure.as_deref().unwrap_or("it failed");
@@ -80,13 +94,11 @@ impl Mux {
             }
             _ => {}
         }
-        if self.requests.len() >= REQUESTS_PER_SERVER {
+        if self.requests.len() >= REQUESTS_IN_ALL {
             return Some(reply::Failure::new("overload", "too many requests at once; try again later"));
         }
-        let full =
-            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
         // A full client is not read from, unless the child waits for its answer to something.
-        if full && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
+        if peer.is_full() && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
             let text =
                 format!("more than {REQUESTS_PER_CLIENT} unanswered requests of one client; try again later");
             return Some(reply::Failure::new("overload", text));
@@ -98,7 +110,9 @@ impl Mux {
     pub(super) fn file(&mut self, now: Time, asked: Asked<'_, '_>) -> Key {
         let env = &asked.msg.envelope;
         let id = env.id.map_or(ShortBytes::new(b"null"), |span| ShortBytes::new(asked.msg.text(span)));
-        let policy = &self.servers[self.instances.get(asked.instance).map_or(0, |i| i.server)].policy;
+        let server = &mut self.servers[self.instances.get(asked.instance).map_or(0, |i| i.server)];
+        server.tally.requests += 1;
+        let policy = &server.policy;
         let mut timeout = policy.request_timeout_ms;
         if matches!(asked.method, Method::Initialize | Method::Discover) {
             timeout = timeout.max(policy.startup_timeout_ms);
@@ -108,16 +122,19 @@ impl Mux {
             instance: asked.instance,
             origin: Origin::Peer { peer: asked.peer, link: asked.link, id, position },
             method: asked.method,
+            name: tally::name_of(asked.method, asked.msg),
             era: asked.era,
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             log_level: env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
             task: env.task.is_some(),
-            started: now,
-            deadline: now + timeout,
+            again: None,
+            was_lost: false,
+            started: asked.since,
+            deadline: asked.since + timeout,
             timer: None,
         });
-        let timer = self.timers.schedule(now + timeout, Timer::Request(key));
+        let timer = self.timers.schedule(asked.since + timeout, Timer::Request(key));
         if let Some(request) = self.requests.get_mut(key) {
             request.timer = Some(timer);
         }
@@ -145,11 +162,14 @@ impl Mux {
             instance,
             origin: Origin::Own(own),
             method,
+            name: None,
             era: Era::Legacy,
             state: State::Sent { since: now, aged: false },
             token: None,
             log_level: None,
             task: false,
+            again: None,
+            was_lost: false,
             started: now,
             deadline: timeout.unwrap_or(Time(u64::MAX)),
             timer: None,
@@ -180,9 +200,13 @@ impl Mux {
         if !has_room && !std::mem::replace(&mut peer.aging, true) {
             self.timers.schedule(now + AGED_MS, Timer::Aged(asked.peer));
         }
-        let full =
-            peer.requests.len() >= REQUESTS_PER_CLIENT || peer.waiting_bytes >= WAITING_BYTES_PER_CLIENT;
-        if full && !peer.paused && peer.reverse.is_empty() {
+        self.pause_if_full(asked.peer, out);
+    }
+
+    /// Does not read on from a client at its limits, unless its answer to a question must get through.
+    pub(super) fn pause_if_full(&mut self, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if peer.is_full() && !peer.paused && peer.reverse.is_empty() {
             peer.paused = true;
             out.pause(peer.link, true);
         }
@@ -204,8 +228,9 @@ impl Mux {
         if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
-        if policy.interactive == Interactive::Serialize && method.is_interactive() && peer.is_interactive() {
-            let held_by_other = instance.holder.is_some_and(|holder| holder != peer_key);
+        if serializes(policy, instance, method) {
+            let fenced = instance.fence.is_some_and(|fence| fence.peer != Some(peer_key));
+            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != peer_key);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
             let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
@@ -232,10 +257,10 @@ impl Mux {
         out.send(child, &message);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
-        let is_interactive = method.is_interactive() && peer.is_interactive();
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
-        if is_interactive && self.servers[instance.server].policy.interactive == Interactive::Serialize {
+        let server = instance.server;
+        if serializes(&self.servers[instance.server].policy, instance, method) {
             if instance.holder != Some(peer_key) {
                 instance.holder = Some(peer_key);
                 instance.contended = false;
@@ -245,6 +270,7 @@ impl Mux {
             instance.allowance = instance.allowance.saturating_sub(1);
             instance.holding += 1;
         }
+        self.keep_for_retry(key, server, msg);
     }
 
     /// Takes a request out of every table it is in.
@@ -254,31 +280,33 @@ impl Mux {
             self.timers.cancel(timer);
         }
         let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
-        self.uncount(&request, peer_key);
+        self.uncount(peer_key, request.instance, request.method, &request.state);
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
         peer.requests.swap_remove(position);
-        if let Some(moved) = peer.requests.get(position).copied() {
-            if let Some(Origin::Peer { position: at, .. }) =
+        // Those that ended while they waited are skipped at their turn, which may be far off.
+        if peer.waiting.len() > 2 * peer.requests.len() + 64 {
+            peer.waiting.retain(|key| self.requests.contains(*key));
+        }
+        if let Some(moved) = peer.requests.get(position).copied()
+            && let Some(Origin::Peer { position: at, .. }) =
                 self.requests.get_mut(moved).map(|r| &mut r.origin)
-            {
-                *at = position;
-            }
+        {
+            *at = position;
         }
         Some(request)
     }
 
     /// Undoes what sending or keeping a request counted.
-    pub(super) fn uncount(&mut self, request: &Request, peer_key: Key) {
+    pub(super) fn uncount(&mut self, peer_key: Key, instance: Key, method: Method, state: &State) {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        match &request.state {
+        match state {
             State::Waiting(bytes) => peer.waiting_bytes -= bytes.len(),
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let is_interactive = request.method.is_interactive() && peer.is_interactive();
-                let Some(instance) = self.instances.get_mut(request.instance) else { return };
+                let Some(instance) = self.instances.get_mut(instance) else { return };
                 instance.in_flight -= 1;
-                if is_interactive && instance.holder == Some(peer_key) {
+                if method.is_interactive() && instance.holder == Some(peer_key) {
                     instance.holding -= 1;
                     if instance.holding == 0 {
                         instance.holder = None;
@@ -295,20 +323,25 @@ impl Mux {
         self.unpause_if_small(peer_key, out);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         let instance_key = peer.instance;
-        if !peer.waiting.is_empty() && !peer.queued {
-            peer.queued = true;
-            if let Some(instance) = instance_key.and_then(|key| self.instances.get_mut(key)) {
+        if let Some(instance) = instance_key.and_then(|key| self.instances.get_mut(key)) {
+            instance.used = now;
+            if !peer.waiting.is_empty() && !std::mem::replace(&mut peer.queued, true) {
                 instance.queue.push_back(peer_key);
             }
         }
-        let finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
-        if finished {
+        self.close_if_finished(now, peer_key, out);
+        if let Some(instance) = instance_key {
+            self.dispatch(now, instance, out);
+        }
+    }
+
+    /// Closes a client that has ended its side and got its last answer.
+    pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
-        }
-        if let Some(instance) = instance_key {
-            self.dispatch(now, instance, out);
         }
     }
 
@@ -343,6 +376,18 @@ impl Mux {
 
     /// Gives waiting requests to a child in turns, as many as it takes.
     pub(super) fn dispatch(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
+        match self.instances.get_mut(instance_key) {
+            // A turn may end a client, whose end asks for a dispatch: the one under way will do.
+            Some(instance) if !instance.dispatching => instance.dispatching = true,
+            _ => return,
+        }
+        self.take_turns(now, instance_key, out);
+        if let Some(instance) = self.instances.get_mut(instance_key) {
+            instance.dispatching = false;
+        }
+    }
+
+    fn take_turns(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
         let mut idle_turns = 0;
         while let Some(instance) = self.instances.get_mut(instance_key) {
             let Some(link) = instance.open_link() else { return };
@@ -350,21 +395,21 @@ impl Mux {
                 return;
             }
             let Some(peer_key) = instance.queue.pop_front() else { return };
-            match self.take_turn(now, instance_key, peer_key, out) {
-                Turn::Served => idle_turns = 0,
+            let turn = self.take_turn(now, instance_key, peer_key, out);
+            let Some(instance) = self.instances.get_mut(instance_key) else { return };
+            match turn {
+                Turn::Left => continue,
+                Turn::Served(_) => idle_turns = 0,
                 Turn::Blocked => {
                     idle_turns += 1;
-                    if let Some(instance) = self.instances.get_mut(instance_key) {
-                        instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
-                    }
+                    instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
                 }
-                Turn::Left => continue,
             }
-            // A turn may end the client or the instance.
-            if let (Some(_), Some(instance)) =
-                (self.peers.get(peer_key), self.instances.get_mut(instance_key))
-            {
-                instance.queue.push_back(peer_key);
+            instance.queue.push_back(peer_key);
+            match turn {
+                // Answered here, not sent: the client has one request less.
+                Turn::Served(key) if !self.requests.contains(key) => self.settle(now, peer_key, out),
+                _ => self.unpause_if_small(peer_key, out),
             }
         }
     }
@@ -391,41 +436,50 @@ impl Mux {
         let Some(child) = self.can_send(instance_key, peer_key, method, out) else { return Turn::Blocked };
         self.peers.get_mut(peer_key).map(|peer| peer.waiting.pop_front());
         self.release(now, key, child, out);
-        Turn::Served
+        Turn::Served(key)
     }
 
     /// A kept request has its turn.
     fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
-        let (instance_key, method, era) = (request.instance, request.method, request.era);
+        let (instance_key, method, era, since) =
+            (request.instance, request.method, request.era, request.started);
         let Origin::Peer { peer: peer_key, link, .. } = request.origin else { return };
         if let Some(peer) = self.peers.get_mut(peer_key) {
             peer.waiting_bytes -= bytes.len();
         }
         let Ok(msg) = Incoming::scan(&bytes) else { return };
-        let actual = self.instances.get(instance_key).and_then(|instance| instance.era);
-        if actual.is_some_and(|actual| actual != era) {
+        let Some(instance) = self.instances.get(instance_key) else { return };
+        if instance.era.is_some_and(|actual| actual != era) {
             self.take(key);
             let failure = self.era_failure(instance_key, era);
-            self.answer_failure(link, &msg, &failure, out);
-            if method == Method::Initialize {
-                self.peers.get_mut(peer_key).map(|peer| peer.legacy = None);
-            }
-            return;
+            return self.answer_failure(link, &msg, &failure, out);
         }
-        if method.is_answered_here() {
+        // What muxloop knows may be stale by now: then the child is asked, in this same turn.
+        let is_stale = method == Method::Discover
+            && instance.hello.as_ref().is_none_or(|hello| now >= hello.fresh_until);
+        if method.is_answered_here() && !is_stale {
             self.take(key);
-            let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, msg: &msg };
+            let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, since, msg: &msg };
             return self.answer_here(now, asked, out);
         }
         self.send_request(now, key, child, &msg, out);
     }
 }
 
+/// Whether a request has to have the child for its client alone: the child may ask something during it,
+/// and does not say whom it means. That holds for clients that cannot be asked as well.
+pub(super) fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
+    policy.interactive == Interactive::Serialize
+        && instance.era == Some(Era::Legacy)
+        && method.is_interactive()
+}
+
 /// What came of a client's turn.
 enum Turn {
-    Served,
+    /// This request of it left the queue.
+    Served(Key),
     /// It waits for something that is not its own.
     Blocked,
     /// It has nothing to send, or comes back by itself.

@@ -14,6 +14,8 @@ pub(super) struct Request {
     pub instance: Key,
     pub origin: Origin,
     pub method: Method,
+    /// Of the tool or prompt, or the URI, for people (clients' requests).
+    pub name: Option<ShortBytes>,
     /// The era it was asked in (clients' requests).
     pub era: crate::mux::server::Era,
     pub state: State,
@@ -23,6 +25,10 @@ pub(super) struct Request {
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.
     pub task: bool,
+    /// Its bytes, if it is at the child and may be asked again of the next process (C02).
+    pub again: Option<Box<[u8]>>,
+    /// A process died under it already.
+    pub was_lost: bool,
     pub started: Time,
     /// Set anew by progress, up to a maximum (P24); the timer may fire before it and is then wound up.
     pub deadline: Time,
@@ -49,6 +55,8 @@ pub(super) enum Own {
     /// `resources/subscribe` for this URI.
     Subscribe(String),
     Unsubscribe,
+    /// `ping` behind a cancel, under `serialize`: its answer says that the cancel was read.
+    Fence,
     /// The merged `subscriptions/listen`.
     Listen,
 }

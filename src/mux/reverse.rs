@@ -5,7 +5,7 @@ use crate::base::limits::REVERSE_PER_CHILD;
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value, json};
 use crate::mux::method::Method;
-use crate::mux::peer::{Capabilities, Reverse};
+use crate::mux::peer::{Capabilities, Peer, Reverse};
 use crate::mux::policy::Interactive;
 use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, parse_key, quote, reply};
@@ -53,14 +53,17 @@ impl Mux {
     fn whom_to_ask(&self, key: Key, method: Method, msg: &Incoming<'_>) -> Result<Key, (i32, String)> {
         let Some(instance) = self.instances.get(key) else { return Err((reply::INTERNAL, "gone".into())) };
         let server = &self.servers[instance.server];
-        if instance.reverse >= REVERSE_PER_CHILD {
+        if instance.reverse >= REVERSE_PER_CHILD || self.reverse.is_full() {
             return Err((
                 reply::INTERNAL,
                 format!("more than {REVERSE_PER_CHILD} unanswered requests to clients"),
             ));
         }
         if let Some(owner) = instance.owner {
-            return Ok(owner);
+            return match self.peers.get(owner) {
+                Some(peer) if !peer.draining => Ok(owner),
+                _ => Err((reply::INTERNAL, "the client disconnected".into())),
+            };
         }
         let unsupported =
             if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
@@ -73,11 +76,8 @@ impl Mux {
         }
         let need = Need::of(method, msg);
         let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
-        if let Some(task) = task.and_then(|id| server.owners.task(msg.text(id))) {
-            let capable = self
-                .peers
-                .get(task.owner)
-                .is_some_and(|peer| peer.legacy.as_ref().is_some_and(|l| need.met_by(l.capabilities)));
+        if let Some(task) = task.and_then(|id| instance.owners.task(msg.text(id))) {
+            let capable = self.peers.get(task.owner).is_some_and(|peer| need.met_by_client(peer));
             return if capable { Ok(task.owner) } else { Err((unsupported, need.refusal().into())) };
         }
         self.only_candidate(key, need).map_err(|code| match code {
@@ -98,10 +98,7 @@ impl Mux {
                 request.instance == key && request.is_sent() && request.method.is_interactive()
             })
             .filter_map(|(_, request)| request.peer())
-            .filter(|peer| {
-                let legacy = self.peers.get(*peer).and_then(|peer| peer.legacy.as_ref());
-                legacy.is_some_and(|legacy| need.met_by(legacy.capabilities))
-            })
+            .filter(|peer| self.peers.get(*peer).is_some_and(|peer| need.met_by_client(peer)))
             .collect();
         candidates.sort_unstable();
         candidates.dedup();
@@ -137,7 +134,7 @@ impl Mux {
             timer,
         });
         if let Some(id) = msg.envelope.elicitation_id.filter(|_| method == Method::Elicit) {
-            self.servers[server].owners.add_elicitation(msg.text(id), peer_key);
+            instance.owners.add_elicitation(msg.text(id), peer_key);
         }
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.reverse.push(reverse);
@@ -155,7 +152,7 @@ impl Mux {
     /// A client's answer goes back under the child's own id (P15), if that client was asked.
     pub(super) fn on_client_answer(
         &mut self,
-        _now: Time,
+        now: Time,
         peer_key: Key,
         msg: &Incoming<'_>,
         out: &mut dyn Sink,
@@ -165,13 +162,16 @@ impl Mux {
             parse_key(msg.text(id)).filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
         let Some(reverse) = key.and_then(|key| self.take_reverse(key)) else {
             self.counters.unrequested += 1;
-            return log::debug!(target: "muxloop", "an answer that nobody asked a client for was dropped: {}", quote(msg.bytes));
+            let server = self.peers.get(peer_key).map_or(0, |peer| peer.server);
+            let text = quote(msg.bytes);
+            return log::debug!(target: &self.target(server), "an answer nobody asked a client for was dropped: {text}");
         };
         if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
             let mut message = Message::new(msg.bytes);
             message.replace(id, Value::Raw(&reverse.id));
             out.send(link, &message);
         }
+        self.wind_clocks(now, peer_key);
         self.unpause_if_small(peer_key, out);
     }
 
@@ -222,6 +222,21 @@ impl Mux {
             out.send(peer.link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
         }
         self.refuse(&reverse, "the client did not answer in time", out);
+    }
+
+    /// A client's answer cannot be passed on: that is what the child is told, if it was asked.
+    pub(super) fn refuse_answered(
+        &mut self,
+        peer_key: Key,
+        id: Option<&[u8]>,
+        why: &str,
+        out: &mut dyn Sink,
+    ) {
+        let key = id.and_then(parse_key);
+        let asked = key.filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
+        if let Some(reverse) = asked.and_then(|key| self.take_reverse(key)) {
+            self.refuse(&reverse, why, out);
+        }
     }
 
     /// A client leaves with questions open (protocol.md §2.8).
@@ -279,6 +294,11 @@ impl Need {
             Method::Elicit => Need::ElicitForm,
             _ => Need::Roots,
         }
+    }
+
+    /// Whether it can be asked: it declared what is needed, and may still say something.
+    fn met_by_client(self, peer: &Peer) -> bool {
+        !peer.draining && peer.legacy.as_ref().is_some_and(|legacy| self.met_by(legacy.capabilities))
     }
 
     fn met_by(self, capabilities: Capabilities) -> bool {

@@ -15,7 +15,9 @@ use crate::base::{Key, Time, TimerKey};
 use crate::mux::listen::Upstream;
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::ServerPolicy;
+use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
+use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -55,8 +57,13 @@ pub(super) struct Server {
     pub clients: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
-    /// Owners of tasks and of URL elicitations (P20, P21).
-    pub owners: Owners,
+    /// Tools whose calls may be made twice.
+    pub repeatable: Repeatable,
+    /// Stopped by its operator: stays down until it is started again.
+    pub held: bool,
+    /// Taken out of the configuration: takes no new clients, and its place is free once all is over.
+    pub retired: bool,
+    pub tally: Tally,
 }
 
 /// One process of a server, running or not.
@@ -81,21 +88,32 @@ pub(super) struct Instance {
     pub in_flight: usize,
     /// Clients with waiting requests that it could serve, in the order of their turns (B10).
     pub queue: VecDeque<Key>,
+    /// Whether the turns of `queue` are being given at this moment.
+    pub dispatching: bool,
     /// Under `serialize`: whose interactive requests are at the child.
     pub holder: Option<Key>,
     /// How many they are.
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
     pub allowance: usize,
+    /// A cancel that the child may not have read yet.
+    pub fence: Option<Fence>,
     /// Somebody else waits for the holder to be done.
     pub contended: bool,
     /// Clients that are not read from until it takes more.
     pub stalled: Vec<Key>,
     /// Requests of the child that wait for a client.
     pub reverse: usize,
+    /// The log level it was last told.
     pub level: Option<Level>,
+    /// Whether its answer to that is still out.
+    pub setting_level: bool,
     pub subscriptions: BTreeMap<String, Subscription>,
+    /// Subscriptions that a restarted child does not know yet.
+    pub replays: VecDeque<String>,
     pub listen: Upstream,
+    /// Owners of its tasks and of its URL elicitations (P20, P21).
+    pub owners: Owners,
     pub changed: BTreeMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
     pub attempts: u32,
@@ -107,6 +125,9 @@ pub(super) struct Instance {
     /// When a client last needed it.
     pub used: Time,
     pub missed_heartbeats: u32,
+    /// Due while it is ready, one of each at most.
+    pub heartbeat_timer: Option<TimerKey>,
+    pub idle_timer: Option<TimerKey>,
     /// Round trip of the last answered heartbeat.
     pub heartbeat_ms: Option<u64>,
     /// Why it last went down, in words.
@@ -144,8 +165,13 @@ pub(super) enum Then {
     Rest,
     /// Start again at once, in another era.
     Respawn(Era),
+    /// Start again at once, as it was.
+    Restart,
     /// Something went wrong: start again after a pause.
     Backoff,
+    /// As `Backoff`, but nobody was told yet: its output ended, and its exit, which usually follows at once,
+    /// says more about why.
+    BackoffAsExited,
     /// Forget the instance.
     Remove,
 }
@@ -188,11 +214,36 @@ pub(super) struct Subscription {
     pub pending: bool,
 }
 
+/// Until a child has read a cancel, its questions and log lines may still mean the client whose request
+/// was cancelled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fence {
+    /// The ping behind the cancel: its answer says that it was read.
+    pub request: Key,
+    /// That client; `None` if it is several.
+    pub peer: Option<Key>,
+}
+
 /// Coalescing of `list_changed` bursts.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
     pub last: Option<Time>,
     pub scheduled: bool,
+}
+
+impl Server {
+    pub(super) fn new(policy: ServerPolicy) -> Self {
+        Server {
+            policy,
+            shared: None,
+            clients: 0,
+            verdict: None,
+            repeatable: Repeatable::default(),
+            held: false,
+            retired: false,
+            tally: Tally::default(),
+        }
+    }
 }
 
 impl Instance {
@@ -207,16 +258,21 @@ impl Instance {
             tried_other_era: false,
             in_flight: 0,
             queue: VecDeque::new(),
+            dispatching: false,
             holder: None,
             holding: 0,
             allowance: 0,
+            fence: None,
             contended: false,
             handshake: None,
             stalled: Vec::new(),
             reverse: 0,
             level: None,
+            setting_level: false,
             subscriptions: BTreeMap::new(),
+            replays: VecDeque::new(),
             listen: Upstream::default(),
+            owners: Owners::default(),
             changed: BTreeMap::new(),
             attempts: 0,
             restarts: 0,
@@ -224,6 +280,8 @@ impl Instance {
             heard: Time::ZERO,
             used: Time::ZERO,
             missed_heartbeats: 0,
+            heartbeat_timer: None,
+            idle_timer: None,
             heartbeat_ms: None,
             last_failure: None,
         }

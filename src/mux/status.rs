@@ -1,8 +1,10 @@
 //! What the mux can tell about itself: plain values for status, tests and the simulator.
 
-use crate::base::Time;
+use crate::base::{Key, Time};
 use crate::mux::Mux;
-use crate::mux::server::Phase;
+use crate::mux::server::{Era, Instance, Phase};
+use crate::mux::sink::ServerId;
+pub use crate::mux::tally::{Ended, Outcome};
 
 /// Totals since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Sizes {
     pub reverse: usize,
     pub timers: usize,
     pub owners: usize,
+    /// Links to clients and children.
+    pub links: usize,
 }
 
 /// Where one instance stands.
@@ -41,7 +45,91 @@ pub struct InstanceStatus {
     pub last_failure: Option<String>,
 }
 
+/// Where a server stands: that of its process, or the worst where clients have their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not started yet, or stopped while idle.
+    Lazy,
+    Starting,
+    /// Runs, and waits for its first client, who tells the era.
+    Ungreeted,
+    Ready,
+    Stopping,
+    /// By its operator.
+    Held,
+    Backoff {
+        next_in_ms: u64,
+    },
+    Failed,
+}
+
+/// One server, for people.
+#[derive(Clone, Debug)]
+pub struct ServerStatus {
+    pub standing: Standing,
+    /// The instance that speaks for the server, if it has any.
+    pub instance: Option<Key>,
+    /// Processes, running or about to.
+    pub processes: usize,
+    pub clients: usize,
+    /// Requests at the processes, and waiting in muxloop.
+    pub pending: usize,
+    pub queued: usize,
+    pub requests: u64,
+    pub errors: u64,
+    /// Median and 99th percentile of the newest answers.
+    pub latency_ms: Option<(u64, u64)>,
+    /// Since the start, and in a row.
+    pub restarts: u64,
+    pub attempts: u32,
+    pub up_ms: Option<u64>,
+    pub last_failure: Option<String>,
+    pub heartbeat_ms: Option<u64>,
+    pub heartbeat_misses: u32,
+    pub era: Option<Era>,
+    /// The answer to its handshake: `InitializeResult` or `DiscoverResult`.
+    pub hello: Option<Vec<u8>>,
+    /// Newest first.
+    pub recent: Vec<Ended>,
+}
+
 impl Mux {
+    /// One server, by its index in the order of their addition; `None` where none is.
+    pub fn server_status(&self, now: Time, id: ServerId) -> Option<ServerStatus> {
+        let server = self.servers.get(id).filter(|server| !server.retired)?;
+        let mine: Vec<Key> = self.instances_of(id);
+        let instances = || mine.iter().filter_map(|key| Some((*key, self.instances.get(*key)?)));
+        let worst = instances().max_by_key(|(_, instance)| concern(instance));
+        let speaker = worst.map(|(_, instance)| instance);
+        let waiting = self.requests.iter().filter(|(_, request)| {
+            !request.is_sent() && request.peer().is_some() && mine.contains(&request.instance)
+        });
+        Some(ServerStatus {
+            standing: match speaker {
+                _ if server.held && !instances().any(|(_, i)| i.has_process()) => Standing::Held,
+                Some(instance) => standing(now, instance),
+                None => Standing::Lazy,
+            },
+            instance: worst.map(|(key, _)| key),
+            processes: instances().filter(|(_, instance)| instance.has_process()).count(),
+            clients: server.clients,
+            pending: instances().map(|(_, instance)| instance.in_flight).sum(),
+            queued: waiting.count(),
+            requests: server.tally.requests,
+            errors: server.tally.errors,
+            latency_ms: server.tally.latency_ms(),
+            restarts: instances().map(|(_, instance)| instance.restarts).sum(),
+            attempts: speaker.map_or(0, |instance| instance.attempts),
+            up_ms: speaker.and_then(|instance| instance.ready_since).map(|since| now.since(since)),
+            last_failure: speaker.and_then(|instance| instance.last_failure.clone()),
+            heartbeat_ms: speaker.and_then(|instance| instance.heartbeat_ms),
+            heartbeat_misses: speaker.map_or(0, |instance| instance.missed_heartbeats),
+            era: speaker.and_then(|instance| instance.era),
+            hello: speaker.and_then(|instance| instance.hello.as_ref()).map(|hello| hello.result.clone()),
+            recent: server.tally.recent().cloned().collect(),
+        })
+    }
+
     /// Totals since the start.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -55,7 +143,8 @@ impl Mux {
             requests: self.requests.len(),
             reverse: self.reverse.len(),
             timers: self.timers.len(),
-            owners: self.servers.iter().map(|server| server.owners.len()).sum(),
+            owners: self.instances.iter().map(|(_, instance)| instance.owners.len()).sum(),
+            links: self.links.iter().count(),
         }
     }
 
@@ -84,5 +173,30 @@ impl Mux {
                 last_failure: instance.last_failure.clone(),
             })
             .collect()
+    }
+}
+
+fn standing(now: Time, instance: &Instance) -> Standing {
+    match instance.phase {
+        Phase::Stopped => Standing::Lazy,
+        // It runs, and what it is greeted with depends on who comes first.
+        Phase::Starting { .. } if instance.link.is_some() && instance.era.is_none() => Standing::Ungreeted,
+        Phase::Starting { .. } => Standing::Starting,
+        Phase::Ready => Standing::Ready,
+        Phase::Stopping { .. } => Standing::Stopping,
+        Phase::Backoff { until, .. } => Standing::Backoff { next_in_ms: until.since(now) },
+        Phase::Failed => Standing::Failed,
+    }
+}
+
+/// How much an instance deserves to be looked at.
+fn concern(instance: &Instance) -> u8 {
+    match instance.phase {
+        Phase::Stopped => 0,
+        Phase::Ready => 1,
+        Phase::Stopping { .. } => 2,
+        Phase::Starting { .. } => 3,
+        Phase::Backoff { .. } => 4,
+        Phase::Failed => 5,
     }
 }

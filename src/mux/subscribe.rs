@@ -1,7 +1,7 @@
 //! State of a legacy child that its clients share by counting: log level and resource subscriptions
 //! (protocol.md §2.7, P16–P18).
 
-use crate::base::limits::SUBSCRIPTIONS_PER_CLIENT;
+use crate::base::limits::{REPLAYS_AT_ONCE, REQUESTS_IN_ALL, SUBSCRIPTIONS_PER_CLIENT};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Value, json};
 use crate::mux::method::{Level, Method};
@@ -40,27 +40,30 @@ impl Mux {
         out.send(asked.link, &Message::new(&text));
     }
 
-    /// Sets the child's level to the most verbose one that a client wants.
+    /// Sets the child's level to the most verbose one that a client wants. One that never asked is due
+    /// the default, whatever less another asks for; while nobody ever asked, the child chooses.
     pub(super) fn sync_level(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let wanted = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.instance == Some(key))
-            .filter_map(|(_, peer)| peer.level)
-            .min();
         let Some(instance) = self.instances.get(key) else { return };
+        let mut asked = instance.level.is_some();
+        let mut wanted = None;
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(key)) {
+            asked |= peer.level.is_some();
+            let due = peer.level.or(peer.is_open_legacy().then_some(Level::DEFAULT));
+            wanted = wanted.into_iter().chain(due).min();
+        }
         let has_logging =
             instance.hello.as_ref().is_some_and(|hello| hello.logging && hello.era == Era::Legacy);
-        // Clients that never asked get the default; once a verbose one has left, so does the child.
-        let wanted = wanted.or(instance.level.map(|_| Level::DEFAULT));
-        let (Some(link), Some(wanted), true) = (instance.open_link(), wanted, has_logging) else { return };
-        if instance.level == Some(wanted) {
+        // Once a verbose client has left, the child is quiet again, even with nobody there.
+        let wanted = wanted.unwrap_or(Level::DEFAULT);
+        let (Some(link), true) = (instance.open_link(), has_logging && asked) else { return };
+        if instance.level == Some(wanted) || instance.setting_level {
             return;
         }
         let timeout = self.servers[instance.server].policy.request_timeout_ms;
         let request = self.file_own(now, key, Own::SetLevel, Method::SetLevel, Some(timeout));
         if let Some(instance) = self.instances.get_mut(key) {
             instance.level = Some(wanted);
+            instance.setting_level = true;
         }
         out.send(
             link,
@@ -72,9 +75,24 @@ impl Mux {
         );
     }
 
-    pub(super) fn on_set_level_answer(&mut self, key: Key, msg: &Incoming<'_>, _out: &mut dyn Sink) {
+    pub(super) fn on_set_level_answer(
+        &mut self,
+        now: Time,
+        key: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
+        self.on_set_level_lost(key);
         if msg.envelope.kind == Kind::Error {
             log::warn!(target: &self.target_of(key), "logging/setLevel failed: {}", reply::quote(msg.bytes));
+        }
+        self.sync_level(now, key, out);
+    }
+
+    /// The child never answered: the next change is told again.
+    pub(super) fn on_set_level_lost(&mut self, key: Key) {
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.setting_level = false;
         }
     }
 
@@ -96,6 +114,8 @@ impl Mux {
         } else if held >= SUBSCRIPTIONS_PER_CLIENT {
             let why = format!("more than {SUBSCRIPTIONS_PER_CLIENT} subscriptions of one client");
             reply::Failure::new("overload", why).answer(id)
+        } else if let Some(failure) = self.cannot_wait(now, asked) {
+            failure.answer(id)
         } else {
             return self.join_subscription(now, asked, &uri.unwrap_or_default(), out);
         };
@@ -120,6 +140,7 @@ impl Mux {
         {
             subscription.joined.push(key);
         }
+        self.pause_if_full(asked.peer, out);
         if first {
             self.send_subscribe(now, asked.instance, uri, out);
         }
@@ -157,6 +178,9 @@ impl Mux {
         };
         subscription.pending = false;
         let joined = std::mem::take(&mut subscription.joined);
+        if !accepted {
+            self.lose_holders(key, uri, msg);
+        }
         let mut settled = Vec::new();
         for request in joined {
             let Some(request) = self.take(request) else { continue };
@@ -182,6 +206,26 @@ impl Mux {
         for peer in settled {
             self.settle(now, peer, out);
         }
+        self.replay_more(now, key, out);
+    }
+
+    /// A restarted child refuses what was held: nobody holds it any more, so that whoever asks next is
+    /// not told otherwise.
+    fn lose_holders(&mut self, key: Key, uri: &str, msg: &Incoming<'_>) {
+        let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
+        else {
+            return;
+        };
+        let holders = std::mem::take(&mut subscription.holders);
+        for peer in &holders {
+            if let Some(peer) = self.peers.get_mut(*peer) {
+                peer.subscriptions.remove(uri);
+            }
+        }
+        if !holders.is_empty() {
+            let text = reply::quote(msg.bytes);
+            log::warn!(target: &self.target_of(key), "a subscription is lost by the restart, {uri}: {text}");
+        }
     }
 
     /// The child never answered; those who joined run into their own deadlines.
@@ -191,6 +235,7 @@ impl Mux {
             subscription.joined.clear();
         }
         self.drop_empty_subscription(now, key, uri, false, out);
+        self.replay_more(now, key, out);
     }
 
     /// A subscription that nobody holds is forgotten, and taken back at the child if it is known there.
@@ -211,6 +256,10 @@ impl Mux {
         let timeout = self.servers[instance.server].policy.request_timeout_ms;
         if let (true, Some(link)) = (at_child, instance.open_link()) {
             let request = self.file_own(now, key, Own::Unsubscribe, Method::Unsubscribe, Some(timeout));
+            if self.requests.len() > REQUESTS_IN_ALL {
+                // Its answer matters to nobody; its place may.
+                self.take(request);
+            }
             let text = reply::request(request.as_u64(), "resources/unsubscribe", json!({ "uri": uri }));
             out.send(link, &Message::new(&text));
         }
@@ -243,10 +292,10 @@ impl Mux {
         if let Some(peer) = self.peers.get_mut(peer_key) {
             peer.subscriptions.remove(uri);
         }
-        if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri)) {
-            if subscription.holders.remove(&peer_key) {
-                self.drop_empty_subscription(now, key, uri, true, out);
-            }
+        if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
+            && subscription.holders.remove(&peer_key)
+        {
+            self.drop_empty_subscription(now, key, uri, true, out);
         }
     }
 
@@ -265,14 +314,18 @@ impl Mux {
         if instance.era != Some(Era::Legacy) {
             return;
         }
-        let mut held = Vec::new();
-        for (uri, subscription) in &mut instance.subscriptions {
-            if !subscription.pending {
-                subscription.pending = true;
-                held.push(uri.clone());
-            }
+        for (uri, subscription) in instance.subscriptions.iter_mut().filter(|(_, held)| !held.pending) {
+            subscription.pending = true;
+            instance.replays.push_back(uri.clone());
         }
-        for uri in held {
+        for _ in 0..REPLAYS_AT_ONCE {
+            self.replay_more(now, key, out);
+        }
+    }
+
+    /// The next of the subscriptions that a restarted child does not know yet.
+    fn replay_more(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        if let Some(uri) = self.instances.get_mut(key).and_then(|instance| instance.replays.pop_front()) {
             self.send_subscribe(now, key, &uri, out);
         }
     }

@@ -387,6 +387,10 @@ impl Platform for Reactor {
         // Without randomness ids could be guessed: there is no going on.
         sys::random(bytes).expect("the kernel has random bytes");
     }
+
+    fn resident_bytes(&self, pid: u32) -> Option<u64> {
+        procfs::resident_bytes(pid as Pid)
+    }
 }
 
 /// No descriptor or memory is free, now.

@@ -97,6 +97,13 @@ pub fn namespace(pid: Pid) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
+/// Resident memory of a process in bytes.
+pub fn resident_bytes(pid: Pid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * super::sys::page_bytes())
+}
+
 /// Whether `/proc` tells anything.
 pub fn is_there() -> bool {
     stat(std::process::id() as Pid).is_some()

@@ -37,6 +37,12 @@ pub(super) fn forget_code(start: usize, len: usize) {
     unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_DONTNEED) };
 }
 
+/// Size of a page of memory, in bytes.
+pub fn page_bytes() -> u64 {
+    // SAFETY: asks for a number.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
 /// How a child ended, without reaping it: its id stays taken, so signals to its group cannot hit a
 /// stranger. `None` while it runs.
 ///
@@ -309,7 +315,7 @@ fn unix_address(path: &std::path::Path) -> io::Result<libc::sockaddr_un> {
 /// Binds `socket` to a new file at `path` with mode 0600 from its birth, and listens.
 ///
 /// # Errors
-/// EADDRINUSE if there is a file at `path` already; a bad path as [`unix_address`] says.
+/// EADDRINUSE if there is a file at `path` already; a bad path as `unix_address` says.
 pub fn bind_private(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
     let address = unix_address(path)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
@@ -337,7 +343,7 @@ pub fn bind_private(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Resul
 ///
 /// # Errors
 /// ENOENT, ECONNREFUSED if nobody listens, EAGAIN if the listener's queue is full; a bad path as
-/// [`unix_address`] says.
+/// `unix_address` says.
 pub fn connect(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
     let address = unix_address(path)?;
     let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;

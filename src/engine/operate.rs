@@ -1,0 +1,504 @@
+//! The control plane (`docs/control.md`): what operators ask over the control socket, answered between the
+//! turns of everybody else, and what they follow.
+
+use super::conn::Role;
+use super::journal::LogLine;
+use super::port::Platform;
+use super::{Engine, Outbox};
+use crate::base::date::rfc3339;
+use crate::base::limits::{
+    CONTROL_CLIENTS, CONTROL_SEND_HIGH, CONTROL_SEND_MAX, TAP_MESSAGE_MAX, TAP_TEXT_MAX,
+};
+use crate::base::{Key, KeyMap, Time};
+use crate::codec::{Incoming, Kind, Message};
+use crate::control::call::Call;
+use crate::control::redact::redacted;
+use crate::control::{CONTROL_VERSION, Report, Verb};
+use crate::mux::{CloseReason, ServerId};
+use serde_json::{Value, json};
+
+/// What the engine needs to be told about the program around it.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    pub version: String,
+    pub pid: u32,
+    /// Absolute path of the configuration.
+    pub config: String,
+    /// Milliseconds since 1970 at `Time::ZERO`.
+    pub unix_ms: u64,
+}
+
+/// What only the program around the engine can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Read the configuration again; the answer goes to this call, if one asked.
+    Reload(Option<Ticket>),
+    /// Open log files again.
+    Reopen,
+}
+
+/// A call that is answered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(usize);
+
+/// Everybody at the control socket.
+#[derive(Debug, Default)]
+pub(super) struct ControlPlane {
+    sessions: KeyMap<Session>,
+    keys: Vec<Key>,
+    inbox: Vec<(Key, Result<Vec<u8>, usize>)>,
+    pub wishes: Vec<Wish>,
+    /// Calls of open tickets.
+    tickets: Vec<Option<(Key, String)>>,
+    pub taps: Taps,
+}
+
+/// One connection.
+#[derive(Debug, Default)]
+struct Session {
+    watch: Option<Watch>,
+    /// Follows the lines of this server, or of all.
+    logs: Option<Option<ServerId>>,
+    taps: Vec<ServerId>,
+    /// Lines and taps it missed.
+    dropped: u64,
+    /// Sent its last call.
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Watch {
+    interval_ms: u64,
+    due: Time,
+    last: Report,
+}
+
+/// Messages that somebody watches.
+#[derive(Debug, Default)]
+pub(super) struct Taps {
+    /// Whether anybody does: looked at for each message.
+    pub on: bool,
+    seen: Vec<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    link: Key,
+    received: bool,
+    len: usize,
+    bytes: Vec<u8>,
+}
+
+impl Taps {
+    /// Notes a message; who it concerns is found out later.
+    #[cold]
+    pub fn note(&mut self, link: Key, received: bool, message: &Message<'_>) {
+        let len = message.len();
+        let bytes = if len <= TAP_MESSAGE_MAX { message.to_vec() } else { Vec::new() };
+        self.seen.push(Seen { link, received, len, bytes });
+    }
+}
+
+impl ControlPlane {
+    pub fn hear(&mut self, key: Key, line: Result<Vec<u8>, usize>) {
+        self.inbox.push((key, line));
+    }
+
+    pub fn end(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.ended = true;
+        }
+    }
+
+    pub fn forget(&mut self, key: Key) {
+        self.sessions.remove(key);
+        self.keys.retain(|known| *known != key);
+        for ticket in &mut self.tickets {
+            if ticket.as_ref().is_some_and(|(asker, _)| *asker == key) {
+                *ticket = None;
+            }
+        }
+        self.count_taps();
+    }
+
+    pub fn is_busy(&self) -> bool {
+        !self.inbox.is_empty() || !self.taps.seen.is_empty()
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        let due = |key: &Key| Some(self.sessions.get(*key)?.watch.as_ref()?.due);
+        self.keys.iter().filter_map(due).min()
+    }
+
+    fn count_taps(&mut self) {
+        let taps = |key: &Key| self.sessions.get(*key).is_some_and(|session| !session.taps.is_empty());
+        self.taps.on = self.keys.iter().any(taps);
+    }
+}
+
+impl Engine {
+    /// Makes connections of this listener control connections.
+    pub fn open_control(&mut self, listener: usize, host: Host) {
+        self.host = host;
+        self.set_door(listener, super::Door::Control);
+    }
+
+    /// What is to be done by the program around, since the last call.
+    pub fn take_wishes(&mut self) -> Vec<Wish> {
+        std::mem::take(&mut self.control.wishes)
+    }
+
+    /// Ends a reload: a result, or why nothing has changed.
+    pub fn answer_reload(&mut self, ticket: Option<Ticket>, outcome: Result<Value, String>) {
+        let asker = ticket.and_then(|Ticket(at)| self.control.tickets.get_mut(at)?.take());
+        if let Some((key, id)) = asker {
+            match outcome {
+                Ok(result) => self.answer(key, &id, &result),
+                Err(why) => self.refuse(key, &id, -32000, &why),
+            }
+            self.conns.flush_one(key);
+        }
+    }
+
+    /// A line of muxloop's own log.
+    pub fn note_log(&mut self, now: Time, server: Option<ServerId>, text: String) {
+        let line = LogLine { server, unix_ms: self.host.unix_ms + now.0, ours: true, text };
+        self.log(line);
+    }
+
+    pub(super) fn log(&mut self, line: LogLine) {
+        let followers: Vec<Key> = self
+            .control
+            .keys
+            .iter()
+            .copied()
+            .filter(|key| {
+                let follows = self.control.sessions.get(*key).and_then(|session| session.logs);
+                follows.is_some_and(|wanted| wanted.is_none() || wanted == line.server)
+            })
+            .collect();
+        if !followers.is_empty() {
+            let params = self.line_value(&line);
+            followers.into_iter().for_each(|key| self.notify(key, "log", params.clone()));
+        }
+        self.journal.push(line);
+    }
+
+    /// A new connection at the control socket.
+    pub(super) fn attach_control(&mut self, now: Time, key: Key) {
+        if self.control.keys.len() >= CONTROL_CLIENTS {
+            let text = format!("more than {CONTROL_CLIENTS} control connections");
+            self.refuse(key, "null", -32000, &text);
+            return self.conns.close(now, key);
+        }
+        self.control.sessions.insert(key, Session::default());
+        self.control.keys.push(key);
+    }
+
+    /// Answers what was asked, and tells followers what is new.
+    pub(super) fn operate(&mut self, now: Time, platform: &dyn Platform) {
+        for (key, line) in std::mem::take(&mut self.control.inbox) {
+            self.answer_line(now, key, line, platform);
+        }
+        self.show_taps(now);
+        for key in self.control.keys.clone() {
+            self.tell_watcher(now, key, platform);
+            let Some(session) = self.control.sessions.get(key) else { continue };
+            let follows = session.watch.is_some() || session.logs.is_some() || !session.taps.is_empty();
+            let waits = self.control.tickets.iter().flatten().any(|(asker, _)| *asker == key);
+            if (session.ended && !follows && !waits) || self.stopping {
+                self.conns.close(now, key);
+                self.control.forget(key);
+            }
+        }
+    }
+
+    fn answer_line(&mut self, now: Time, key: Key, line: Result<Vec<u8>, usize>, platform: &dyn Platform) {
+        let line = match line {
+            Ok(line) => line,
+            Err(len) => {
+                return self.refuse(key, "null", -32600, &format!("a line of {len} bytes is too long"));
+            }
+        };
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        match Call::parse(&line) {
+            Ok(call) => {
+                if let Err((code, text)) = self.carry_out(now, key, &call, platform) {
+                    self.refuse(key, &call.id, code, &text);
+                }
+            }
+            Err(refusal) => self.refuse(key, &refusal.id, refusal.code, &refusal.text),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Time,
+        key: Key,
+        call: &Call,
+        platform: &dyn Platform,
+    ) -> Result<(), (i32, String)> {
+        let result = match &call.verb {
+            Verb::Hello => json!({
+                "control": CONTROL_VERSION,
+                "version": self.host.version,
+                "pid": self.host.pid,
+                "config": self.host.config,
+            }),
+            Verb::Status => report_value(&self.report(now, platform)),
+            Verb::Watch { interval_ms } => {
+                let report = self.report(now, platform);
+                let value = report_value(&report);
+                let watch =
+                    Watch { interval_ms: *interval_ms, due: now + *interval_ms, last: steady(report) };
+                self.session(key, |session| session.watch = Some(watch));
+                value
+            }
+            Verb::Start { server } => {
+                self.steer(now, server, |mux, now, id, out| mux.start_server(now, id, out))?
+            }
+            Verb::Stop { server } => {
+                self.steer(now, server, |mux, now, id, out| mux.stop_server(now, id, out))?
+            }
+            Verb::Restart { server } => {
+                self.steer(now, server, |mux, now, id, out| mux.restart_server(now, id, out))?
+            }
+            Verb::Reload => {
+                let tickets = &mut self.control.tickets;
+                let at = tickets.iter().position(Option::is_none).unwrap_or(tickets.len());
+                tickets.resize(tickets.len().max(at + 1), None);
+                tickets[at] = Some((key, call.id.clone()));
+                self.control.wishes.push(Wish::Reload(Some(Ticket(at))));
+                return Ok(());
+            }
+            Verb::Drain { timeout_ms } => {
+                self.drain_clients(now, *timeout_ms);
+                json!({ "clients": self.mux.clients() })
+            }
+            Verb::Shutdown => {
+                self.answer(key, &call.id, &json!({}));
+                self.stop(now);
+                return Ok(());
+            }
+            Verb::Logs { server, lines, follow } => {
+                let id = server.as_deref().map(|name| self.find_server(name)).transpose()?;
+                let newest: Vec<Value> =
+                    self.journal.tail(id, *lines).into_iter().map(|line| self.line_value(line)).collect();
+                if *follow {
+                    self.session(key, |session| session.logs = Some(id));
+                }
+                json!({ "lines": newest })
+            }
+            Verb::Tap { server } => {
+                let id = self.find_server(server)?;
+                self.session(key, |session| session.taps.push(id));
+                self.control.count_taps();
+                json!({})
+            }
+            Verb::Unwatch => self.session(key, |session| session.watch = None),
+            Verb::Unlog => self.session(key, |session| session.logs = None),
+            Verb::Untap => {
+                self.session(key, |session| session.taps.clear());
+                self.control.count_taps();
+                json!({})
+            }
+        };
+        self.answer(key, &call.id, &result);
+        Ok(())
+    }
+
+    fn session(&mut self, key: Key, change: impl FnOnce(&mut Session)) -> Value {
+        if let Some(session) = self.control.sessions.get_mut(key) {
+            change(session);
+        }
+        json!({})
+    }
+
+    /// The server of that name.
+    pub fn server_named(&self, name: &str) -> Option<ServerId> {
+        (0..self.setups.len()).find(|id| self.mux.is_serving(*id) && self.setups[*id].policy.name == name)
+    }
+
+    fn find_server(&self, name: &str) -> Result<ServerId, (i32, String)> {
+        self.server_named(name).ok_or_else(|| {
+            let known: Vec<&str> = (0..self.setups.len())
+                .filter(|id| self.mux.is_serving(*id))
+                .map(|id| self.setups[id].policy.name.as_str())
+                .collect();
+            (-32602, format!("no server '{}'; there are {}", name.escape_debug(), known.join(", ")))
+        })
+    }
+
+    fn steer(
+        &mut self,
+        now: Time,
+        server: &str,
+        verb: impl FnOnce(&mut crate::mux::Mux, Time, ServerId, &mut dyn crate::mux::Sink),
+    ) -> Result<Value, (i32, String)> {
+        let id = self.find_server(server)?;
+        if self.stopping {
+            return Err((-32000, "muxloop is stopping".into()));
+        }
+        let out = &mut Outbox {
+            now,
+            conns: &mut self.conns,
+            actions: &mut self.actions,
+            taps: &mut self.control.taps,
+        };
+        verb(&mut self.mux, now, id, out);
+        let standing = self.mux.server_status(now, id).map(|status| status.standing);
+        let state = standing.map_or("stopped", |standing| super::report::state_of(&standing).word());
+        Ok(json!({ "server": server, "state": state }))
+    }
+
+    fn tell_watcher(&mut self, now: Time, key: Key, platform: &dyn Platform) {
+        let due =
+            self.control.sessions.get(key).and_then(|session| session.watch.as_ref()).map(|watch| watch.due);
+        if due.is_none_or(|due| now < due) {
+            return;
+        }
+        let report = self.report(now, platform);
+        let value = report_value(&report);
+        let report = steady(report);
+        let Some(watch) = self.control.sessions.get_mut(key).and_then(|session| session.watch.as_mut())
+        else {
+            return;
+        };
+        watch.due = now + watch.interval_ms;
+        if watch.last != report {
+            watch.last = report;
+            self.notify(key, "status", value);
+        }
+    }
+
+    fn show_taps(&mut self, now: Time) {
+        for seen in std::mem::take(&mut self.control.taps.seen) {
+            let Some((server, other)) = self.side_of(seen.link) else { continue };
+            let watchers: Vec<Key> = self
+                .control
+                .keys
+                .iter()
+                .copied()
+                .filter(|key| {
+                    self.control.sessions.get(*key).is_some_and(|session| session.taps.contains(&server))
+                })
+                .collect();
+            if watchers.is_empty() {
+                continue;
+            }
+            let params = self.tap_value(now, server, &other, &seen);
+            watchers.into_iter().for_each(|key| self.notify(key, "tap", params.clone()));
+        }
+    }
+
+    /// The server a link belongs to, and what the link's other side is called.
+    fn side_of(&self, link: Key) -> Option<(ServerId, String)> {
+        let conn = self.conns.get(link)?;
+        match conn.role {
+            Role::Client => Some((conn.server, format!("client {}", conn.number))),
+            Role::Child(instance) => Some((
+                self.processes.get(instance).map_or(conn.server, |process| process.server),
+                "server".into(),
+            )),
+            Role::Stderr(_) | Role::Control => None,
+        }
+    }
+
+    fn tap_value(&self, now: Time, server: ServerId, other: &str, seen: &Seen) -> Value {
+        let (from, to) = if seen.received { (other, "muxloop") } else { ("muxloop", other) };
+        let scanned = Incoming::scan(&seen.bytes).ok();
+        let part = |span: Option<crate::codec::Span>| {
+            span.and_then(|span| serde_json::from_slice::<Value>(span.of(&seen.bytes)).ok())
+        };
+        let kind = scanned.as_ref().map(|msg| match msg.envelope.kind {
+            Kind::Request => "request",
+            Kind::Notification => "notification",
+            Kind::Response => "result",
+            Kind::Error => "error",
+        });
+        let text = (!seen.bytes.is_empty()).then(|| {
+            // What is not a message has no members to look for, and may hold anything.
+            let shown = if scanned.is_some() { redacted(&seen.bytes) } else { b"(not a message)".to_vec() };
+            let cut = &shown[..shown.len().min(TAP_TEXT_MAX)];
+            String::from_utf8_lossy(cut).into_owned()
+        });
+        json!({
+            "server": self.setups[server].policy.name,
+            "ts": rfc3339(self.host.unix_ms + now.0),
+            "from": from,
+            "to": to,
+            "kind": kind,
+            "method": scanned.as_ref().and_then(|msg| part(msg.envelope.method)),
+            "id": scanned.as_ref().and_then(|msg| part(msg.envelope.id)),
+            "bytes": seen.len,
+            "text": text,
+        })
+    }
+
+    fn line_value(&self, line: &LogLine) -> Value {
+        let mut value = json!({
+            "server": line.server.map(|id| self.setups[id].policy.name.as_str()),
+            "ts": rfc3339(line.unix_ms),
+            "text": line.text,
+        });
+        if line.ours {
+            value["from"] = "muxloop".into();
+        }
+        value
+    }
+
+    fn answer(&mut self, key: Key, id: &str, result: &Value) {
+        self.say(key, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
+    }
+
+    fn refuse(&mut self, key: Key, id: &str, code: i32, text: &str) {
+        let error = json!({ "code": code, "message": text });
+        self.say(key, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
+    }
+
+    /// Something it follows; left out if it does not read what it got.
+    fn notify(&mut self, key: Key, method: &str, mut params: Value) {
+        let unread = self.conns.get(key).map_or(0, |conn| conn.send.len());
+        let Some(session) = self.control.sessions.get_mut(key) else { return };
+        if unread > CONTROL_SEND_HIGH {
+            session.dropped += 1;
+            return;
+        }
+        if session.dropped > 0 {
+            params["dropped"] = std::mem::take(&mut session.dropped).into();
+        }
+        self.say(key, format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#));
+    }
+
+    fn say(&mut self, key: Key, text: String) {
+        self.conns.send(key, &Message::new(text.as_bytes()));
+        if self.conns.get(key).is_some_and(|conn| conn.send.len() > CONTROL_SEND_MAX) {
+            self.conns.fail(key, CloseReason::SlowReader);
+        }
+    }
+
+    /// No new clients; the present ones are closed once nothing of theirs is open, and then muxloop stops.
+    pub fn drain_clients(&mut self, now: Time, timeout_ms: u64) {
+        let until = now + timeout_ms;
+        self.drain_until = Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
+        tell!(self, now, drain);
+    }
+}
+
+fn report_value(report: &Report) -> Value {
+    serde_json::to_value(report).unwrap_or_default()
+}
+
+/// A report without what changes by itself.
+fn steady(mut report: Report) -> Report {
+    report.uptime_ms = 0;
+    report.rss_bytes = None;
+    for server in &mut report.servers {
+        server.uptime_ms = None;
+        server.rss_bytes = None;
+        server.recent.iter_mut().for_each(|recent| recent.ago_ms = 0);
+    }
+    report
+}

@@ -1,0 +1,80 @@
+//! Between a cancel and the moment the child has read it: what it asks or logs may still be about the
+//! cancelled request, and does not say so. A ping behind the cancel tells when that is over; until then
+//! nobody else has the child (legacy, `serialize`), or its log lines (modern).
+
+use crate::base::{Key, Time};
+use crate::codec::Message;
+use crate::mux::method::Method;
+use crate::mux::queue::serializes;
+use crate::mux::request::{Own, Request};
+use crate::mux::server::{Era, Fence};
+use crate::mux::{Mux, Sink, reply};
+use serde_json::json;
+
+impl Mux {
+    /// A request was cancelled at the child, which may not have read that yet. Whether that matters here.
+    pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
+        let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
+        let Some(instance) = self.instances.get(key) else { return false };
+        let policy = &self.servers[instance.server].policy;
+        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
+        let needed = logs || serializes(policy, instance, request.method);
+        let Some(link) = instance.open_link().filter(|_| needed) else { return false };
+        let timeout = policy.request_timeout_ms;
+        let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
+        self.send_fence(now, key, link, Some(peer).filter(|_| before == Some(peer)), timeout, out);
+        true
+    }
+
+    fn send_fence(
+        &mut self,
+        now: Time,
+        key: Key,
+        link: Key,
+        peer: Option<Key>,
+        timeout: u64,
+        out: &mut dyn Sink,
+    ) {
+        // The answer to the later one says what the answer to an earlier one would.
+        if let Some(earlier) = self.instances.get(key).and_then(|instance| instance.fence) {
+            self.take(earlier.request);
+        }
+        let request = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        instance.fence = Some(Fence { request, peer });
+        // 2026-07-28 has no ping.
+        let (method, params) = match instance.era {
+            Some(Era::Modern) => ("server/discover", self.own_meta(json!({}))),
+            _ => ("ping", json!({})),
+        };
+        out.send(link, &Message::new(&reply::request(request.as_u64(), method, params)));
+    }
+
+    /// The ping behind a cancel is not answered: that is a missed heartbeat. Whoever wants none (for a
+    /// server that answers no pings) has the fence lifted.
+    pub(super) fn on_fence_unanswered(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        let policy = &self.servers[instance.server].policy;
+        let (Some(heartbeat), Some(link)) = (policy.heartbeat, instance.open_link()) else {
+            return self.lift_fence(now, key, request, out);
+        };
+        let Some(fence) = instance.fence.filter(|fence| fence.request == request) else { return };
+        instance.missed_heartbeats += 1;
+        if instance.missed_heartbeats >= heartbeat.failures_max {
+            let why = format!("did not answer {} pings in a row", instance.missed_heartbeats);
+            return self.give_up_on_process(now, key, &why, out);
+        }
+        self.send_fence(now, key, link, fence.peer, heartbeat.timeout_ms, out);
+    }
+
+    /// The child has read a cancel, or does not answer pings.
+    pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        // A later cancel may have raised it anew.
+        if instance.fence.is_some_and(|fence| fence.request == request) {
+            instance.fence = None;
+            instance.missed_heartbeats = 0;
+            self.dispatch(now, key, out);
+        }
+    }
+}

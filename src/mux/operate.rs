@@ -1,0 +1,182 @@
+//! What an operator asks for while muxloop runs: start, stop and restart a server, change the set of
+//! servers, let the clients run out.
+
+use crate::base::{Key, Time};
+use crate::mux::policy::ServerPolicy;
+use crate::mux::request::Request;
+use crate::mux::server::{Instance, Phase, Server, Then};
+use crate::mux::sink::ServerId;
+use crate::mux::tally::{Ended, Outcome};
+use crate::mux::{Mux, Sink, reply};
+
+impl Mux {
+    /// Takes a server on, in the place of one that is over or in a new one. Does not start it.
+    pub fn add_server(&mut self, policy: ServerPolicy) -> ServerId {
+        let free = (0..self.servers.len()).find(|id| self.is_over(*id));
+        let id = free.unwrap_or(self.servers.len());
+        let is_per_client = policy.is_per_client();
+        let mut server = Server::new(policy);
+        if let Some(old) = free.and_then(|id| self.servers[id].shared) {
+            self.instances.remove(old);
+        }
+        server.shared = (!is_per_client).then(|| self.instances.insert(Instance::new(id, None)));
+        match free {
+            Some(id) => self.servers[id] = server,
+            None => self.servers.push(server),
+        }
+        id
+    }
+
+    /// Starts a server whatever its configuration says, also one that failed: its restarts count anew.
+    pub fn start_server(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
+        self.servers[id].held = false;
+        for key in self.instances_of(id) {
+            self.wake_up(now, key, out);
+        }
+        self.check_invariants();
+    }
+
+    /// Stops a server until it is started again. Its clients stay and are told.
+    pub fn stop_server(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
+        let name = &self.servers[id].policy.name;
+        let failure = reply::Failure::new("stopped", format!("server '{name}' was stopped by its operator"));
+        self.servers[id].held = true;
+        for key in self.instances_of(id) {
+            self.stop(now, key, Then::Rest, out);
+            self.fail_all(now, key, &failure, out);
+            self.refuse_listens(now, key, &failure, |_| true, out);
+        }
+        self.check_invariants();
+    }
+
+    /// Replaces the processes of a server. Its clients stay; what is in flight is answered with an error,
+    /// what waits is kept for the new process.
+    pub fn restart_server(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
+        let name = &self.servers[id].policy.name;
+        let failure = reply::Failure::new("restarting", format!("server '{name}' is being restarted"));
+        self.servers[id].held = false;
+        for key in self.instances_of(id) {
+            if self.instances.get(key).is_some_and(Instance::has_process) {
+                if let Some(instance) = self.instances.get_mut(key) {
+                    instance.attempts = 0;
+                }
+                self.stop(now, key, Then::Restart, out);
+                self.fail_in_flight(now, key, &failure, out);
+            } else {
+                self.wake_up(now, key, out);
+            }
+        }
+        self.check_invariants();
+    }
+
+    /// Gives a server another policy and restarts it if it runs. Whether clients share its process must
+    /// stay as it is.
+    pub fn change_server(&mut self, now: Time, id: ServerId, policy: ServerPolicy, out: &mut dyn Sink) {
+        assert_eq!(policy.is_per_client(), self.servers[id].policy.is_per_client());
+        let was_lazy = self.servers[id].policy.lazy_start;
+        self.servers[id].policy = policy;
+        self.servers[id].verdict = None;
+        if self.servers[id].held {
+            return;
+        }
+        let runs =
+            |mux: &Mux, key: Key| mux.instances.get(key).is_some_and(|i| !matches!(i.phase, Phase::Stopped));
+        let is_running = self.instances_of(id).into_iter().any(|key| runs(self, key));
+        let is_due = !was_lazy || !self.servers[id].policy.lazy_start;
+        if is_running || is_due {
+            self.restart_server(now, id, out);
+        }
+    }
+
+    /// Takes a server out: no new clients; those it has are closed once nothing of theirs is open, and then
+    /// its processes end.
+    pub fn retire_server(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
+        self.servers[id].retired = true;
+        self.run_out(now, |peer_server| peer_server == id, out);
+        self.end_retired(now, id, out);
+        self.check_invariants();
+    }
+
+    /// Whether a retired server has no client and no process any more.
+    pub fn is_over(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let runs = |key: Key| self.instances.get(key).is_some_and(Instance::has_process);
+        server.retired && server.clients == 0 && !self.instances_of(id).into_iter().any(runs)
+    }
+
+    /// Whether there is a server of that index that takes clients.
+    pub fn is_serving(&self, id: ServerId) -> bool {
+        self.servers.get(id).is_some_and(|server| !server.retired)
+    }
+
+    /// Takes no more clients, and closes those there are once nothing of theirs is open.
+    pub fn drain(&mut self, now: Time, out: &mut dyn Sink) {
+        self.closing = true;
+        self.run_out(now, |_| true, out);
+        self.check_invariants();
+    }
+
+    /// Clients connected, refused ones too.
+    pub fn clients(&self) -> usize {
+        self.peers.len()
+    }
+
+    fn run_out(&mut self, now: Time, whose: impl Fn(ServerId) -> bool, out: &mut dyn Sink) {
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.get_mut(key).filter(|peer| whose(peer.server)) else { continue };
+            peer.draining = true;
+            self.end_listens(key, out);
+            self.settle(now, key, out);
+        }
+    }
+
+    /// The last client of a retired server has gone.
+    pub(super) fn end_retired(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
+        if self.servers[id].retired && self.servers[id].clients == 0 {
+            for key in self.instances_of(id) {
+                self.stop(now, key, Then::Rest, out);
+            }
+        }
+    }
+
+    /// Starts an instance that rests, waits or has failed; one that stops is started after that.
+    fn wake_up(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get_mut(key) else { return };
+        instance.attempts = 0;
+        match &mut instance.phase {
+            Phase::Starting { .. } | Phase::Ready => {}
+            Phase::Stopping { then, .. } => {
+                if *then == Then::Rest {
+                    *then = Then::Restart;
+                }
+            }
+            Phase::Backoff { timer, .. } => {
+                let timer = *timer;
+                instance.phase = Phase::Stopped;
+                self.timers.cancel(timer);
+                self.start(now, key, out);
+            }
+            Phase::Stopped | Phase::Failed => {
+                instance.phase = Phase::Stopped;
+                self.start(now, key, out);
+            }
+        }
+    }
+
+    pub(super) fn instances_of(&self, id: ServerId) -> Vec<Key> {
+        self.instances.iter().filter(|(_, instance)| instance.server == id).map(|(key, _)| key).collect()
+    }
+
+    /// Counts a client's request that was taken out of the tables.
+    pub(super) fn note_end(&mut self, now: Time, request: &mut Request, outcome: Outcome) {
+        let Some(peer) = request.peer().and_then(|key| self.peers.get(key)) else { return };
+        self.servers[peer.server].tally.note(Ended {
+            method: request.method.text(),
+            name: request.name.take(),
+            client: peer.number,
+            ms: now.since(request.started),
+            outcome,
+            at: now,
+        });
+    }
+}

@@ -1,0 +1,303 @@
+//! Which era a child is spoken to in, and what modern clients are told (P38–P47, P50).
+
+use super::world::*;
+use crate::mux::StopStep;
+use crate::mux::policy::{EraPolicy, ServerPolicy};
+use serde_json::{Value, json};
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// P50, protocol.md §3.6: a child is greeted in the era of its first client, and not before.
+#[test]
+fn the_first_client_decides_the_era() {
+    for is_modern in [false, true] {
+        let mut world = World::new([policy()]);
+        let child = world.child();
+        let a = world.client();
+        world.silent(child);
+        let (first, greeting) = match is_modern {
+            false => (initialize("2025-11-25", json!({})), "initialize"),
+            true => (modern(1, "tools/list", json!({})), "server/discover"),
+        };
+        world.says(a, first);
+        world.hears_of(child, greeting);
+    }
+}
+
+/// `era` in the configuration overrides what clients speak; the child is greeted without waiting.
+#[test]
+fn the_operator_decides_the_era() {
+    for (policy, greeting) in
+        [(era(EraPolicy::Legacy), "initialize"), (era(EraPolicy::Modern), "server/discover")]
+    {
+        let mut world = World::new([policy]);
+        let child = world.child();
+        let asked = world.hears_of(child, greeting);
+        world.says(child, json!({ "id": asked["id"], "error": { "code": -32601, "message": "no" } }));
+        assert_eq!(world.stops(child), [StopStep::CloseInput]);
+        world.exits(child, "exited with 0");
+        world.advance(1_000);
+        let child = world.child();
+        world.hears_of(child, greeting);
+    }
+}
+
+/// P50: whatever a legacy server does on `server/discover`, it is respawned and greeted with
+/// `initialize`; its modern client then learns both eras.
+#[test]
+fn a_child_that_knows_no_discover_is_respawned_as_legacy() {
+    type Reaction = fn(&mut World, Child, &Value);
+    let reactions: [Reaction; 4] = [
+        |world, child, _| world.exits(child, "exited with 1"),
+        |world, child, asked| {
+            world.says(child, json!({ "id": asked["id"], "error": { "code": -32000, "message": "?" } }));
+        },
+        |world, _, _| world.advance(10_000),
+        |world, child, _| world.leaves(child.link),
+    ];
+    for (n, react) in reactions.into_iter().enumerate() {
+        let mut world = World::new([policy()]);
+        let a = world.client();
+        world.says(a, modern(1, "tools/list", json!({})));
+        let child = world.child();
+        let asked = world.hears_of(child, "server/discover");
+        react(&mut world, child, &asked);
+        if n > 0 {
+            assert_eq!(world.stops(child), [StopStep::CloseInput], "reaction {n}");
+            world.no_start();
+            world.exits(child, "exited with 0");
+        }
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
+        let failure = world.hears_failure(a, 1, "era");
+        let text = failure["error"]["message"].as_str().unwrap();
+        assert!(text.contains("2025-11-25") && text.contains("2026-07-28"), "names both: {text}");
+        world.silent(child);
+    }
+}
+
+/// P50: -32022 that offers a modern version is not the word of a legacy server.
+#[test]
+fn an_offer_of_a_modern_version_never_triggers_initialize() {
+    let mut world = World::new([policy()]);
+    let a = world.client();
+    world.says(a, modern(1, "tools/list", json!({})));
+    let child = world.child();
+    let asked = world.hears(child);
+    let error = json!({ "code": -32022, "message": "no", "data": { "supported": ["2027-01-01"] } });
+    world.says(child, json!({ "id": asked["id"], "error": error }));
+    world.hears_failure(a, 1, "handshake");
+    world.exits(child, "exited with 0");
+    world.advance(1_000);
+    let child = world.child();
+    world.hears_of(child, "server/discover");
+}
+
+/// A server that refuses `initialize` is tried in the modern era, once.
+#[test]
+fn a_child_that_refuses_initialize_is_respawned_as_modern() {
+    let mut world = World::new([policy()]);
+    let a = world.client();
+    world.says(a, initialize("2025-11-25", json!({})));
+    let child = world.child();
+    let asked = world.hears_of(child, "initialize");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32022, "message": "no" } }));
+    world.exits(child, "exited with 0");
+    let child = world.child();
+    world.discover(child, 0);
+    world.hears_failure(a, "init", "era");
+    world.says(a, modern(2, "tools/list", json!({})));
+    world.hears_of(child, "tools/list");
+}
+
+/// The finding outlives the process and its clients, until it expires.
+#[test]
+fn the_finding_about_an_era_is_kept_for_a_day() {
+    for (wait_ms, greeting) in [(DAY_MS - 20_000, "server/discover"), (DAY_MS + 1, "initialize")] {
+        let (mut world, child, [a]) = World::modern(policy());
+        world.leaves(a);
+        world.advance(wait_ms);
+        let b = world.client();
+        world.says(b, initialize("2025-11-25", json!({})));
+        world.hears_all(b);
+        world.exits(child, "died");
+        world.advance(1_000);
+        let child = world.child();
+        world.says(b, initialize("2025-11-25", json!({})));
+        world.hears_of(child, greeting);
+    }
+}
+
+/// A server known to be modern may start slowly: the short patience is for guesses.
+#[test]
+fn a_known_modern_server_gets_its_whole_startup_time() {
+    let (mut world, child, [a]) = World::modern(policy());
+    world.exits(child, "died");
+    world.advance(1_000);
+    let child = world.child();
+    world.says(a, modern(1, "tools/list", json!({})));
+    world.advance(20_000);
+    assert_eq!(world.stops(child), []);
+    world.discover(child, 0);
+    world.hears_of(child, "tools/list");
+}
+
+/// The client of the other era gets an error that names both eras, the first one is served on.
+#[test]
+fn a_client_of_the_other_era_is_told_both() {
+    let (mut world, child, [a, b]) = World::legacy(policy());
+    world.says(b, modern(7, "tools/list", json!({})));
+    let failure = world.hears_failure(b, 7, "era");
+    let text = failure["error"]["message"].as_str().unwrap();
+    assert!(text.contains("initialize") && text.contains("2026-07-28"), "{text}");
+    world.says(b, modern(8, "subscriptions/listen", json!({ "notifications": {} })));
+    world.hears_failure(b, 8, "era");
+    assert_eq!(world.closed(b), None);
+    world.says(a, call(1, "t"));
+    world.hears_of(child, "tools/call");
+    let (mut world, _child, [_a, b]) = World::modern(policy());
+    world.says(b, initialize("2025-11-25", json!({})));
+    world.hears_failure(b, "init", "era");
+}
+
+/// A listen that came before the child turned out to be legacy is refused too, not left open.
+#[test]
+fn a_listen_is_refused_once_the_child_is_known_to_be_legacy() {
+    let mut world = World::new([policy()]);
+    let a = world.client();
+    world.says(
+        a,
+        modern("l", "subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } })),
+    );
+    let child = world.child();
+    world.hears_of(child, "server/discover");
+    world.exits(child, "exited with 1");
+    let child = world.child();
+    world.shake_hands(child, all_capabilities());
+    world.hears_failure(a, "l", "era");
+    world.says(child, note("notifications/tools/list_changed", json!({})));
+    world.silent(a);
+}
+
+/// P38, P39, P41: the checks of a modern request, in their order; a missing clientInfo is fine.
+#[test]
+fn modern_requests_are_checked() {
+    let (mut world, child, [a]) = World::modern(policy());
+    let meta = |version: Value, capabilities: Value| {
+        let mut meta = json!({ "io.modelcontextprotocol/protocolVersion": version });
+        if !capabilities.is_null() {
+            meta["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+        }
+        json!({ "_meta": meta })
+    };
+    world.says(a, request(1, "tools/list", meta(json!("2026-07-28"), Value::Null)));
+    world.hears_error(a, 1, -32602);
+    world.says(a, request(2, "tools/list", json!({})));
+    world.hears_error(a, 2, -32602);
+    world.says(a, request(3, "tools/list", meta(json!(7), json!({}))));
+    world.hears_error(a, 3, -32602);
+    for version in ["2027-01-01", "2025-11-25", "nonsense"] {
+        world.says(a, request("v", "tools/list", meta(json!(version), json!({}))));
+        let error = world.hears_error(a, "v", -32022);
+        let data = json!({ "supported": ["2026-07-28"], "requested": version });
+        assert_eq!(error["error"]["data"], data);
+    }
+    for method in [
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "tasks/list",
+    ] {
+        world.says(a, modern(method, method, json!({})));
+        world.hears_error(a, method, -32601);
+    }
+    world.silent(child);
+    world.says(a, modern(4, "x/unknown", json!({})));
+    world.hears_of(child, "x/unknown");
+}
+
+/// P43, P44: `server/discover` is answered here while it is fresh and asked again after, and offers
+/// what muxloop speaks.
+#[test]
+fn discover_is_answered_from_the_cache_while_fresh() {
+    let (mut world, child, [a, b]) = World::modern(policy());
+    world.says(b, modern("d", "server/discover", json!({})));
+    let hello = world.hears(b);
+    assert_eq!(hello["id"], "d");
+    let result = &hello["result"];
+    assert_eq!((&result["supportedVersions"], &result["ttlMs"]), (&json!(["2026-07-28"]), &json!(60_000)));
+    assert!(result["resultType"].is_string() && result["cacheScope"].is_string());
+    world.silent(child);
+    world.advance(60_000);
+    world.says(a, modern("e", "server/discover", json!({})));
+    let asked = world.hears_of(child, "server/discover");
+    let mut newer = discover_result(1_000);
+    newer["supportedVersions"] = json!(["2025-11-25", "2026-07-28", "2030-01-01"]);
+    newer["x"] = json!("new");
+    world.answers(child, &asked, newer);
+    let told = world.hears(a);
+    assert_eq!((&told["id"], &told["result"]["x"]), (&json!("e"), &json!("new")));
+    assert_eq!(told["result"]["supportedVersions"], json!(["2026-07-28"]));
+    world.says(b, modern("f", "server/discover", json!({})));
+    assert_eq!(world.hears(b)["result"]["x"], "new");
+    world.silent(child);
+}
+
+/// Clients that all ask before the child is ready, of a server whose answer is never fresh.
+#[test]
+fn several_waiting_discovers_are_all_answered() {
+    let mut world = World::new([policy()]);
+    let clients = [world.client(), world.client(), world.client()];
+    for client in clients {
+        world.says(client, modern("d", "server/discover", json!({})));
+    }
+    let child = world.child();
+    world.discover(child, 0);
+    for asked in world.hears_all(child) {
+        assert_eq!(asked["method"], "server/discover");
+        world.answers(child, &asked, discover_result(0));
+    }
+    for client in clients {
+        assert_eq!(world.hears(client)["id"], "d");
+        world.silent(client);
+    }
+}
+
+/// P42 in-band: a request of a modern child is ignored, its clients hear nothing.
+#[test]
+fn a_modern_child_asks_nobody() {
+    let (mut world, child, [a]) = World::modern(policy());
+    world.says(a, modern(1, "tools/call", json!({ "name": "t" })));
+    world.hears(child);
+    world.says(child, request(1, "elicitation/create", json!({ "message": "?" })));
+    world.silent(a);
+    world.silent(child);
+}
+
+/// P47: a log line goes to the one request that wants its level, or to nobody.
+#[test]
+fn modern_log_lines_are_for_the_request_that_wants_them() {
+    let (mut world, child, [a, b]) = World::modern(ServerPolicy { max_active_clients: 9, ..policy() });
+    let wanting = |id: u32, level: &str| {
+        let mut call = modern(id, "tools/call", json!({ "name": "t" }));
+        call["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = level.into();
+        call
+    };
+    let line = |level: &str| note("notifications/message", json!({ "level": level, "data": "x" }));
+    world.says(b, modern(1, "tools/call", json!({ "name": "t" })));
+    world.says(child, line("emergency"));
+    world.silent(b);
+    world.says(a, wanting(1, "warning"));
+    world.says(child, line("error"));
+    world.hears_of(a, "notifications/message");
+    world.says(child, line("info"));
+    world.silent(a);
+    world.says(b, wanting(2, "debug"));
+    world.says(child, line("info"));
+    world.hears_of(b, "notifications/message");
+    world.says(child, line("error"));
+    world.silent(a);
+    world.silent(b);
+}

@@ -1,0 +1,56 @@
+//! [`Trace`]: what happened, its newest events in words and all of them in one number.
+
+use crate::base::Time;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// The events of a world.
+#[derive(Debug)]
+pub(super) struct Trace {
+    hash: u64,
+    newest: VecDeque<String>,
+    pub events: u64,
+}
+
+impl Trace {
+    pub fn new() -> Trace {
+        Trace { hash: 0xcbf2_9ce4_8422_2325, newest: VecDeque::new(), events: 0 }
+    }
+
+    /// Adds an event.
+    pub fn add(&mut self, now: Time, event: fmt::Arguments<'_>) {
+        let text = format!("{now:?} {event}");
+        for byte in text.bytes() {
+            // FNV-1a.
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.events += 1;
+        if self.newest.len() == SHOWN {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(text);
+    }
+
+    /// A number that differs as soon as one event does.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The newest events, oldest first.
+    pub fn newest(&self) -> Vec<String> {
+        self.newest.iter().map(|text| cut(text)).collect()
+    }
+}
+
+/// So much of a text as is worth showing.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LINE_MAX) {
+        Some((at, _)) => format!("{}… ({} bytes)", &text[..at], text.len()),
+        None => text.to_string(),
+    }
+}
+
+/// Events that are shown when a world fails.
+const SHOWN: usize = 40;
+/// Longest event that is shown in full, in characters.
+const LINE_MAX: usize = 320;
