@@ -121,6 +121,18 @@ impl ControlPlane {
         self.count_taps();
     }
 
+    /// Nobody who followed a server that is gone follows the one that has its place.
+    pub fn forget_server(&mut self, id: ServerId) {
+        for key in self.keys.clone() {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.taps.retain(|tapped| *tapped != id);
+            if session.logs == Some(Some(id)) {
+                session.logs = None;
+            }
+        }
+        self.count_taps();
+    }
+
     pub fn is_busy(&self) -> bool {
         !self.inbox.is_empty() || !self.taps.seen.is_empty()
     }

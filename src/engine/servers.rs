@@ -12,6 +12,7 @@ impl Engine {
         match self.setups.get_mut(id) {
             Some(place) => {
                 *place = setup;
+                self.control.forget_server(id);
                 self.journal.forget(id);
                 self.conns.past.remove(&id);
             }
