@@ -1,13 +1,20 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod reload;
+#[cfg(feature = "control")]
+mod snapshot;
+#[cfg(not(feature = "control"))]
+#[path = "without_snapshots.rs"]
 mod snapshot;
 
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
 use crate::config::{Config, ServerConfig, Surroundings};
+#[cfg(feature = "control")]
 use crate::control::path::{Place, absolute, place};
-use crate::engine::operate::{Host, Wish};
+#[cfg(feature = "control")]
+use crate::engine::operate::Host;
+use crate::engine::operate::Wish;
 use crate::engine::port::Platform;
 use crate::engine::{Engine, ServerSetup};
 use crate::reactor::{Reactor, resident};
@@ -62,7 +69,9 @@ impl<'o> Daemon<'o> {
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
+        #[cfg_attr(not(feature = "control"), allow(unused_mut))]
         let mut engine = Engine::new(setups, u64::from_le_bytes(seed));
+        #[cfg(feature = "control")]
         open_control(&mut engine, &mut reactor, options, surroundings, &config)?;
         let snapshots = Snapshots::of(&config);
         Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots })
@@ -101,13 +110,13 @@ impl<'o> Daemon<'o> {
     /// Writes log lines, and keeps them for `muxloop logs`.
     fn keep_journal(&mut self) {
         journal::flush();
-        let now = self.reactor.clock.now();
+        #[cfg(feature = "control")]
         for news in journal::take_news() {
             let server = news.server.as_deref().map(|name| self.engine.server_named(name));
             if let Some(None) = server {
                 continue;
             }
-            self.engine.note_log(now, server.flatten(), news.text);
+            self.engine.note_log(self.reactor.clock.now(), server.flatten(), news.text);
         }
     }
 }
@@ -129,6 +138,7 @@ fn setup(server: &ServerConfig) -> ServerSetup {
     }
 }
 
+#[cfg(feature = "control")]
 fn open_control(
     engine: &mut Engine,
     reactor: &mut Reactor,

@@ -4,6 +4,7 @@ use super::{Daemon, listen, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
 use crate::engine::operate::Ticket;
+#[cfg(feature = "control")]
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -45,6 +46,9 @@ impl Daemon<'_> {
                 }
             }
         }
+        #[cfg(not(feature = "control"))]
+        let _ = ticket;
+        #[cfg(feature = "control")]
         self.engine.answer_reload(ticket, outcome.map(|changes| changes.value()));
     }
 
@@ -200,6 +204,7 @@ impl Changes {
         parts.join("; ")
     }
 
+    #[cfg(feature = "control")]
     fn value(&self) -> Value {
         json!({
             "added": self.added,

@@ -23,11 +23,17 @@ macro_rules! tell {
 }
 
 mod conn;
+#[cfg(feature = "control")]
 mod journal;
+#[cfg(feature = "control")]
+pub mod operate;
+#[cfg(not(feature = "control"))]
+#[path = "without_control.rs"]
 pub mod operate;
 pub mod port;
 mod process;
 mod receive;
+#[cfg(feature = "control")]
 mod report;
 mod servers;
 
@@ -37,8 +43,7 @@ use crate::codec::Message;
 use crate::mux::policy::ServerPolicy;
 use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep};
 use conn::{Conns, Role};
-use journal::Journal;
-use operate::{ControlPlane, Host, Taps, Wish};
+use operate::{ControlPlane, Taps, Wish};
 use port::{Kill, Platform, Ready, Signal, SpawnSpec};
 use process::{Process, Processes, Ring};
 use std::io;
@@ -55,6 +60,7 @@ pub struct ServerSetup {
 
 /// Where the connections of a listener go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "control"), allow(dead_code))]
 enum Door {
     Closed,
     Server(ServerId),
@@ -73,8 +79,6 @@ pub struct Engine {
     /// By listener.
     doors: Vec<Door>,
     control: ControlPlane,
-    journal: Journal,
-    host: Host,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
@@ -135,8 +139,6 @@ impl Engine {
             accepting: vec![false; setups.len()],
             doors: (0..setups.len()).map(Door::Server).collect(),
             control: ControlPlane::default(),
-            journal: Journal::default(),
-            host: Host::default(),
             drain_until: None,
             setups,
             actions: Vec::new(),

@@ -2,7 +2,6 @@
 
 use super::Engine;
 use super::conn::Role;
-use super::journal::LogLine;
 use crate::base::limits::{READ_BUDGET, READ_CHUNK};
 use crate::base::{Key, RecvBuf, Time};
 use crate::codec::{Incoming, Line, LineFramer, Message};
@@ -112,7 +111,7 @@ impl Engine {
         log::debug!(target: &format!("server::{name}"), "stderr: {}", quote(bytes));
         let text = String::from_utf8_lossy(bytes).into_owned();
         process.last_words.push(text.clone());
-        self.log(LogLine { server: Some(server), unix_ms: self.host.unix_ms + now.0, ours: false, text });
+        self.log_stderr(now, server, text);
     }
 
     fn end_of_stream(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {

@@ -13,7 +13,7 @@ impl Engine {
             Some(place) => {
                 *place = setup;
                 self.control.forget_server(id);
-                self.journal.forget(id);
+                self.forget_journal(id);
                 self.conns.past.remove(&id);
             }
             None => self.setups.push(setup),
@@ -50,6 +50,11 @@ impl Engine {
         tell!(self, now, retire_server, id);
     }
 
+    /// The server of that name.
+    pub fn server_named(&self, name: &str) -> Option<ServerId> {
+        (0..self.setups.len()).find(|id| self.mux.is_serving(*id) && self.setups[*id].policy.name == name)
+    }
+
     pub(super) fn set_door(&mut self, listener: usize, door: Door) {
         if self.doors.len() <= listener {
             self.doors.resize(listener + 1, Door::Closed);
@@ -59,6 +64,7 @@ impl Engine {
     }
 
     /// Bytes from and to the clients of a server.
+    #[cfg(feature = "control")]
     pub(super) fn traffic(&self, id: ServerId) -> (u64, u64) {
         let past = self.conns.past.get(&id).copied().unwrap_or_default();
         let clients =
