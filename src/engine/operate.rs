@@ -309,8 +309,13 @@ impl Engine {
             }
             Verb::Logs { server, lines, follow } => {
                 let id = server.as_deref().map(|name| self.find_server(name)).transpose()?;
-                let newest: Vec<Value> =
-                    self.control.journal.tail(id, *lines).into_iter().map(|line| self.line_value(line)).collect();
+                let newest: Vec<Value> = self
+                    .control
+                    .journal
+                    .tail(id, *lines)
+                    .into_iter()
+                    .map(|line| self.line_value(line))
+                    .collect();
                 if *follow {
                     self.session(key, |session| session.logs = Some(id));
                 }
