@@ -1,5 +1,6 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
+mod audit;
 mod reload;
 #[cfg(feature = "control")]
 mod snapshot;
@@ -18,6 +19,7 @@ use crate::engine::operate::Wish;
 use crate::engine::port::Platform;
 use crate::engine::{Engine, ServerSetup};
 use crate::reactor::{Reactor, resident};
+use audit::AuditLog;
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ struct Daemon<'o> {
     engine: Engine,
     reactor: Reactor,
     snapshots: Snapshots,
+    audit: Option<AuditLog>,
+    unix_ms_at_start: u64,
 }
 
 impl<'o> Daemon<'o> {
@@ -69,12 +73,24 @@ impl<'o> Daemon<'o> {
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
-        #[cfg_attr(not(feature = "control"), allow(unused_mut))]
         let mut engine = Engine::new(setups, u64::from_le_bytes(seed));
         #[cfg(feature = "control")]
         open_control(&mut engine, &mut reactor, options, surroundings, &config)?;
         let snapshots = Snapshots::of(&config);
-        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots })
+        let audit = AuditLog::open(&config.audit)?;
+        engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
+        let unix_ms_at_start = reactor.clock.unix_ms_at_start();
+        Ok(Daemon {
+            options,
+            surroundings,
+            config,
+            listeners,
+            engine,
+            reactor,
+            snapshots,
+            audit,
+            unix_ms_at_start,
+        })
     }
 
     fn serve(&mut self) {
@@ -99,12 +115,31 @@ impl<'o> Daemon<'o> {
             for wish in self.engine.take_wishes() {
                 match wish {
                     Wish::Reload(ticket) => self.reload(ticket),
-                    Wish::Reopen => {}
+                    Wish::Reopen => self.reopen(),
                 }
             }
+            self.keep_audit();
         }
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
         log::info!(target: "muxloop", "stopped");
+    }
+
+    fn keep_audit(&mut self) {
+        if let Some(audit) = &mut self.audit {
+            audit.keep(&mut self.engine, self.unix_ms_at_start);
+        }
+    }
+
+    /// SIGUSR1: log files may have been moved away.
+    fn reopen(&mut self) {
+        if let Some(audit) = &mut self.audit {
+            match audit.reopen() {
+                Ok(()) => log::info!(target: "muxloop", "the audit file was opened again"),
+                Err(error) => {
+                    log::error!(target: "muxloop", "the audit file cannot be opened again: {error}")
+                }
+            }
+        }
     }
 
     /// Writes log lines, and keeps them for `muxloop logs`.

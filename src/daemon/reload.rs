@@ -1,5 +1,6 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
+use super::audit::AuditLog;
 use super::{Daemon, listen, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
@@ -59,7 +60,12 @@ impl Daemon<'_> {
             .filter_map(|server| Some((server.policy.name.as_str(), fate(self.current(server)?, server))))
             .collect();
         let mut changes = Changes::default();
+        let audit = if self.config.audit == new.audit { None } else { Some(AuditLog::open(&new.audit)?) };
         let listeners = self.open_new_doors(&new, &fates)?;
+        if let Some(audit) = audit {
+            self.engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
+            self.audit = audit;
+        }
         let now = self.reactor.clock.now();
         for old in self.config.servers.clone() {
             let name = &old.policy.name;

@@ -291,7 +291,7 @@ impl Engine {
                     break;
                 }
                 match platform.accept(listener) {
-                    Ok(accepted) => self.accepted(now, listener, accepted.io, platform),
+                    Ok(accepted) => self.accepted(now, listener, accepted, platform),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.accepting[listener] = false
                     }
@@ -304,7 +304,14 @@ impl Engine {
         }
     }
 
-    fn accepted(&mut self, now: Time, listener: usize, io: Box<dyn port::Io>, platform: &mut dyn Platform) {
+    fn accepted(
+        &mut self,
+        now: Time,
+        listener: usize,
+        accepted: port::Accepted,
+        platform: &mut dyn Platform,
+    ) {
+        let io = accepted.io;
         if self.stopping || self.conns.is_full() {
             return log::warn!(target: "muxloop", "a connection was refused: too many, or muxloop is stopping");
         }
@@ -316,6 +323,9 @@ impl Engine {
                 let number = tell!(self, now, attach_peer, key, server);
                 if let Some(conn) = self.conns.get_mut(key) {
                     (conn.server, conn.number) = (server, number);
+                }
+                if let Some(pid) = accepted.peer_pid {
+                    self.mux.note_client_pid(key, pid);
                 }
                 self.conns.wake(key);
             }

@@ -29,6 +29,21 @@ impl Engine {
         }
     }
 
+    /// Keeps what becomes of each request, see [`crate::mux::Mux::set_audit`].
+    pub fn set_audit(&mut self, wanted: Option<bool>) {
+        self.mux.set_audit(wanted);
+    }
+
+    /// The requests that ended since the last call, and how many were lost before them.
+    pub fn take_audited(&mut self) -> (std::collections::VecDeque<crate::mux::status::Audited>, u64) {
+        self.mux.take_audited()
+    }
+
+    /// Name of a server, also of one that is gone while its place is free.
+    pub fn name_of(&self, id: ServerId) -> &str {
+        self.setups.get(id).map_or("", |setup| &setup.policy.name)
+    }
+
     /// Gives a server another setup and restarts it if it runs. Whether clients share its process must stay
     /// as it is.
     pub fn change_server(&mut self, now: Time, id: ServerId, setup: ServerSetup) {

@@ -49,6 +49,7 @@
 //! | lines without a limit | `life::a_child_that_writes_what_is_not_mcp_goes_on_serving` (`--giant-line`), `hostile::hostile_input_…` |
 //! | queues without a limit | `sharing::no_request_of_a_client_that_asks_without_end_is_lost_or_kept_without_limit`, `daemon::a_client_that_does_not_read_…`, `a_server_that_does_not_read_…`, `races::a_child_that_asks_without_end_…` |
 
+mod audit;
 mod daemon;
 mod hostile;
 mod life;
