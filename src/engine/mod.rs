@@ -68,6 +68,8 @@ pub struct Engine {
     conns: Conns,
     processes: Processes,
     setups: Vec<ServerSetup>,
+    /// Servers as people see them listed.
+    order: Vec<ServerId>,
     actions: Vec<Action>,
     exited: Vec<Key>,
     accepting: Vec<bool>,
@@ -139,6 +141,7 @@ impl Engine {
             journal: Journal::default(),
             host: Host::default(),
             drain_until: None,
+            order: (0..setups.len()).collect(),
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
@@ -232,17 +235,6 @@ impl Engine {
         self.conns.unwritten()
     }
 
-    /// Process ids of running children, with their servers.
-    pub fn pids(&self) -> Vec<(ServerId, u32)> {
-        self.processes.iter().map(|(_, process)| (process.server, process.pid)).collect()
-    }
-
-    /// The newest lines that a server's processes wrote to stderr.
-    pub fn stderr_tail(&self, server: ServerId) -> Vec<String> {
-        let mine = self.processes.iter().filter(|(_, process)| process.server == server);
-        mine.flat_map(|(_, process)| process.last_words.lines().map(String::from)).collect()
-    }
-
     fn mark(&mut self, now: Time, event: Ready) {
         match event {
             Ready::Stream { key, readable, writable, ended, hangup } => {
@@ -255,9 +247,9 @@ impl Engine {
                     // Nobody is left who could be slowed down.
                     conn.paused = false;
                 }
-                let void = conn.hangup && conn.role == Role::Client && conn.finished;
+                let void = conn.hangup && matches!(conn.role, Role::Client | Role::Control) && conn.finished;
                 if void {
-                    // It had ended its side and waited for answers; now it does not even wait.
+                    // It had ended its side and waited for answers or news; now it does not even wait.
                     self.conns.fail(key, CloseReason::PeerClosed);
                 } else if readable || ended {
                     self.conns.wake(key);
@@ -434,8 +426,8 @@ impl Engine {
             }
             (Line::Line(bytes), Role::Stderr(instance)) => self.stderr_line(now, instance, bytes),
             (Line::Overlong(line), Role::Stderr(instance)) => self.stderr_line(now, instance, &line.head),
-            (Line::Line(bytes), Role::Control) => self.control.hear(key, Ok(bytes.to_vec())),
-            (Line::Overlong(line), Role::Control) => self.control.hear(key, Err(line.len as usize)),
+            (Line::Line(bytes), Role::Control) => self.hear_call(key, Ok(bytes.to_vec())),
+            (Line::Overlong(line), Role::Control) => self.hear_call(key, Err(line.len as usize)),
         }
     }
 

@@ -13,7 +13,7 @@ impl Engine {
     /// The state of muxloop and of every server.
     pub fn report(&self, now: Time, platform: &dyn Platform) -> Report {
         let servers: Vec<ServerReport> =
-            (0..self.setups.len()).filter_map(|id| self.server_report(now, id, platform)).collect();
+            self.order.iter().filter_map(|id| self.server_report(now, *id, platform)).collect();
         let counters = self.mux.counters();
         let is_degraded = servers.iter().any(|server| server.state.is_degraded());
         let state = match () {

@@ -17,8 +17,17 @@ impl Engine {
             }
             None => self.setups.push(setup),
         }
+        self.order.retain(|known| *known != id);
+        self.order.push(id);
         self.set_door(listener, Door::Server(id));
         id
+    }
+
+    /// Puts the servers into the order of these names, in which they are reported.
+    pub fn arrange_servers(&mut self, names: &[&str]) {
+        let named: Vec<ServerId> = names.iter().filter_map(|name| self.server_named(name)).collect();
+        self.order.retain(|id| !named.contains(id));
+        self.order.splice(0..0, named);
     }
 
     /// Starts a server that is not lazy.
@@ -47,6 +56,17 @@ impl Engine {
             *door = Door::Closed;
         }
         tell!(self, now, retire_server, id);
+    }
+
+    /// Process ids of running children, with their servers.
+    pub fn pids(&self) -> Vec<(ServerId, u32)> {
+        self.processes.iter().map(|(_, process)| (process.server, process.pid)).collect()
+    }
+
+    /// The newest lines that a server's processes wrote to stderr.
+    pub fn stderr_tail(&self, server: ServerId) -> Vec<String> {
+        let mine = self.processes.iter().filter(|(_, process)| process.server == server);
+        mine.flat_map(|(_, process)| process.last_words.lines().map(String::from)).collect()
     }
 
     pub(super) fn set_door(&mut self, listener: usize, door: Door) {

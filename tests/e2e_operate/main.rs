@@ -14,7 +14,7 @@ mod reload;
 mod report;
 mod snapshot;
 mod station;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../e2e_mux/support/mod.rs"]
 mod support;
 mod verbs;

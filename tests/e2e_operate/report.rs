@@ -45,10 +45,13 @@ fn hello_says_who_it_is() {
 
 #[test]
 fn the_report_counts_what_clients_did() {
-    let station = Station::start("", &[
-        Server::demo("a", &[]).keys("service_name = \"notes\"\nmax_active_clients = 7"),
-        Server::demo("b", &[]).keys("lazy_start = true"),
-    ]);
+    let station = Station::start(
+        "",
+        &[
+            Server::demo("a", &[]).keys("service_name = \"notes\"\nmax_active_clients = 7"),
+            Server::demo("b", &[]).keys("lazy_start = true"),
+        ],
+    );
     let (mut client, mut bytes) = (station.mux.connect("a"), Bytes::default());
     bytes.say(&mut client, &initialize(0, json!({})));
     bytes.hear(&mut client);

@@ -154,6 +154,7 @@ fn shutdown_is_answered_and_ends_it() {
     let mut station = Station::demo(&[], "");
     let process = Watched::new(station.mux.client().server_pid());
     let mut control = station.control();
+    station.write(&[Server::demo("a", &[]), Server::demo("b", &[])]);
     // What comes after it in the same breath neither starts anything nor keeps it alive.
     control.send_line(concat!(
         "{\"id\":1,\"method\":\"shutdown\"}\n{\"id\":2,\"method\":\"reload\"}\n",
