@@ -267,7 +267,11 @@ impl Engine {
                 "pid": self.host.pid,
                 "config": self.host.config,
             }),
-            Verb::Status => report_value(&self.report(now, platform)),
+            Verb::Status => {
+                let mut value = report_value(&self.report(now, platform));
+                value["tables"] = self.tables();
+                value
+            }
             Verb::Watch { interval_ms } => {
                 let report = self.report(now, platform);
                 let value = report_value(&report);

@@ -40,6 +40,22 @@ impl Engine {
         }
     }
 
+    /// Entries of muxloop's tables, for those who look for leaks.
+    pub(super) fn tables(&self) -> serde_json::Value {
+        let sizes = self.mux.sizes();
+        serde_json::json!({
+            "peers": sizes.peers,
+            "instances": sizes.instances,
+            "requests": sizes.requests,
+            "questions": sizes.reverse,
+            "owners": sizes.owners,
+            "links": sizes.links,
+            "timers": sizes.timers,
+            "processes": self.processes.iter().count(),
+            "unwritten": self.conns.unwritten(),
+        })
+    }
+
     fn server_report(&self, now: Time, id: ServerId, platform: &dyn Platform) -> Option<ServerReport> {
         let status = self.mux.server_status(now, id)?;
         let setup = &self.setups[id];
