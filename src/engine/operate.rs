@@ -1,10 +1,10 @@
 //! The control plane (`docs/control.md`): what operators ask over the control socket, answered between the
 //! turns of everybody else, and what they follow.
 
+use super::Engine;
 use super::conn::Role;
 use super::journal::LogLine;
 use super::port::Platform;
-use super::{Engine, Outbox};
 use crate::base::date::rfc3339;
 use crate::base::limits::{
     CONTROL_CLIENTS, CONTROL_SEND_HIGH, CONTROL_SEND_MAX, TAP_MESSAGE_MAX, TAP_TEXT_MAX,
@@ -280,15 +280,9 @@ impl Engine {
                 self.session(key, |session| session.watch = Some(watch));
                 value
             }
-            Verb::Start { server } => {
-                self.steer(now, server, |mux, now, id, out| mux.start_server(now, id, out))?
-            }
-            Verb::Stop { server } => {
-                self.steer(now, server, |mux, now, id, out| mux.stop_server(now, id, out))?
-            }
-            Verb::Restart { server } => {
-                self.steer(now, server, |mux, now, id, out| mux.restart_server(now, id, out))?
-            }
+            Verb::Start { server } => self.steer(now, server, Engine::start_server)?,
+            Verb::Stop { server } => self.steer(now, server, Engine::stop_server)?,
+            Verb::Restart { server } => self.steer(now, server, Engine::restart_server)?,
             Verb::Reload => {
                 let tickets = &mut self.control.tickets;
                 let at = tickets.iter().position(Option::is_none).unwrap_or(tickets.len());
@@ -365,19 +359,13 @@ impl Engine {
         &mut self,
         now: Time,
         server: &str,
-        verb: impl FnOnce(&mut crate::mux::Mux, Time, ServerId, &mut dyn crate::mux::Sink),
+        verb: impl FnOnce(&mut Engine, Time, ServerId),
     ) -> Result<Value, (i32, String)> {
         let id = self.find_server(server)?;
         if self.stopping {
             return Err((-32000, "muxloop is stopping".into()));
         }
-        let out = &mut Outbox {
-            now,
-            conns: &mut self.conns,
-            actions: &mut self.actions,
-            taps: &mut self.control.taps,
-        };
-        verb(&mut self.mux, now, id, out);
+        verb(self, now, id);
         let standing = self.mux.server_status(now, id).map(|status| status.standing);
         let state = standing.map_or("stopped", |standing| super::report::state_of(&standing).word());
         Ok(json!({ "server": server, "state": state }))

@@ -37,6 +37,21 @@ impl Engine {
         }
     }
 
+    /// Starts a server whatever its configuration says, also one that failed or was stopped.
+    pub fn start_server(&mut self, now: Time, id: ServerId) {
+        tell!(self, now, start_server, id);
+    }
+
+    /// Stops a server until it is started again; its clients stay.
+    pub fn stop_server(&mut self, now: Time, id: ServerId) {
+        tell!(self, now, stop_server, id);
+    }
+
+    /// Replaces the processes of a server; its clients stay.
+    pub fn restart_server(&mut self, now: Time, id: ServerId) {
+        tell!(self, now, restart_server, id);
+    }
+
     /// Gives a server another setup and restarts it if it runs. Whether clients share its process must stay
     /// as it is.
     pub fn change_server(&mut self, now: Time, id: ServerId, setup: ServerSetup) {
