@@ -6,7 +6,7 @@ SEEDS ?= 2000
 TARGET ?= envelope
 SECONDS ?= 60
 
-.PHONY: run build test check sim fuzz bench bench-quick bench-micro interop tui dist clean
+.PHONY: run build test check sim soak fuzz bench bench-quick bench-micro interop tui dist clean
 
 ## run: build muxloop, run it on two embedded servers, and show three clients that share them
 run: build
@@ -30,6 +30,11 @@ check:
 ## sim: more seeds of the simulator (SEEDS=n, or MUXLOOP_SEED=x for one)
 sim:
 	MUXLOOP_SEEDS=$(SEEDS) $(CARGO) test --release --test sim -- --nocapture
+
+## soak: a million requests (REQUESTS=n) with clients that come and go and servers that crash; the figures
+REQUESTS ?= 1000000
+soak:
+	MUXLOOP_SOAK=$(REQUESTS) $(CARGO) test --release --test soak -- --nocapture
 
 ## fuzz: one target (TARGET=line|envelope|splice|config|world) for a while (SECONDS=n); needs nightly and cargo-fuzz
 fuzz:

@@ -64,6 +64,7 @@ fn seeds_hold_what_muxloop_promises() {
         ("broadcasts", total.broadcasts, 5),
         ("notifications on listens", total.listened, 1),
         ("log lines of single requests", total.logs, 1),
+        ("orders of an operator", total.orders, 1),
     ];
     for (what, count, each) in enough {
         assert!(count >= each * seeds / 2, "only {count} {what} in {seeds} worlds");

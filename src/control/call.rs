@@ -84,8 +84,9 @@ impl Call {
         }
         let params = match parsed.params {
             None => Params::default(),
-            Some(raw) => serde_json::from_str(raw.get())
-                .map_err(|error| refuse(id, -32602, format!("params of {}: {error}", parsed.method)))?,
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|error| {
+                refuse(id, -32602, format!("params of {}: {error}", shown(&parsed.method)))
+            })?,
         };
         let verb = Verb::of(&parsed.method, params).map_err(|(code, text)| refuse(id, code, text))?;
         Ok(Call { id: id.to_owned(), verb })
@@ -122,13 +123,20 @@ impl Verb {
             "tap" => Verb::Tap { server: server(params)? },
             "untap" => Verb::Untap,
             _ => {
-                let text = format!("no method '{}'; there are {}", method.escape_debug(), METHODS.join(", "));
+                let text = format!("no method '{}'; there are {}", shown(method), METHODS.join(", "));
                 return Err((-32601, text));
             }
         })
     }
 }
 
+/// A name that somebody made up, as it can be shown in an error: in one line and not at length.
+pub fn shown(name: &str) -> String {
+    name.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect()
+}
+
+/// Characters of such a name.
+const SHOWN_MAX: usize = 80;
 /// Most lines that `logs` gives at once.
 const LINES_MAX: usize = 1_000;
 /// Longest id, in bytes.

@@ -5,7 +5,6 @@ use super::{Daemon, listen, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
 use crate::engine::operate::Ticket;
-#[cfg(feature = "control")]
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -34,6 +33,9 @@ enum Fate {
 impl Daemon<'_> {
     /// Reads the configuration again. An error leaves everything as it is.
     pub(super) fn reload(&mut self, ticket: Option<Ticket>) {
+        if self.engine.is_stopping() {
+            return self.engine.answer_reload(ticket, Err("muxloop is stopping".into()));
+        }
         let outcome = self.options.load(self.surroundings).and_then(|loaded| {
             let mut changes = self.apply(loaded.config)?;
             changes.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
@@ -47,9 +49,6 @@ impl Daemon<'_> {
                 }
             }
         }
-        #[cfg(not(feature = "control"))]
-        let _ = ticket;
-        #[cfg(feature = "control")]
         self.engine.answer_reload(ticket, outcome.map(|changes| changes.value()));
     }
 
@@ -61,48 +60,46 @@ impl Daemon<'_> {
             .collect();
         let mut changes = Changes::default();
         let audit = if self.config.audit == new.audit { None } else { Some(AuditLog::open(&new.audit)?) };
-        let listeners = self.open_new_doors(&new, &fates)?;
+        let listeners = self.open_doors(&new, &fates)?;
         if let Some(audit) = audit {
             self.engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
             self.audit = audit;
         }
         let now = self.reactor.clock.now();
+        // First all that go, then all that come: a socket may pass from one to the other.
         for old in self.config.servers.clone() {
             let name = &old.policy.name;
-            if !fates.contains_key(name.as_str()) {
-                let is_inherited =
-                    self.listeners.get(name).is_some_and(|own| listeners.values().any(|l| l == own));
-                self.retire(now, &old, !is_inherited);
+            let fate = fates.get(name.as_str());
+            if matches!(fate, None | Some(Fate::Replace)) {
+                self.retire(now, name, &listeners);
+            }
+            if fate.is_none() {
                 changes.removed.push(name.clone());
             }
         }
         for server in &new.servers {
             let name = server.policy.name.clone();
-            match fates.get(name.as_str()) {
-                None => {
-                    self.add(now, server, listeners[&name]);
-                    changes.added.push(name);
-                }
-                Some(Fate::Unchanged) => changes.unchanged.push(name),
-                Some(Fate::Replace) => {
-                    let own = listeners.get(&name).copied();
-                    let listener = own.unwrap_or(self.listeners[&name]);
-                    self.retire(now, server, own.is_some());
-                    self.add(now, server, listener);
-                    changes.changed.push(name);
-                }
+            let fate = fates.get(name.as_str());
+            match fate {
+                None | Some(Fate::Replace) => self.add(now, server, listeners[&name]),
+                Some(Fate::Unchanged) => {}
                 Some(Fate::Renamed | Fate::Restart) => {
-                    let restart = fates[name.as_str()] == Fate::Restart;
                     if let Some(id) = self.engine.server_named(&name) {
-                        match restart {
+                        match fate == Some(&Fate::Restart) {
                             true => self.engine.change_server(now, id, setup(server)),
                             false => self.engine.rename_server(id, setup(server)),
                         }
                     }
-                    changes.changed.push(name);
                 }
             }
+            match fate {
+                None => changes.added.push(name),
+                Some(Fate::Unchanged) => changes.unchanged.push(name),
+                Some(_) => changes.changed.push(name),
+            }
         }
+        let order: Vec<&str> = new.servers.iter().map(|server| server.policy.name.as_str()).collect();
+        self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
         self.snapshots = super::Snapshots::of(&new);
         self.config = new;
@@ -113,33 +110,30 @@ impl Daemon<'_> {
         self.config.servers.iter().find(|old| old.policy.name == server.policy.name)
     }
 
-    /// The listeners of servers that are new or moved; all of them listen, or none.
-    fn open_new_doors(
+    /// A listener for each server that is added: one of ours that is there already, or a new one. Opens all
+    /// of them or none.
+    fn open_doors(
         &mut self,
         new: &Config,
         fates: &BTreeMap<&str, Fate>,
     ) -> Result<BTreeMap<String, usize>, String> {
-        let (mut found, mut opened) = (BTreeMap::new(), Vec::new());
+        let mut doors = BTreeMap::new();
+        let mut opened = Vec::new();
         for server in &new.servers {
             let name = &server.policy.name;
-            let moves = self.current(server).is_some_and(|old| old.socket != server.socket);
-            let is_new = !fates.contains_key(name.as_str());
-            if !is_new && !moves {
+            if !matches!(fates.get(name.as_str()), None | Some(Fate::Replace)) {
                 continue;
             }
-            let heir_of = |old: &&ServerConfig| {
-                old.socket == server.socket && !fates.contains_key(old.policy.name.as_str())
-            };
-            let inherited = self.config.servers.iter().find(heir_of);
-            if let Some(listener) = inherited.and_then(|old| self.listeners.get(&old.policy.name)) {
-                // The same socket under another name: whoever connects finds the new server.
-                found.insert(name.clone(), *listener);
+            let owner = self.config.servers.iter().find(|old| old.socket == server.socket);
+            // Sockets are different in one file, so that its owner gives it up.
+            if let Some(listener) = owner.and_then(|old| self.listeners.get(&old.policy.name)) {
+                doors.insert(name.clone(), *listener);
                 continue;
             }
             match listen(&mut self.reactor, server) {
                 Ok(listener) => {
+                    doors.insert(name.clone(), listener);
                     opened.push(listener);
-                    found.insert(name.clone(), listener);
                 }
                 Err(why) => {
                     opened.into_iter().for_each(|listener| self.reactor.stop_listening(listener));
@@ -147,16 +141,16 @@ impl Daemon<'_> {
                 }
             }
         }
-        Ok(found)
+        Ok(doors)
     }
 
-    fn retire(&mut self, now: Time, server: &ServerConfig, close_door: bool) {
-        let name = &server.policy.name;
+    /// Takes a server out; its listener is closed unless it is one of those that stay.
+    fn retire(&mut self, now: Time, name: &str, staying: &BTreeMap<String, usize>) {
         if let Some(id) = self.engine.server_named(name) {
             self.engine.retire_server(now, id);
         }
         if let Some(listener) = self.listeners.remove(name)
-            && close_door
+            && !staying.values().any(|stays| *stays == listener)
         {
             self.reactor.stop_listening(listener);
         }
@@ -181,10 +175,13 @@ fn fate(old: &ServerConfig, new: &ServerConfig) -> Fate {
 
 /// What only a start puts in effect.
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let level = |name: &str| old.servers.iter().find(|server| server.policy.name == name)?.log_level;
-    let is_new_level = |server: &ServerConfig| server.log_level != level(&server.policy.name);
+    let level_of = |server: &ServerConfig| {
+        let before = old.servers.iter().find(|old| old.policy.name == server.policy.name);
+        before.and_then(|old| old.log_level)
+    };
+    let has_new_level = |server: &ServerConfig| server.log_level != level_of(server);
     let mut keys = Vec::new();
-    if old.log_level != new.log_level || new.servers.iter().any(is_new_level) {
+    if old.log_level != new.log_level || new.servers.iter().any(has_new_level) {
         keys.push("log_level");
     }
     if old.log_format != new.log_format {
@@ -210,7 +207,6 @@ impl Changes {
         parts.join("; ")
     }
 
-    #[cfg(feature = "control")]
     fn value(&self) -> Value {
         json!({
             "added": self.added,

@@ -110,8 +110,9 @@ impl Snapshots {
     }
 
     fn value(&self, report: &Report, steady: bool) -> Value {
+        let is_ending = report.state == "stopping";
         let servers: Vec<Value> =
-            report.servers.iter().map(|server| self.server_value(server, steady)).collect();
+            report.servers.iter().map(|server| self.server_value(server, is_ending, steady)).collect();
         json!({
             "version": report.version,
             "pid": report.pid,
@@ -123,13 +124,15 @@ impl Snapshots {
     }
 
     /// One server under rmcp-mux's names.
-    fn server_value(&self, server: &ServerReport, steady: bool) -> Value {
+    fn server_value(&self, server: &ServerReport, is_ending: bool, steady: bool) -> Value {
         let limits = self.limits.iter().find(|limits| limits.name == server.name);
         let failure = server.last_failure.clone().unwrap_or_default();
         let (status, level) = match server.state {
             State::Ready => (json!("Running"), "Ok"),
             State::Starting if server.restarts > 0 => (json!("Restarting"), "Warn"),
             State::Starting => (json!("Starting"), "Warn"),
+            // At the end nothing will start it.
+            State::Lazy if is_ending => (json!("Stopped"), "Warn"),
             State::Lazy => (json!("Lazy"), "Lazy"),
             State::Backoff => (json!("Backoff"), "Warn"),
             State::Failed => (json!({ "Failed": failure }), "Error"),

@@ -73,6 +73,8 @@ pub struct Engine {
     conns: Conns,
     processes: Processes,
     setups: Vec<ServerSetup>,
+    /// Servers as people see them listed.
+    order: Vec<ServerId>,
     actions: Vec<Action>,
     exited: Vec<Key>,
     accepting: Vec<bool>,
@@ -140,6 +142,7 @@ impl Engine {
             doors: (0..setups.len()).map(Door::Server).collect(),
             control: ControlPlane::default(),
             drain_until: None,
+            order: (0..setups.len()).collect(),
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
@@ -233,17 +236,6 @@ impl Engine {
         self.conns.unwritten()
     }
 
-    /// Process ids of running children, with their servers.
-    pub fn pids(&self) -> Vec<(ServerId, u32)> {
-        self.processes.iter().map(|(_, process)| (process.server, process.pid)).collect()
-    }
-
-    /// The newest lines that a server's processes wrote to stderr.
-    pub fn stderr_tail(&self, server: ServerId) -> Vec<String> {
-        let mine = self.processes.iter().filter(|(_, process)| process.server == server);
-        mine.flat_map(|(_, process)| process.last_words.lines().map(String::from)).collect()
-    }
-
     fn mark(&mut self, now: Time, event: Ready) {
         match event {
             Ready::Stream { key, readable, writable, ended, hangup } => {
@@ -256,9 +248,9 @@ impl Engine {
                     // Nobody is left who could be slowed down.
                     conn.paused = false;
                 }
-                let void = conn.hangup && conn.role == Role::Client && conn.finished;
+                let void = conn.hangup && matches!(conn.role, Role::Client | Role::Control) && conn.finished;
                 if void {
-                    // It had ended its side and waited for answers; now it does not even wait.
+                    // It had ended its side and waited for answers or news; now it does not even wait.
                     self.conns.fail(key, CloseReason::PeerClosed);
                 } else if readable || ended {
                     self.conns.wake(key);

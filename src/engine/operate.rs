@@ -1,17 +1,17 @@
 //! The control plane (`docs/control.md`): what operators ask over the control socket, answered between the
 //! turns of everybody else, and what they follow.
 
+use super::Engine;
 use super::conn::Role;
 use super::journal::{Journal, LogLine};
 use super::port::Platform;
-use super::{Engine, Outbox};
 use crate::base::date::rfc3339;
 use crate::base::limits::{
     CONTROL_CLIENTS, CONTROL_SEND_HIGH, CONTROL_SEND_MAX, TAP_MESSAGE_MAX, TAP_TEXT_MAX,
 };
 use crate::base::{Key, KeyMap, Time};
 use crate::codec::{Incoming, Kind, Message};
-use crate::control::call::Call;
+use crate::control::call::{Call, shown};
 use crate::control::redact::redacted;
 use crate::control::{CONTROL_VERSION, Report, Verb};
 use crate::mux::{CloseReason, ServerId};
@@ -50,6 +50,8 @@ pub(super) struct ControlPlane {
     pub wishes: Vec<Wish>,
     /// Calls of open tickets.
     tickets: Vec<Option<(Key, String)>>,
+    /// A ticket was answered since the last turn.
+    has_answered: bool,
     pub taps: Taps,
     pub journal: Journal,
     pub host: Host,
@@ -60,8 +62,9 @@ pub(super) struct ControlPlane {
 struct Session {
     watch: Option<Watch>,
     /// Follows the lines of this server, or of all.
-    logs: Option<Option<ServerId>>,
-    taps: Vec<ServerId>,
+    logs: Option<Option<String>>,
+    /// By name, which a reload may give to another server.
+    taps: Vec<String>,
     /// Lines and taps it missed.
     dropped: u64,
     /// Sent its last call.
@@ -102,10 +105,6 @@ impl Taps {
 }
 
 impl ControlPlane {
-    pub fn hear(&mut self, key: Key, line: Result<Vec<u8>, usize>) {
-        self.inbox.push((key, line));
-    }
-
     pub fn end(&mut self, key: Key) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.ended = true;
@@ -123,20 +122,8 @@ impl ControlPlane {
         self.count_taps();
     }
 
-    /// Nobody who followed a server that is gone follows the one that has its place.
-    pub fn forget_server(&mut self, id: ServerId) {
-        for key in self.keys.clone() {
-            let Some(session) = self.sessions.get_mut(key) else { continue };
-            session.taps.retain(|tapped| *tapped != id);
-            if session.logs == Some(Some(id)) {
-                session.logs = None;
-            }
-        }
-        self.count_taps();
-    }
-
     pub fn is_busy(&self) -> bool {
-        !self.inbox.is_empty() || !self.taps.seen.is_empty()
+        self.has_answered || !self.inbox.is_empty() || !self.taps.seen.is_empty()
     }
 
     pub fn deadline(&self) -> Option<Time> {
@@ -170,7 +157,7 @@ impl Engine {
                 Ok(result) => self.answer(key, &id, &result),
                 Err(why) => self.refuse(key, &id, -32000, &why),
             }
-            self.conns.flush_one(key);
+            self.control.has_answered = true;
         }
     }
 
@@ -192,21 +179,32 @@ impl Engine {
     }
 
     fn log(&mut self, line: LogLine) {
+        let server = line.server.map(|id| &self.setups[id].policy.name);
         let followers: Vec<Key> = self
             .control
             .keys
             .iter()
             .copied()
             .filter(|key| {
-                let follows = self.control.sessions.get(*key).and_then(|session| session.logs);
-                follows.is_some_and(|wanted| wanted.is_none() || wanted == line.server)
+                let follows = self.control.sessions.get(*key).and_then(|session| session.logs.as_ref());
+                follows.is_some_and(|wanted| wanted.is_none() || wanted.as_ref() == server)
             })
             .collect();
+        let followers = self.able_to_hear(followers);
         if !followers.is_empty() {
             let params = self.line_value(&line);
             followers.into_iter().for_each(|key| self.notify(key, "log", params.clone()));
         }
         self.control.journal.push(line);
+    }
+
+    /// A line of a control connection, or the length of one that is too long. The next one is read once this
+    /// one is answered: whoever sends thousands at once has one in each turn.
+    pub(super) fn hear_call(&mut self, key: Key, line: Result<Vec<u8>, usize>) {
+        self.control.inbox.push((key, line));
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.paused = true;
+        }
     }
 
     /// A new connection at the control socket.
@@ -224,7 +222,12 @@ impl Engine {
     pub(super) fn operate(&mut self, now: Time, platform: &dyn Platform) {
         for (key, line) in std::mem::take(&mut self.control.inbox) {
             self.answer_line(now, key, line, platform);
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.paused = false;
+            }
+            self.conns.wake(key);
         }
+        self.control.has_answered = false;
         self.show_taps(now);
         for key in self.control.keys.clone() {
             self.tell_watcher(now, key, platform);
@@ -272,7 +275,11 @@ impl Engine {
                 "pid": self.control.host.pid,
                 "config": self.control.host.config,
             }),
-            Verb::Status => report_value(&self.report(now, platform)),
+            Verb::Status => {
+                let mut value = report_value(&self.report(now, platform));
+                value["tables"] = self.tables();
+                value
+            }
             Verb::Watch { interval_ms } => {
                 let report = self.report(now, platform);
                 let value = report_value(&report);
@@ -281,15 +288,9 @@ impl Engine {
                 self.session(key, |session| session.watch = Some(watch));
                 value
             }
-            Verb::Start { server } => {
-                self.steer(now, server, |mux, now, id, out| mux.start_server(now, id, out))?
-            }
-            Verb::Stop { server } => {
-                self.steer(now, server, |mux, now, id, out| mux.stop_server(now, id, out))?
-            }
-            Verb::Restart { server } => {
-                self.steer(now, server, |mux, now, id, out| mux.restart_server(now, id, out))?
-            }
+            Verb::Start { server } => self.steer(now, server, Engine::start_server)?,
+            Verb::Stop { server } => self.steer(now, server, Engine::stop_server)?,
+            Verb::Restart { server } => self.steer(now, server, Engine::restart_server)?,
             Verb::Reload => {
                 let tickets = &mut self.control.tickets;
                 let at = tickets.iter().position(Option::is_none).unwrap_or(tickets.len());
@@ -317,13 +318,17 @@ impl Engine {
                     .map(|line| self.line_value(line))
                     .collect();
                 if *follow {
-                    self.session(key, |session| session.logs = Some(id));
+                    self.session(key, |session| session.logs = Some(server.clone()));
                 }
                 json!({ "lines": newest })
             }
             Verb::Tap { server } => {
-                let id = self.find_server(server)?;
-                self.session(key, |session| session.taps.push(id));
+                self.find_server(server)?;
+                self.session(key, |session| {
+                    if !session.taps.contains(server) {
+                        session.taps.push(server.clone());
+                    }
+                });
                 self.control.count_taps();
                 json!({})
             }
@@ -348,11 +353,13 @@ impl Engine {
 
     fn find_server(&self, name: &str) -> Result<ServerId, (i32, String)> {
         self.server_named(name).ok_or_else(|| {
-            let known: Vec<&str> = (0..self.setups.len())
-                .filter(|id| self.mux.is_serving(*id))
-                .map(|id| self.setups[id].policy.name.as_str())
+            let known: Vec<&str> = self
+                .order
+                .iter()
+                .filter(|id| self.mux.is_serving(**id))
+                .map(|id| self.setups[*id].policy.name.as_str())
                 .collect();
-            (-32602, format!("no server '{}'; there are {}", name.escape_debug(), known.join(", ")))
+            (-32602, format!("no server '{}'; there are {}", shown(name), known.join(", ")))
         })
     }
 
@@ -360,19 +367,13 @@ impl Engine {
         &mut self,
         now: Time,
         server: &str,
-        verb: impl FnOnce(&mut crate::mux::Mux, Time, ServerId, &mut dyn crate::mux::Sink),
+        verb: impl FnOnce(&mut Engine, Time, ServerId),
     ) -> Result<Value, (i32, String)> {
         let id = self.find_server(server)?;
         if self.stopping {
             return Err((-32000, "muxloop is stopping".into()));
         }
-        let out = &mut Outbox {
-            now,
-            conns: &mut self.conns,
-            actions: &mut self.actions,
-            taps: &mut self.control.taps,
-        };
-        verb(&mut self.mux, now, id, out);
+        verb(self, now, id);
         let standing = self.mux.server_status(now, id).map(|status| status.standing);
         let state = standing.map_or("stopped", |standing| super::report::state_of(&standing).word());
         Ok(json!({ "server": server, "state": state }))
@@ -383,6 +384,10 @@ impl Engine {
             self.control.sessions.get(key).and_then(|session| session.watch.as_ref()).map(|watch| watch.due);
         if due.is_none_or(|due| now < due) {
             return;
+        }
+        if self.is_behind(key) {
+            // The news will be newer when it reads again.
+            return self.put_off_watch(now, key);
         }
         let report = self.report(now, platform);
         let value = report_value(&report);
@@ -398,18 +403,31 @@ impl Engine {
         }
     }
 
+    fn put_off_watch(&mut self, now: Time, key: Key) {
+        if let Some(watch) = self.control.sessions.get_mut(key).and_then(|session| session.watch.as_mut()) {
+            watch.due = now + watch.interval_ms;
+        }
+    }
+
+    /// Whether it does not read what it got.
+    fn is_behind(&self, key: Key) -> bool {
+        self.conns.get(key).is_some_and(|conn| conn.send.len() > CONTROL_SEND_HIGH)
+    }
+
     fn show_taps(&mut self, now: Time) {
         for seen in std::mem::take(&mut self.control.taps.seen) {
             let Some((server, other)) = self.side_of(seen.link) else { continue };
+            let name = &self.setups[server].policy.name;
             let watchers: Vec<Key> = self
                 .control
                 .keys
                 .iter()
                 .copied()
                 .filter(|key| {
-                    self.control.sessions.get(*key).is_some_and(|session| session.taps.contains(&server))
+                    self.control.sessions.get(*key).is_some_and(|session| session.taps.contains(name))
                 })
                 .collect();
+            let watchers = self.able_to_hear(watchers);
             if watchers.is_empty() {
                 continue;
             }
@@ -483,15 +501,20 @@ impl Engine {
         self.say(key, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
     }
 
-    /// Something it follows; left out if it does not read what it got.
-    fn notify(&mut self, key: Key, method: &str, mut params: Value) {
-        let unread = self.conns.get(key).map_or(0, |conn| conn.send.len());
-        let Some(session) = self.control.sessions.get_mut(key) else { return };
-        if unread > CONTROL_SEND_HIGH {
-            session.dropped += 1;
-            return;
+    /// Those of the followers that read what they get. The others miss one more line or tap.
+    fn able_to_hear(&mut self, followers: Vec<Key>) -> Vec<Key> {
+        let (behind, able): (Vec<Key>, Vec<Key>) =
+            followers.into_iter().partition(|key| self.is_behind(*key));
+        for key in behind {
+            self.session(key, |session| session.dropped += 1);
         }
-        if session.dropped > 0 {
+        able
+    }
+
+    /// Something it follows.
+    fn notify(&mut self, key: Key, method: &str, mut params: Value) {
+        let Some(session) = self.control.sessions.get_mut(key) else { return };
+        if session.dropped > 0 && method != "status" {
             params["dropped"] = std::mem::take(&mut session.dropped).into();
         }
         self.say(key, format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#));
@@ -502,13 +525,6 @@ impl Engine {
         if self.conns.get(key).is_some_and(|conn| conn.send.len() > CONTROL_SEND_MAX) {
             self.conns.fail(key, CloseReason::SlowReader);
         }
-    }
-
-    /// No new clients; the present ones are closed once nothing of theirs is open, and then muxloop stops.
-    pub fn drain_clients(&mut self, now: Time, timeout_ms: u64) {
-        let until = now + timeout_ms;
-        self.drain_until = Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
-        tell!(self, now, drain);
     }
 }
 

@@ -99,8 +99,8 @@ impl Engine {
             }
             (Line::Line(bytes), Role::Stderr(instance)) => self.stderr_line(now, instance, bytes),
             (Line::Overlong(line), Role::Stderr(instance)) => self.stderr_line(now, instance, &line.head),
-            (Line::Line(bytes), Role::Control) => self.control.hear(key, Ok(bytes.to_vec())),
-            (Line::Overlong(line), Role::Control) => self.control.hear(key, Err(line.len as usize)),
+            (Line::Line(bytes), Role::Control) => self.hear_call(key, Ok(bytes.to_vec())),
+            (Line::Overlong(line), Role::Control) => self.hear_call(key, Err(line.len as usize)),
         }
     }
 

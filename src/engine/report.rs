@@ -13,7 +13,7 @@ impl Engine {
     /// The state of muxloop and of every server.
     pub fn report(&self, now: Time, platform: &dyn Platform) -> Report {
         let servers: Vec<ServerReport> =
-            (0..self.setups.len()).filter_map(|id| self.server_report(now, id, platform)).collect();
+            self.order.iter().filter_map(|id| self.server_report(now, *id, platform)).collect();
         let counters = self.mux.counters();
         let is_degraded = servers.iter().any(|server| server.state.is_degraded());
         let state = match () {
@@ -38,6 +38,22 @@ impl Engine {
             malformed: counters.malformed,
             servers,
         }
+    }
+
+    /// Entries of muxloop's tables, for those who look for leaks.
+    pub(super) fn tables(&self) -> serde_json::Value {
+        let sizes = self.mux.sizes();
+        serde_json::json!({
+            "peers": sizes.peers,
+            "instances": sizes.instances,
+            "requests": sizes.requests,
+            "questions": sizes.reverse,
+            "owners": sizes.owners,
+            "links": sizes.links,
+            "timers": sizes.timers,
+            "processes": self.processes.iter().count(),
+            "unwritten": self.conns.unwritten(),
+        })
     }
 
     fn server_report(&self, now: Time, id: ServerId, platform: &dyn Platform) -> Option<ServerReport> {

@@ -12,14 +12,22 @@ impl Engine {
         match self.setups.get_mut(id) {
             Some(place) => {
                 *place = setup;
-                self.control.forget_server(id);
                 self.forget_journal(id);
                 self.conns.past.remove(&id);
             }
             None => self.setups.push(setup),
         }
+        self.order.retain(|known| *known != id);
+        self.order.push(id);
         self.set_door(listener, Door::Server(id));
         id
+    }
+
+    /// Puts the servers into the order of these names, in which they are reported.
+    pub fn arrange_servers(&mut self, names: &[&str]) {
+        let named: Vec<ServerId> = names.iter().filter_map(|name| self.server_named(name)).collect();
+        self.order.retain(|id| !named.contains(id));
+        self.order.splice(0..0, named);
     }
 
     /// Starts a server that is not lazy.
@@ -44,6 +52,21 @@ impl Engine {
         self.setups.get(id).map_or("", |setup| &setup.policy.name)
     }
 
+    /// Starts a server whatever its configuration says, also one that failed or was stopped.
+    pub fn start_server(&mut self, now: Time, id: ServerId) {
+        tell!(self, now, start_server, id);
+    }
+
+    /// Stops a server until it is started again; its clients stay.
+    pub fn stop_server(&mut self, now: Time, id: ServerId) {
+        tell!(self, now, stop_server, id);
+    }
+
+    /// Replaces the processes of a server; its clients stay.
+    pub fn restart_server(&mut self, now: Time, id: ServerId) {
+        tell!(self, now, restart_server, id);
+    }
+
     /// Gives a server another setup and restarts it if it runs. Whether clients share its process must stay
     /// as it is.
     pub fn change_server(&mut self, now: Time, id: ServerId, setup: ServerSetup) {
@@ -63,6 +86,17 @@ impl Engine {
             *door = Door::Closed;
         }
         tell!(self, now, retire_server, id);
+    }
+
+    /// Process ids of running children, with their servers.
+    pub fn pids(&self) -> Vec<(ServerId, u32)> {
+        self.processes.iter().map(|(_, process)| (process.server, process.pid)).collect()
+    }
+
+    /// The newest lines that a server's processes wrote to stderr.
+    pub fn stderr_tail(&self, server: ServerId) -> Vec<String> {
+        let mine = self.processes.iter().filter(|(_, process)| process.server == server);
+        mine.flat_map(|(_, process)| process.last_words.lines().map(String::from)).collect()
     }
 
     /// The server of that name.
@@ -85,6 +119,18 @@ impl Engine {
         let clients =
             self.conns.iter().filter(|(_, conn)| conn.server == id && conn.role == super::Role::Client);
         clients.fold(past, |(read, written), (_, conn)| (read + conn.read, written + conn.written))
+    }
+
+    /// Whether [`Engine::stop`] was asked for, by whatever way.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// No new clients; the present ones are closed once nothing of theirs is open, and then muxloop stops.
+    pub fn drain_clients(&mut self, now: Time, timeout_ms: u64) {
+        let until = now + timeout_ms;
+        self.drain_until = Some(self.drain_until.map_or(until, |earlier| earlier.min(until)));
+        tell!(self, now, drain);
     }
 
     /// After a drain: stops once the last client has gone, or the time is up.

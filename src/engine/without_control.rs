@@ -35,10 +35,8 @@ impl Taps {
 }
 
 impl ControlPlane {
-    pub fn hear(&mut self, _key: Key, _line: Result<Vec<u8>, usize>) {}
     pub fn end(&mut self, _key: Key) {}
     pub fn forget(&mut self, _key: Key) {}
-    pub fn forget_server(&mut self, _id: ServerId) {}
     pub fn is_busy(&self) -> bool {
         false
     }
@@ -53,8 +51,12 @@ impl Engine {
         std::mem::take(&mut self.control.wishes)
     }
 
+    /// Nobody asked.
+    pub fn answer_reload(&mut self, _ticket: Option<Ticket>, _outcome: Result<serde_json::Value, String>) {}
+
     pub(super) fn log_stderr(&mut self, _now: Time, _server: ServerId, _text: String) {}
     pub(super) fn forget_journal(&mut self, _id: ServerId) {}
+    pub(super) fn hear_call(&mut self, _key: Key, _line: Result<Vec<u8>, usize>) {}
     pub(super) fn attach_control(&mut self, _now: Time, _key: Key) {}
     pub(super) fn operate(&mut self, _now: Time, _platform: &dyn Platform) {}
 }

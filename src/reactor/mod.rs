@@ -119,20 +119,25 @@ impl Reactor {
         Ok(reactor)
     }
 
-    /// Listens at `path` (row D01: see [`listener`]) and gives the listener's index: 0, 1, 2, ….
+    /// Listens at `path` (row D01: see [`listener`]) and gives the listener's index: 0, 1, 2, …, or that of
+    /// one that was ended. A late event of that one is one look for a connection that is not there.
     ///
     /// # Errors
     /// In words that name the path and what is wrong with it.
     pub fn listen(&mut self, path: &Path) -> io::Result<usize> {
         let listener = Listener::bind(path)?;
-        let index = self.listeners.len();
+        let free = self.listeners.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.listeners.len());
         let source = &mut SourceFd(&listener.descriptor());
         self.poll.registry().register(source, Token(LISTENER | index), Interest::READABLE)?;
-        self.listeners.push(Some(listener));
+        match free {
+            Some(index) => self.listeners[index] = Some(listener),
+            None => self.listeners.push(Some(listener)),
+        }
         Ok(index)
     }
 
-    /// Ends a listener and removes its socket file if it is still ours. Its index is not given again.
+    /// Ends a listener and removes its socket file if it is still ours.
     pub fn stop_listening(&mut self, index: usize) {
         if let Some(listener) = self.listeners.get_mut(index).and_then(Option::take) {
             let _ = self.poll.registry().deregister(&mut SourceFd(&listener.descriptor()));

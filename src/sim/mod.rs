@@ -46,6 +46,8 @@ pub struct Counts {
     pub listened: u64,
     /// Log lines of single requests.
     pub logs: u64,
+    /// What an operator did.
+    pub orders: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -60,5 +62,6 @@ impl std::ops::AddAssign for Counts {
         self.broadcasts += other.broadcasts;
         self.listened += other.listened;
         self.logs += other.logs;
+        self.orders += other.orders;
     }
 }

@@ -1,5 +1,6 @@
 //! [`World`]: engine, kernel, actors and ledger, and the loop that turns them.
 
+mod operator;
 mod sabotage;
 
 pub use sabotage::Sabotage;
@@ -16,6 +17,7 @@ use crate::engine::Engine;
 use crate::engine::port::Ready;
 use crate::mux::Era;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -50,6 +52,8 @@ struct World {
     sabotage: Sabotage,
     /// An answer that waits to be swapped.
     held: Option<(usize, String)>,
+    /// Clients of servers that were taken out: muxloop may close them.
+    released: BTreeSet<usize>,
     done: bool,
     active: bool,
     calm: bool,
@@ -120,6 +124,7 @@ impl World {
             setups,
             sabotage,
             held: None,
+            released: BTreeSet::new(),
             done: false,
             active: true,
             calm: false,
@@ -167,6 +172,7 @@ impl World {
     fn first_age(&mut self, until: Time) {
         let most = self.kernel.borrow_mut().choice.between(2, CLIENTS_MAX);
         let mut next = Time::ZERO;
+        let mut operator = self.hire_operator();
         while !self.broken() {
             let now = self.kernel.borrow().now;
             let spent = self.kernel.borrow().choice.is_spent();
@@ -177,7 +183,8 @@ impl World {
                 self.connect();
                 next = now + self.kernel.borrow_mut().choice.between(0, 300);
             }
-            self.advance(next.max(now + 1).min(until));
+            let order = self.operate(&mut operator).unwrap_or(until);
+            self.advance(next.max(now + 1).min(order).min(until));
         }
     }
 
@@ -205,6 +212,7 @@ impl World {
         kernel.weather = Weather::default();
         drop(kernel);
         self.children.iter_mut().for_each(Child::calm);
+        self.make_up();
         let patience = (0..self.setups.len()).map(|server| self.ledger.patience_ms(server)).max();
         let until = now + 2 * patience.unwrap_or(0) + 2_000;
         self.run_until(until);
@@ -250,7 +258,7 @@ impl World {
         }
         self.stopping = true;
         let now = self.kernel.borrow().now;
-        self.engine.stop(now);
+        self.dismiss(now);
         // Linger, stop ladder, and what is under way.
         let until = now + 8_000;
         while !self.broken() && !self.engine.is_finished() && self.kernel.borrow().now < until {

@@ -30,7 +30,8 @@ impl World {
     pub(super) fn tell_client(&mut self, index: usize, line: String) {
         if line.is_empty() {
             let mut kernel = self.kernel.borrow_mut();
-            return self.clients[index].on_end(&mut kernel, &mut self.ledger, self.stopping);
+            let expected = self.stopping || self.released.contains(&index);
+            return self.clients[index].on_end(&mut kernel, &mut self.ledger, expected);
         }
         for (client, line) in self.sabotage_client(index, line) {
             if !self.clients[client].is_gone() {
