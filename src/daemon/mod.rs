@@ -3,12 +3,13 @@
 mod reload;
 mod snapshot;
 
+use crate::capture::{Recorder, Tape};
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
 use crate::config::{Config, ServerConfig, Surroundings};
 use crate::control::path::{Place, absolute, place};
 use crate::engine::operate::{Host, Wish};
-use crate::engine::port::Platform;
+use crate::engine::port::{Platform, Ready};
 use crate::engine::{Engine, ServerSetup};
 use crate::reactor::{Reactor, resident};
 use snapshot::Snapshots;
@@ -42,6 +43,8 @@ struct Daemon<'o> {
     engine: Engine,
     reactor: Reactor,
     snapshots: Snapshots,
+    /// Where everything is recorded, with `muxloop record`.
+    tape: Tape,
 }
 
 impl<'o> Daemon<'o> {
@@ -62,15 +65,21 @@ impl<'o> Daemon<'o> {
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
-        let mut engine = Engine::new(setups, u64::from_le_bytes(seed));
-        open_control(&mut engine, &mut reactor, options, surroundings, &config)?;
+        let seed = u64::from_le_bytes(seed);
+        let tape = match &options.record {
+            Some(path) => Tape::create(path).map_err(|why| format!("record: {why}"))?,
+            None => Tape::default(),
+        };
+        tape.header(&setups, seed, reactor.clock.unix_ms_at_start());
+        let mut engine = Engine::new(setups, seed);
+        open_control(&mut engine, &mut reactor, options, surroundings, &config, &tape)?;
         let snapshots = Snapshots::of(&config);
-        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots })
+        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots, tape })
     }
 
     fn serve(&mut self) {
         let mut ready = Vec::new();
-        self.engine.begin(self.reactor.clock.now(), &mut self.reactor);
+        self.begin();
         resident::forget_start();
         while !self.engine.is_finished() {
             self.keep_journal();
@@ -86,7 +95,7 @@ impl<'o> Daemon<'o> {
                 log::error!(target: "muxloop", "the kernel refuses to be polled: {error}");
                 return;
             }
-            self.engine.turn(self.reactor.clock.now(), &ready, &mut self.reactor);
+            self.turn(&ready);
             for wish in self.engine.take_wishes() {
                 match wish {
                     Wish::Reload(ticket) => self.reload(ticket),
@@ -95,7 +104,27 @@ impl<'o> Daemon<'o> {
             }
         }
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
+        self.tape.end();
         log::info!(target: "muxloop", "stopped");
+    }
+
+    fn begin(&mut self) {
+        let now = self.reactor.clock.now();
+        self.tape.begin(now);
+        match self.tape.is_on() {
+            false => self.engine.begin(now, &mut self.reactor),
+            true => self.engine.begin(now, &mut Recorder::new(&mut self.reactor, &self.tape)),
+        }
+    }
+
+    fn turn(&mut self, ready: &[Ready]) {
+        let now = self.reactor.clock.now();
+        if !self.tape.is_on() {
+            return self.engine.turn(now, ready, &mut self.reactor);
+        }
+        self.tape.turn(now, ready);
+        self.engine.turn(now, ready, &mut Recorder::new(&mut self.reactor, &self.tape));
+        self.tape.flush();
     }
 
     /// Writes log lines, and keeps them for `muxloop logs`.
@@ -107,6 +136,7 @@ impl<'o> Daemon<'o> {
             if let Some(None) = server {
                 continue;
             }
+            self.tape.log(now, server.flatten(), &news.text);
             self.engine.note_log(now, server.flatten(), news.text);
         }
     }
@@ -135,6 +165,7 @@ fn open_control(
     options: &RunOptions,
     surroundings: &Surroundings,
     config: &Config,
+    tape: &Tape,
 ) -> Result<(), String> {
     let given = options.control.as_deref();
     let path = match place(given, config.control.as_deref(), &config.path, surroundings)? {
@@ -149,6 +180,7 @@ fn open_control(
         config: absolute(&config.path).display().to_string(),
         unix_ms: reactor.clock.unix_ms_at_start(),
     };
+    tape.open_control(listener, &host);
     engine.open_control(listener, host);
     Ok(())
 }

@@ -3,7 +3,9 @@
 use super::{Daemon, listen, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
+use crate::engine::ServerSetup;
 use crate::engine::operate::Ticket;
+use crate::mux::ServerId;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -45,7 +47,9 @@ impl Daemon<'_> {
                 }
             }
         }
-        self.engine.answer_reload(ticket, outcome.map(|changes| changes.value()));
+        let outcome = outcome.map(|changes| changes.value());
+        self.tape.answer_reload(&outcome);
+        self.engine.answer_reload(ticket, outcome);
     }
 
     fn apply(&mut self, new: Config) -> Result<Changes, String> {
@@ -82,10 +86,7 @@ impl Daemon<'_> {
                 Some(Fate::Renamed | Fate::Restart) => {
                     let restart = fates[name.as_str()] == Fate::Restart;
                     if let Some(id) = self.engine.server_named(&name) {
-                        match restart {
-                            true => self.engine.change_server(now, id, setup(server)),
-                            false => self.engine.rename_server(id, setup(server)),
-                        }
+                        self.change(now, id, setup(server), restart);
                     }
                     changes.changed.push(name);
                 }
@@ -131,6 +132,7 @@ impl Daemon<'_> {
     fn retire(&mut self, now: Time, server: &ServerConfig, close_door: bool) {
         let name = &server.policy.name;
         if let Some(id) = self.engine.server_named(name) {
+            self.tape.retire_server(now, id);
             self.engine.retire_server(now, id);
         }
         if let Some(listener) = self.listeners.remove(name)
@@ -141,9 +143,22 @@ impl Daemon<'_> {
     }
 
     fn add(&mut self, now: Time, server: &ServerConfig, listener: usize) {
-        let id = self.engine.add_server(setup(server), listener);
+        let setup = setup(server);
+        self.tape.add_server(&setup, listener);
+        let id = self.engine.add_server(setup, listener);
         self.listeners.insert(server.policy.name.clone(), listener);
+        self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);
+    }
+
+    fn change(&mut self, now: Time, id: ServerId, setup: ServerSetup, restart: bool) {
+        if restart {
+            self.tape.change_server(now, id, &setup);
+            self.engine.change_server(now, id, setup);
+        } else {
+            self.tape.rename_server(id, &setup);
+            self.engine.rename_server(id, setup);
+        }
     }
 }
 

@@ -36,6 +36,7 @@ fn without_a_word_the_servers_run() {
         level: Some(LevelFilter::Warn),
         format: Some(LogFormat::Json),
         tui: false,
+        record: None,
     };
     let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json";
     assert_eq!(run(&format!("muxloop {options}")), full);
