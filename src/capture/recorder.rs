@@ -43,13 +43,12 @@ impl Platform for Recorder<'_> {
 
     fn register(&mut self, key: Key, io: &mut dyn Io) -> io::Result<()> {
         let outcome = self.inner.register(key, io);
-        let (link, error) = (self.tape.link_of(io), outcome.as_ref().err().map(Fault::of));
-        self.tape.event(&Event::Register { key: key.as_u64(), link, error });
+        self.tape.register(key, io, outcome.as_ref().err().map(Fault::of));
         outcome
     }
 
     fn deregister(&mut self, key: Key, io: &mut dyn Io) {
-        self.tape.event(&Event::Deregister { key: key.as_u64(), link: self.tape.link_of(io) });
+        self.tape.deregister(key);
         self.inner.deregister(key, io);
     }
 

@@ -1,7 +1,7 @@
 //! [`Tape`]: the file that a recording goes to, as everybody holds it who adds to it.
 
-use super::event::{Bytes, Event, FORMAT, Header, ReadyLine, Setup};
-use crate::base::Time;
+use super::event::{Bytes, Event, FORMAT, Fault, Header, ReadyLine, Setup};
+use crate::base::{Key, Time};
 use crate::engine::ServerSetup;
 use crate::engine::operate::Host;
 use crate::engine::port::{Io, Ready, SpawnSpec};
@@ -27,8 +27,10 @@ struct Writer {
     out: Option<BufWriter<Box<dyn Write>>>,
     /// How processes are started: the place is the number that stands for it.
     specs: Vec<SpawnSpec>,
-    /// Numbers of open links, by their descriptors.
-    links: BTreeMap<[i32; 2], u32>,
+    /// Numbers of links that are not registered yet, by their descriptors (which may change later).
+    new_links: BTreeMap<[i32; 2], u32>,
+    /// Numbers of registered links.
+    links: BTreeMap<Key, u32>,
     links_ever: u32,
     turns: u64,
     bytes_out: u64,
@@ -57,6 +59,7 @@ impl Tape {
         Tape(Some(Rc::new(RefCell::new(Writer {
             out: Some(BufWriter::with_capacity(BUFFER, out)),
             specs: Vec::new(),
+            new_links: BTreeMap::new(),
             links: BTreeMap::new(),
             links_ever: 0,
             turns: 0,
@@ -168,16 +171,26 @@ impl Tape {
         self.with(|writer| {
             writer.links_ever += 1;
             number = writer.links_ever;
-            writer.links.insert(io.descriptors(), number);
+            writer.new_links.insert(io.descriptors(), number);
         });
         number
     }
 
-    /// The number of an open stream.
-    pub(super) fn link_of(&self, io: &dyn Io) -> u32 {
-        let mut number = 0;
-        self.with(|writer| number = writer.links.get(&io.descriptors()).copied().unwrap_or(0));
-        number
+    /// A stream gets its key.
+    pub(super) fn register(&self, key: Key, io: &dyn Io, error: Option<Fault>) {
+        self.with(|writer| {
+            let link = writer.new_links.remove(&io.descriptors()).unwrap_or(0);
+            writer.links.insert(key, link);
+            writer.line(&Event::Register { key: key.as_u64(), link, error });
+        });
+    }
+
+    /// And loses it.
+    pub(super) fn deregister(&self, key: Key) {
+        self.with(|writer| {
+            let link = writer.links.remove(&key).unwrap_or(0);
+            writer.line(&Event::Deregister { key: key.as_u64(), link });
+        });
     }
 
     pub(super) fn spec(&self, spec: &SpawnSpec) -> usize {

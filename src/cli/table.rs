@@ -384,7 +384,7 @@ pub const EVERYWHERE: &[Opt] = &[
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
-const CAPTURE: &str = "run and record all that happens; do it again, and compare";
+const CAPTURE: &str = "record all that happens; do it again, and compare";
 const MORE: &str = "print the version; explain a command, or mux.toml";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];

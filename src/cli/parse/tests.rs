@@ -45,6 +45,20 @@ fn without_a_word_the_servers_run() {
 }
 
 #[test]
+fn a_recording_is_a_run_with_a_file() {
+    let recorded = run("muxloop record a.jsonl -c m.toml --only a -v");
+    let plain = run("muxloop run -c m.toml --only a -v");
+    assert_eq!(recorded, RunOptions { record: Some("a.jsonl".into()), ..plain });
+    assert_eq!(of("muxloop replay a.jsonl"), Ok(Invocation::Replay("a.jsonl".into())));
+    for command in ["record", "replay"] {
+        let error = of(&format!("muxloop {command}")).unwrap_err();
+        assert!(error.starts_with(&format!("{command}: FILE is missing, expected a file\n")), "{error}");
+    }
+    let error = of("muxloop replay a b").unwrap_err();
+    assert!(error.starts_with("replay: unexpected argument 'b'"), "{error}");
+}
+
+#[test]
 fn verbose_raises_the_level() {
     assert_eq!(run("muxloop -v").level, Some(LevelFilter::Debug));
     assert_eq!(run("muxloop -vv").level, Some(LevelFilter::Trace));
