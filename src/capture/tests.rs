@@ -1,6 +1,7 @@
 //! Recordings of the simulator's worlds, replayed: whole, damaged, and changed.
 
-use super::{Outcome, replay};
+use super::{Outcome, Tape, replay};
+use crate::base::Time;
 use crate::sim;
 use std::cell::RefCell;
 use std::io::{self, Cursor, Write};
@@ -152,6 +153,45 @@ fn a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Takes so many bytes and then no more, as a full disk does.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 < bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0 -= bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_nothing_else() {
+    let report = sim::run_recorded(4, Box::new(Full(150_000))).unwrap();
+    assert_eq!(report, sim::run(4).unwrap());
+}
+
+#[test]
+fn a_panic_finds_everything_in_the_file() {
+    let path = std::env::temp_dir().join(format!("muxloop-tape-{}.jsonl", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let tape = Tape::create(&path).unwrap();
+    tape.header(&[], 7, 0);
+    tape.begin(Time(1));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "still in the buffer");
+    std::panic::catch_unwind(|| panic!("on purpose")).unwrap_err();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let again = Tape::create(&path).err().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(text.ends_with("{\"begin\":{\"now\":1}}\n"), "{text}");
+    assert!(again.contains("exists already"), "{again}");
+    assert!(matches!(replayed(&text), Outcome::CutOff { line: 3, turns: 0, .. }));
 }
 
 #[test]

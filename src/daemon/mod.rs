@@ -14,6 +14,7 @@ use crate::engine::{Engine, ServerSetup};
 use crate::reactor::{Reactor, resident};
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ struct Daemon<'o> {
     config: Config,
     /// By the servers' names.
     listeners: BTreeMap<String, usize>,
+    /// Every call that changes it is told to `tape` first: a replay makes the same calls.
     engine: Engine,
     reactor: Reactor,
     snapshots: Snapshots,
@@ -67,7 +69,7 @@ impl<'o> Daemon<'o> {
         reactor.random(&mut seed);
         let seed = u64::from_le_bytes(seed);
         let tape = match &options.record {
-            Some(path) => Tape::create(path).map_err(|why| format!("record: {why}"))?,
+            Some(path) => record(path)?,
             None => Tape::default(),
         };
         tape.header(&setups, seed, reactor.clock.unix_ms_at_start());
@@ -140,6 +142,14 @@ impl<'o> Daemon<'o> {
             self.engine.note_log(now, server.flatten(), news.text);
         }
     }
+}
+
+/// Opens the file of a recording.
+fn record(path: &Path) -> Result<Tape, String> {
+    let tape = Tape::create(path).map_err(|why| format!("record: {why}"))?;
+    let file = path.display();
+    log::warn!(target: "muxloop", "recording to {file}: every message will be in it, with all arguments");
+    Ok(tape)
 }
 
 /// Listens for the clients of a server.
