@@ -87,6 +87,9 @@ impl Replay {
         match input {
             Event::OpenControl { listener, host } => {
                 self.door(listener, None)?;
+                if host.unix_ms > DATE_MAX {
+                    return Err(format!("{} ms are no date", host.unix_ms));
+                }
                 self.engine.open_control(listener, host);
             }
             Event::Begin { now } => {
@@ -155,6 +158,9 @@ impl Replay {
         let mut script = self.platform.script.borrow_mut();
         if now < script.now {
             return Err(format!("time goes back, from {} to {now} ms", script.now));
+        }
+        if now > TIME_MAX {
+            return Err(format!("{now} ms are more than muxloop can have run"));
         }
         script.now = now;
         Ok(Time(now))
@@ -380,5 +386,9 @@ fn outcome_of(error: &Option<Fault>) -> io::Result<()> {
     error.as_ref().map_or(Ok(()), |error| Err(error.to_error()))
 }
 
+/// 69 years, in milliseconds; timers can be set for twice that.
+const TIME_MAX: u64 = 1 << 41;
+/// The year 10889, in milliseconds since 1970.
+const DATE_MAX: u64 = 1 << 48;
 /// More than any process can have.
 const LISTENERS_MAX: usize = 1 << 16;

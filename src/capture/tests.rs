@@ -222,6 +222,15 @@ fn what_is_no_recording_is_told_with_its_line() {
     let turn = line_with(&text, "{\"turn\"", 30);
     for (line, words) in [
         ("{\"turn\":{\"now\":0,\"ready\":[]}}", "time goes back"),
+        ("{\"turn\":{\"now\":15457986161782149,\"ready\":[]}}", "more than muxloop can have run"),
+        (
+            "{\"open_control\":{\"listener\":9,\"host\":{\"version\":\"\",\"pid\":1,\"config\":\"\",\"unix_ms\":18446744073709551615}}}",
+            "are no date",
+        ),
+        (
+            "{\"open_control\":{\"listener\":999999999,\"host\":{\"version\":\"\",\"pid\":1,\"config\":\"\",\"unix_ms\":1}}}",
+            "no listener",
+        ),
         ("{\"retire_server\":{\"now\":999999,\"server\":77}}", "there is no server 77"),
         ("{\"log\":{\"now\":999999,\"server\":77,\"text\":\"\"}}", "there is no server 77"),
         ("{\"turn\":{\"now\":999999,\"ready\":[{\"stream\":{\"key\":18446744073709551615}}]}}", "is no key"),
