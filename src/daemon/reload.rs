@@ -175,7 +175,8 @@ fn fate(old: &ServerConfig, new: &ServerConfig) -> Fate {
 /// What only a start puts in effect.
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let levels = |config: &Config| -> Vec<_> {
-        config.servers.iter().map(|server| (server.policy.name.clone(), server.log_level)).collect()
+        let own = |server: &ServerConfig| Some((server.policy.name.clone(), server.log_level?));
+        config.servers.iter().filter_map(own).collect()
     };
     let mut keys = Vec::new();
     if old.log_level != new.log_level || levels(old) != levels(new) {
@@ -212,5 +213,26 @@ impl Changes {
             "unchanged": self.unchanged,
             "warnings": self.warnings,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Surroundings;
+
+    fn config(text: &str) -> Config {
+        let surroundings = Surroundings { home: Some("/home/ana".into()), ..Default::default() };
+        Config::parse("mux.toml", text.as_bytes(), &surroundings).unwrap().config
+    }
+
+    #[test]
+    fn only_what_was_changed_needs_a_restart() {
+        let one = config("[servers.a]\ncmd='x'\n");
+        let two = config("[servers.a]\ncmd='x'\n[servers.b]\ncmd='x'\n");
+        let quiet = config("[servers.a]\ncmd='x'\nlog_level='warn'\n");
+        assert_eq!(needs_restart(&one, &two), Vec::<String>::new());
+        assert_eq!(needs_restart(&two, &one), Vec::<String>::new());
+        assert_eq!(needs_restart(&one, &quiet), ["log_level: takes effect when muxloop is started again"]);
     }
 }
