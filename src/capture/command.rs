@@ -22,8 +22,8 @@ pub fn replay_file(path: &Path) -> ExitCode {
     }
     match outcome {
         Outcome::Same { turns, bytes_out } => cli::print(&format!("same: {}\n", extent(turns, bytes_out))),
-        Outcome::Different(text) => {
-            cli::print(&format!("different: {name}: {text}\n"));
+        Outcome::Different { line, text } => {
+            cli::print(&format!("different: {name}:{line}: {text}\n"));
             ExitCode::FAILURE
         }
         Outcome::CutOff { line, why, turns, bytes_out } => {

@@ -19,8 +19,11 @@ pub enum Outcome {
         turns: u64,
         bytes_out: u64,
     },
-    /// Where, and both texts around it, in lines for a person.
-    Different(String),
+    /// The line of the recording, and in lines for a person when and where it was, and both texts.
+    Different {
+        line: usize,
+        text: String,
+    },
     /// The same up to this line, where the file ends too early.
     CutOff {
         line: usize,
@@ -65,7 +68,7 @@ pub fn replay(input: Box<dyn BufRead>) -> (Outcome, Option<String>) {
 fn outcome(script: &Script) -> Outcome {
     let (line, turns, bytes_out) = (script.line_number(), script.turns, script.bytes_out);
     match script.ending().cloned() {
-        Some(Ending::Different(text)) => Outcome::Different(text),
+        Some(Ending::Different(text)) => Outcome::Different { line, text },
         Some(Ending::CutOff(why)) => Outcome::CutOff { line, why, turns, bytes_out },
         Some(Ending::Bad(why)) => Outcome::Bad { line, why },
         Some(Ending::Whole) | None => Outcome::Same { turns, bytes_out },

@@ -135,8 +135,8 @@ impl Script {
 
     pub fn end_different(&mut self, what: &str, text: &str) {
         let seconds = format!("{}.{:03} s", self.now / 1_000, self.now % 1_000);
-        let place = format!("turn {}, {seconds} after the start, line {}", self.turns, self.number);
-        self.end(Ending::Different(format!("{place}: {what}\n{text}")));
+        let place = format!("turn {}, {seconds} after the start", self.turns);
+        self.end(Ending::Different(format!("{place}\n{what}:\n{text}")));
     }
 
     pub fn end(&mut self, ending: Ending) {
