@@ -3,6 +3,7 @@
 //! One process, one thread, one poll loop. See `docs/architecture.md`.
 
 pub mod base;
+pub mod capture;
 pub mod cli;
 pub mod client;
 pub mod codec;

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             refuse("tui: not in this build of muxloop; build it with the feature `tui`")
         }
         Ok(Invocation::Run(options)) => run_servers(options),
+        Ok(Invocation::Replay(file)) => muxloop::capture::replay_file(&file),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),
         #[cfg(not(feature = "control"))]

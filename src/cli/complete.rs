@@ -1,6 +1,6 @@
 //! Completion scripts for bash, zsh and fish, made from the table.
 
-use super::table::{self, COMMANDS, Command, Opt};
+use super::table::{self, COMMANDS, Command, Opt, Words};
 use std::fmt::Write;
 
 /// The script for one of [`table::SHELLS`].
@@ -18,7 +18,10 @@ fn bash() -> String {
         let mut words: Vec<String> = table::options(command).flat_map(spellings).collect();
         words.extend(command.operand.iter().flat_map(table::operand_words).map(str::to_owned));
         let names: Vec<&str> = std::iter::once(command.name).chain(command.aliases.iter().copied()).collect();
-        let _ = writeln!(cases, "    {}) words=\"{}\" ;;", names.join("|"), words.join(" "));
+        // Files beside the options.
+        let is_file = command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Path));
+        let files = if is_file { "; COMPREPLY=($(compgen -f -- \"$cur\"))" } else { "" };
+        let _ = writeln!(cases, "    {}) words=\"{}\"{files} ;;", names.join("|"), words.join(" "));
     }
     let mut values = String::new();
     for opt in each_option() {
@@ -40,7 +43,7 @@ fn bash() -> String {
          case $prev in\n{values}  esac\n  \
          case ${{COMP_WORDS[1]}} in\n{cases}    \
          *) words=\"{commands} {run}\" ;;\n  esac\n  \
-         COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\
+         COMPREPLY+=($(compgen -W \"$words\" -- \"$cur\"))\n\
          }}\n\
          complete -o filenames -F _muxloop muxloop\n",
         commands = commands.join(" "),
@@ -54,12 +57,10 @@ fn zsh() -> String {
     for command in COMMANDS {
         let _ = writeln!(commands, "    '{}:{}'", command.name, quote(command.summary, "'\\''"));
         let mut specs: Vec<String> = table::options(command).flat_map(zsh_specs).collect();
-        specs.extend(
-            command
-                .operand
-                .iter()
-                .map(|operand| format!("'1:{}:({})'", operand.name, table::operand_words(operand).join(" "))),
-        );
+        specs.extend(command.operand.iter().map(|operand| match operand.words {
+            Words::Path => format!("'1:{}:_files'", operand.name),
+            _ => format!("'1:{}:({})'", operand.name, table::operand_words(operand).join(" ")),
+        }));
         let _ = writeln!(cases, "    {}) _arguments {} ;;", command.name, specs.join(" "));
     }
     let run: Vec<String> = default_options().flat_map(zsh_specs).collect();
@@ -108,7 +109,10 @@ fn fish() -> String {
             let _ = writeln!(text, "{here}{}", fish_option(opt));
         }
         if let Some(operand) = &command.operand {
-            let _ = writeln!(text, "{here} -a '{}'", table::operand_words(operand).join(" "));
+            let _ = match operand.words {
+                Words::Path => writeln!(text, "{here} -F"),
+                _ => writeln!(text, "{here} -a '{}'", table::operand_words(operand).join(" ")),
+            };
         }
     }
     text

@@ -14,6 +14,8 @@ pub enum Invocation {
     Check(CheckOptions),
     /// What is asked of a muxloop that runs.
     Client(crate::client::Command),
+    /// The recording to be replayed.
+    Replay(PathBuf),
     /// The dashboard, for a muxloop that runs.
     Tui(crate::client::Target),
     /// The arguments after the word, for the demo server's own parser.
@@ -36,6 +38,8 @@ pub struct RunOptions {
     pub format: Option<LogFormat>,
     /// With the dashboard.
     pub tui: bool,
+    /// The file to record everything to.
+    pub record: Option<PathBuf>,
 }
 
 /// `muxloop proxy`.

@@ -13,7 +13,7 @@ use crate::config::{LogFormat, reference};
 use lexopt::Arg;
 use log::LevelFilter;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Understands a command line (`args`, with the program's name first).
 ///
@@ -130,6 +130,10 @@ fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
 }
 
 fn invocation(command: &'static Command, mut values: Values) -> Result<Invocation, String> {
+    let file = match &command.operand {
+        Some(operand) if matches!(operand.words, Words::Path) => Some(path(operand, values.operand.take())?),
+        _ => None,
+    };
     let operand = operand(command, values.operand.take())?;
     match command.name {
         "run" if values.has("status") => {
@@ -139,7 +143,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             let name = values.text("restart-service")?.unwrap_or_default();
             Ok(Invocation::Client(Ask::Verb(target(&values), Verb::Restart(name))))
         }
-        "run" => Ok(Invocation::Run(RunOptions {
+        "run" | "record" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
             control: values.path("control"),
             only: values.names("only")?,
@@ -150,7 +154,9 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
                 _ => LogFormat::Text,
             }),
             tui: values.has("tui"),
+            record: file,
         })),
+        "replay" => Ok(Invocation::Replay(file.unwrap_or_default())),
         "tui" => Ok(Invocation::Tui(target(&values))),
         "proxy" => Ok(Invocation::Proxy(ProxyOptions {
             socket: values.path("socket").unwrap_or_default(),
@@ -220,8 +226,17 @@ fn version() -> String {
     concat!("muxloop ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
 }
 
+/// A file's name, which need not be text.
+fn path(operand: &table::Operand, given: Option<OsString>) -> Result<PathBuf, String> {
+    let given = given.filter(|path| !path.is_empty());
+    given.map(PathBuf::from).ok_or_else(|| format!("{} is missing, expected a file", operand.name))
+}
+
 fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<String>, String> {
     let Some(operand) = &command.operand else { return Ok(None) };
+    if matches!(operand.words, Words::Path) {
+        return Ok(None);
+    }
     let words = table::operand_words(operand);
     let expected = || format!("expected one of: {}", words.join(", "));
     let is_server = matches!(operand.words, Words::Server);

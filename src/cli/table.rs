@@ -37,6 +37,8 @@ pub enum Words {
     Commands,
     /// The name of a server, which only the muxloop that runs it knows.
     Server,
+    /// A file.
+    Path,
 }
 
 /// An option.
@@ -287,6 +289,35 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: "record",
+        aliases: &[],
+        summary: "run, and record all that happens, for replay",
+        group: CAPTURE,
+        about: &[
+            "Runs as run does. FILE must not exist; nobody else may read it: the messages",
+            "are in it as they pass, with all arguments and results. Exit codes as of run.",
+        ],
+        operand: Some(Operand { name: "FILE", required: true, words: Words::Path }),
+        passes_through: false,
+        options: &[CONFIG, ONLY, EXCEPT, CONTROL, LOG_LEVEL, VERBOSE, LOG_FORMAT],
+        examples: &[("muxloop record trouble.jsonl -c mux.toml", "format: docs/capture.md")],
+    },
+    Command {
+        name: "replay",
+        aliases: &[],
+        summary: "do again what was recorded, and compare each byte",
+        group: CAPTURE,
+        about: &[
+            "Starts no process and opens no socket. Prints the first difference, with both",
+            "texts. Exit codes: 0 all the same, 1 a difference, 2 the file is damaged, cut",
+            "off or no recording.",
+        ],
+        operand: Some(Operand { name: "FILE", required: true, words: Words::Path }),
+        passes_through: false,
+        options: &[],
+        examples: &[("muxloop replay trouble.jsonl", "")],
+    },
+    Command {
         name: "demo-server",
         aliases: &[],
         summary: "be a small MCP server on stdin and stdout, for trials",
@@ -353,6 +384,7 @@ pub const EVERYWHERE: &[Opt] = &[
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
+const CAPTURE: &str = "record all that happens; do it again, and compare";
 const MORE: &str = "print the version; explain a command, or mux.toml";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
@@ -418,7 +450,7 @@ pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
     match operand.words {
         Words::Commands => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
         Words::OneOf(words) => words.to_vec(),
-        Words::Server => Vec::new(),
+        Words::Server | Words::Path => Vec::new(),
     }
 }
 

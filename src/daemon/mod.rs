@@ -8,6 +8,7 @@ mod snapshot;
 #[path = "without_snapshots.rs"]
 mod snapshot;
 
+use crate::capture::{Recorder, Tape};
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
 use crate::config::{Config, ServerConfig, Surroundings};
@@ -16,12 +17,13 @@ use crate::control::path::{Place, absolute, place};
 #[cfg(feature = "control")]
 use crate::engine::operate::Host;
 use crate::engine::operate::Wish;
-use crate::engine::port::Platform;
+use crate::engine::port::{Platform, Ready};
 use crate::engine::{Engine, ServerSetup};
 use crate::reactor::{Reactor, resident};
 use audit::AuditLog;
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,11 +50,14 @@ struct Daemon<'o> {
     config: Config,
     /// By the servers' names.
     listeners: BTreeMap<String, usize>,
+    /// Every call that changes it is told to `tape` first: a replay makes the same calls.
     engine: Engine,
     reactor: Reactor,
     snapshots: Snapshots,
     audit: Option<AuditLog>,
     unix_ms_at_start: u64,
+    /// Where everything is recorded, with `muxloop record`.
+    tape: Tape,
 }
 
 impl<'o> Daemon<'o> {
@@ -73,13 +78,19 @@ impl<'o> Daemon<'o> {
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
-        let mut engine = Engine::new(setups, u64::from_le_bytes(seed));
+        let seed = u64::from_le_bytes(seed);
+        let unix_ms_at_start = reactor.clock.unix_ms_at_start();
+        let tape = match &options.record {
+            Some(path) => record(path)?,
+            None => Tape::default(),
+        };
+        tape.header(&setups, seed, unix_ms_at_start);
+        let mut engine = Engine::new(setups, seed);
         #[cfg(feature = "control")]
-        open_control(&mut engine, &mut reactor, options, surroundings, &config)?;
+        open_control(&mut engine, &mut reactor, options, surroundings, &config, &tape)?;
         let snapshots = Snapshots::of(&config);
         let audit = AuditLog::open(&config.audit)?;
         engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
-        let unix_ms_at_start = reactor.clock.unix_ms_at_start();
         Ok(Daemon {
             options,
             surroundings,
@@ -90,12 +101,13 @@ impl<'o> Daemon<'o> {
             snapshots,
             audit,
             unix_ms_at_start,
+            tape,
         })
     }
 
     fn serve(&mut self) {
         let mut ready = Vec::new();
-        self.engine.begin(self.reactor.clock.now(), &mut self.reactor);
+        self.begin();
         resident::forget_start();
         while !self.engine.is_finished() {
             self.keep_journal();
@@ -111,7 +123,7 @@ impl<'o> Daemon<'o> {
                 log::error!(target: "muxloop", "the kernel refuses to be polled: {error}");
                 return;
             }
-            self.engine.turn(self.reactor.clock.now(), &ready, &mut self.reactor);
+            self.turn(&ready);
             for wish in self.engine.take_wishes() {
                 match wish {
                     Wish::Reload(ticket) => self.reload(ticket),
@@ -121,6 +133,7 @@ impl<'o> Daemon<'o> {
             self.keep_audit();
         }
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
+        self.tape.end();
         log::info!(target: "muxloop", "stopped");
     }
 
@@ -142,6 +155,25 @@ impl<'o> Daemon<'o> {
         }
     }
 
+    fn begin(&mut self) {
+        let now = self.reactor.clock.now();
+        self.tape.begin(now);
+        match self.tape.is_on() {
+            false => self.engine.begin(now, &mut self.reactor),
+            true => self.engine.begin(now, &mut Recorder::new(&mut self.reactor, &self.tape)),
+        }
+    }
+
+    fn turn(&mut self, ready: &[Ready]) {
+        let now = self.reactor.clock.now();
+        if !self.tape.is_on() {
+            return self.engine.turn(now, ready, &mut self.reactor);
+        }
+        self.tape.turn(now, ready);
+        self.engine.turn(now, ready, &mut Recorder::new(&mut self.reactor, &self.tape));
+        self.tape.flush();
+    }
+
     /// Writes log lines, and keeps them for `muxloop logs`.
     fn keep_journal(&mut self) {
         journal::flush();
@@ -151,9 +183,19 @@ impl<'o> Daemon<'o> {
             if let Some(None) = server {
                 continue;
             }
-            self.engine.note_log(self.reactor.clock.now(), server.flatten(), news.text);
+            let now = self.reactor.clock.now();
+            self.tape.log(now, server.flatten(), &news.text);
+            self.engine.note_log(now, server.flatten(), news.text);
         }
     }
+}
+
+/// Opens the file of a recording.
+fn record(path: &Path) -> Result<Tape, String> {
+    let tape = Tape::create(path).map_err(|why| format!("record: {why}"))?;
+    let file = path.display();
+    log::warn!(target: "muxloop", "recording to {file}: every message will be in it, with all arguments");
+    Ok(tape)
 }
 
 /// Listens for the clients of a server.
@@ -180,6 +222,7 @@ fn open_control(
     options: &RunOptions,
     surroundings: &Surroundings,
     config: &Config,
+    tape: &Tape,
 ) -> Result<(), String> {
     let given = options.control.as_deref();
     let path = match place(given, config.control.as_deref(), &config.path, surroundings)? {
@@ -194,6 +237,7 @@ fn open_control(
         config: absolute(&config.path).display().to_string(),
         unix_ms: reactor.clock.unix_ms_at_start(),
     };
+    tape.open_control(listener, &host);
     engine.open_control(listener, host);
     Ok(())
 }

@@ -4,7 +4,9 @@ use super::audit::AuditLog;
 use super::{Daemon, listen, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
+use crate::engine::ServerSetup;
 use crate::engine::operate::Ticket;
+use crate::mux::ServerId;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -49,7 +51,9 @@ impl Daemon<'_> {
                 }
             }
         }
-        self.engine.answer_reload(ticket, outcome.map(|changes| changes.value()));
+        let outcome = outcome.map(|changes| changes.value());
+        self.tape.answer_reload(&outcome);
+        self.engine.answer_reload(ticket, outcome);
     }
 
     fn apply(&mut self, new: Config) -> Result<Changes, String> {
@@ -85,10 +89,7 @@ impl Daemon<'_> {
                 Some(Fate::Unchanged) => {}
                 Some(Fate::Renamed | Fate::Restart) => {
                     if let Some(id) = self.engine.server_named(&name) {
-                        match fate == Some(&Fate::Restart) {
-                            true => self.engine.change_server(now, id, setup(server)),
-                            false => self.engine.rename_server(id, setup(server)),
-                        }
+                        self.change(now, id, setup(server), fate == Some(&Fate::Restart));
                     }
                 }
             }
@@ -99,6 +100,7 @@ impl Daemon<'_> {
             }
         }
         let order: Vec<&str> = new.servers.iter().map(|server| server.policy.name.as_str()).collect();
+        self.tape.arrange_servers(&order);
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
         self.snapshots = super::Snapshots::of(&new);
@@ -147,6 +149,7 @@ impl Daemon<'_> {
     /// Takes a server out; its listener is closed unless it is one of those that stay.
     fn retire(&mut self, now: Time, name: &str, staying: &BTreeMap<String, usize>) {
         if let Some(id) = self.engine.server_named(name) {
+            self.tape.retire_server(now, id);
             self.engine.retire_server(now, id);
         }
         if let Some(listener) = self.listeners.remove(name)
@@ -157,9 +160,22 @@ impl Daemon<'_> {
     }
 
     fn add(&mut self, now: Time, server: &ServerConfig, listener: usize) {
-        let id = self.engine.add_server(setup(server), listener);
+        let setup = setup(server);
+        self.tape.add_server(&setup, listener);
+        let id = self.engine.add_server(setup, listener);
         self.listeners.insert(server.policy.name.clone(), listener);
+        self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);
+    }
+
+    fn change(&mut self, now: Time, id: ServerId, setup: ServerSetup, restart: bool) {
+        if restart {
+            self.tape.change_server(now, id, &setup);
+            self.engine.change_server(now, id, setup);
+        } else {
+            self.tape.rename_server(id, &setup);
+            self.engine.rename_server(id, setup);
+        }
     }
 }
 
@@ -215,5 +231,26 @@ impl Changes {
             "unchanged": self.unchanged,
             "warnings": self.warnings,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Surroundings;
+
+    fn config(text: &str) -> Config {
+        let surroundings = Surroundings { home: Some("/home/ana".into()), ..Default::default() };
+        Config::parse("mux.toml", text.as_bytes(), &surroundings).unwrap().config
+    }
+
+    #[test]
+    fn only_what_was_changed_needs_a_restart() {
+        let one = config("[servers.a]\ncmd='x'\n");
+        let two = config("[servers.a]\ncmd='x'\n[servers.b]\ncmd='x'\n");
+        let quiet = config("[servers.a]\ncmd='x'\nlog_level='warn'\n");
+        assert_eq!(needs_restart(&one, &two), Vec::<String>::new());
+        assert_eq!(needs_restart(&two, &one), Vec::<String>::new());
+        assert_eq!(needs_restart(&one, &quiet), ["log_level: takes effect when muxloop is started again"]);
     }
 }

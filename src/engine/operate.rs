@@ -15,10 +15,11 @@ use crate::control::call::{Call, shown};
 use crate::control::redact::redacted;
 use crate::control::{CONTROL_VERSION, Report, Verb};
 use crate::mux::{CloseReason, ServerId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// What the engine needs to be told about the program around it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Host {
     pub version: String,
     pub pid: u32,

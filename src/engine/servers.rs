@@ -47,6 +47,11 @@ impl Engine {
         self.mux.take_audited()
     }
 
+    /// Servers, and places of those that are gone.
+    pub fn places(&self) -> usize {
+        self.setups.len()
+    }
+
     /// Name of a server, also of one that is gone while its place is free.
     pub fn name_of(&self, id: ServerId) -> &str {
         self.setups.get(id).map_or("", |setup| &setup.policy.name)

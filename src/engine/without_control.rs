@@ -6,6 +6,15 @@ use crate::base::{Key, Time};
 use crate::codec::Message;
 use crate::mux::ServerId;
 
+/// What the engine would be told about the program around it.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Host {
+    pub version: String,
+    pub pid: u32,
+    pub config: String,
+    pub unix_ms: u64,
+}
+
 /// What only the program around the engine can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -50,6 +59,12 @@ impl Engine {
     pub fn take_wishes(&mut self) -> Vec<Wish> {
         std::mem::take(&mut self.control.wishes)
     }
+
+    /// Control connections are not spoken to.
+    pub fn open_control(&mut self, _listener: usize, _host: Host) {}
+
+    /// Nobody reads it.
+    pub fn note_log(&mut self, _now: Time, _server: Option<ServerId>, _text: String) {}
 
     /// Nobody asked.
     pub fn answer_reload(&mut self, _ticket: Option<Ticket>, _outcome: Result<serde_json::Value, String>) {}

@@ -1,9 +1,10 @@
 //! What an operator decided about a server: the final, checked values of its configuration entry.
 
 use crate::base::limits;
+use serde::{Deserialize, Serialize};
 
 /// How clients share the processes of one server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Share {
     /// One process for all clients.
     #[default]
@@ -15,7 +16,7 @@ pub enum Share {
 }
 
 /// What happens to requests from a server to its clients (protocol.md §2.6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interactive {
     /// The server is told that nobody can be asked.
     #[default]
@@ -27,7 +28,7 @@ pub enum Interactive {
 }
 
 /// Which protocol era a child is spoken to in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EraPolicy {
     /// The era of its first client, the other one if it refuses.
     #[default]
@@ -39,7 +40,7 @@ pub enum EraPolicy {
 }
 
 /// Liveness checks of an idle child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     pub interval_ms: u64,
     pub timeout_ms: u64,
@@ -48,7 +49,7 @@ pub struct Heartbeat {
 }
 
 /// A root that muxloop itself offers to a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     /// A `file://` URI.
     pub uri: String,
@@ -56,7 +57,7 @@ pub struct Root {
 }
 
 /// Policy of one server; defaults are the contract of `mux.toml`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerPolicy {
     pub name: String,
     /// Clients at once; the next one is refused with an error that says so.

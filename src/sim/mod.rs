@@ -23,7 +23,7 @@ mod trace;
 mod wire;
 mod world;
 
-pub use world::{Failure, Report, Sabotage, run, run_sabotaged, world_from_bytes};
+pub use world::{Failure, Report, Sabotage, run, run_recorded, run_sabotaged, world_from_bytes};
 
 /// How often what happened: a world where nothing does proves nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,12 +13,14 @@ use super::kernel::{Handle, Kernel, Task, Weather};
 use super::ledger::Ledger;
 use super::setup::Setup;
 use crate::base::Time;
+use crate::capture::{Recorder, Tape};
 use crate::engine::Engine;
 use crate::engine::port::Ready;
 use crate::mux::Era;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Write;
 use std::rc::Rc;
 
 /// What a world came to.
@@ -61,6 +63,8 @@ struct World {
     turns: u64,
     idle_turns: u64,
     turns_now: u64,
+    /// What the engine is given and does, if somebody wants to know.
+    tape: Tape,
 }
 
 /// Lives through the world of a seed.
@@ -74,12 +78,23 @@ pub fn run(seed: u64) -> Result<Report, Failure> {
     run_sabotaged(seed, Sabotage::None)
 }
 
+/// The same, recorded to `out` (`docs/capture.md`).
+///
+/// # Errors
+/// As [`run`].
+pub fn run_recorded(seed: u64, out: Box<dyn Write>) -> Result<Report, Failure> {
+    let tape = Tape::to(out);
+    let report = World::new(Choice::from_seed(seed), Sabotage::None, tape.clone()).live(ACTIVE_MS)?;
+    tape.end();
+    Ok(report)
+}
+
 /// The same, with damage done on purpose.
 ///
 /// # Errors
 /// As [`run`]; if the damage could be done at all, there should be one.
 pub fn run_sabotaged(seed: u64, sabotage: Sabotage) -> Result<Report, Failure> {
-    World::new(Choice::from_seed(seed), sabotage).live(ACTIVE_MS)
+    World::new(Choice::from_seed(seed), sabotage, Tape::default()).live(ACTIVE_MS)
 }
 
 /// The fuzz target `world`: every choice is taken from `data` until it is used up, then it is calm.
@@ -87,7 +102,9 @@ pub fn run_sabotaged(seed: u64, sabotage: Sabotage) -> Result<Report, Failure> {
 /// # Panics
 /// If muxloop panics or breaks a promise.
 pub fn world_from_bytes(data: &[u8]) {
-    if let Err(failure) = World::new(Choice::from_bytes(data), Sabotage::None).live(ACTIVE_MS) {
+    if let Err(failure) =
+        World::new(Choice::from_bytes(data), Sabotage::None, Tape::default()).live(ACTIVE_MS)
+    {
         panic!("{failure}");
     }
 }
@@ -105,7 +122,7 @@ impl fmt::Display for Failure {
 }
 
 impl World {
-    fn new(mut choice: Choice, sabotage: Sabotage) -> World {
+    fn new(mut choice: Choice, sabotage: Sabotage, tape: Tape) -> World {
         let setups = Setup::all(&mut choice);
         let weather = Weather::draw(&mut choice);
         let seed = choice.next();
@@ -114,7 +131,9 @@ impl World {
         for setup in &setups {
             kernel.trace.add(Time::ZERO, format_args!("{:?} {:?}", setup.eras, setup.policy));
         }
-        let engine = setups.iter().enumerate().map(|(index, setup)| setup.for_engine(index)).collect();
+        let engine: Vec<_> =
+            setups.iter().enumerate().map(|(index, setup)| setup.for_engine(index)).collect();
+        tape.header(&engine, seed, 0);
         World {
             engine: Engine::new(engine, seed),
             kernel: Rc::new(RefCell::new(kernel)),
@@ -132,12 +151,17 @@ impl World {
             turns: 0,
             idle_turns: 0,
             turns_now: 0,
+            tape,
         }
     }
 
     fn live(mut self, active_ms: u64) -> Result<Report, Failure> {
         let mut platform = Handle(self.kernel.clone());
-        self.engine.begin(Time::ZERO, &mut platform);
+        self.tape.begin(Time::ZERO);
+        match self.tape.is_on() {
+            false => self.engine.begin(Time::ZERO, &mut platform),
+            true => self.engine.begin(Time::ZERO, &mut Recorder::new(&mut platform, &self.tape)),
+        }
         let until = Time(self.kernel.borrow_mut().choice.between(active_ms / 4, active_ms));
         self.first_age(until);
         let abrupt = self.kernel.borrow_mut().choice.chance(20);
@@ -386,7 +410,12 @@ impl World {
     fn turn(&mut self, now: Time, ready: &[Ready]) {
         let before = self.kernel.borrow().work;
         let told = !ready.is_empty();
-        self.engine.turn(now, ready, &mut Handle(self.kernel.clone()));
+        let mut platform = Handle(self.kernel.clone());
+        self.tape.turn(now, ready);
+        match self.tape.is_on() {
+            false => self.engine.turn(now, ready, &mut platform),
+            true => self.engine.turn(now, ready, &mut Recorder::new(&mut platform, &self.tape)),
+        }
         self.turns += 1;
         self.turns_now += 1;
         let worked = told || self.kernel.borrow().work != before;

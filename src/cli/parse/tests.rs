@@ -36,11 +36,26 @@ fn without_a_word_the_servers_run() {
         level: Some(LevelFilter::Warn),
         format: Some(LogFormat::Json),
         tui: false,
+        record: None,
     };
     let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json";
     assert_eq!(run(&format!("muxloop {options}")), full);
     assert_eq!(run(&format!("/usr/bin/muxloop run {options}")), full);
     assert_eq!(run("muxloop --config=m.toml").config, run("muxloop -cm.toml").config);
+}
+
+#[test]
+fn a_recording_is_a_run_with_a_file() {
+    let recorded = run("muxloop record a.jsonl -c m.toml --only a -v");
+    let plain = run("muxloop run -c m.toml --only a -v");
+    assert_eq!(recorded, RunOptions { record: Some("a.jsonl".into()), ..plain });
+    assert_eq!(of("muxloop replay a.jsonl"), Ok(Invocation::Replay("a.jsonl".into())));
+    for command in ["record", "replay"] {
+        let error = of(&format!("muxloop {command}")).unwrap_err();
+        assert!(error.starts_with(&format!("{command}: FILE is missing, expected a file\n")), "{error}");
+    }
+    let error = of("muxloop replay a b").unwrap_err();
+    assert!(error.starts_with("replay: unexpected argument 'b'"), "{error}");
 }
 
 #[test]

@@ -39,10 +39,17 @@ impl World {
         self.kernel.borrow_mut().trace.add(now, format_args!("operator: {} server {server}", words[verb]));
         self.ledger.counts.orders += 1;
         match verb {
-            0 => self.engine.start_server(now, id),
-            1 => self.engine.stop_server(now, id),
-            2 => self.engine.restart_server(now, id),
-            3 => self.engine.change_server(now, id, self.setups[server].for_engine(server)),
+            0 => self.start(now, id),
+            1 => {
+                self.tape.steer(now, id, "stop");
+                self.engine.stop_server(now, id);
+            }
+            2 => self.restart(now, id),
+            3 => {
+                let setup = self.setups[server].for_engine(server);
+                self.tape.change_server(now, id, &setup);
+                self.engine.change_server(now, id, setup);
+            }
             4 => self.replace(now, server),
             _ => self.restart_all(now),
         }
@@ -51,17 +58,31 @@ impl World {
     fn restart_all(&mut self, now: Time) {
         for server in 0..self.setups.len() {
             if let Some(id) = self.engine.server_named(&self.setups[server].policy.name) {
-                self.engine.restart_server(now, id);
+                self.restart(now, id);
             }
         }
+    }
+
+    fn start(&mut self, now: Time, id: usize) {
+        self.tape.steer(now, id, "start");
+        self.engine.start_server(now, id);
+    }
+
+    fn restart(&mut self, now: Time, id: usize) {
+        self.tape.steer(now, id, "restart");
+        self.engine.restart_server(now, id);
     }
 
     /// A server is taken out, and another of the same name comes in its place.
     fn replace(&mut self, now: Time, server: usize) {
         let Some(id) = self.engine.server_named(&self.setups[server].policy.name) else { return };
         self.released.extend((0..self.clients.len()).filter(|at| self.clients[*at].server == server));
+        self.tape.retire_server(now, id);
         self.engine.retire_server(now, id);
-        let id = self.engine.add_server(self.setups[server].for_engine(server), server);
+        let setup = self.setups[server].for_engine(server);
+        self.tape.add_server(&setup, server);
+        let id = self.engine.add_server(setup, server);
+        self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);
     }
 
@@ -71,7 +92,7 @@ impl World {
         for server in 0..self.setups.len() {
             let starts = self.kernel.borrow_mut().choice.chance(50);
             if let Some(id) = self.engine.server_named(&self.setups[server].policy.name).filter(|_| starts) {
-                self.engine.start_server(now, id);
+                self.start(now, id);
             }
         }
     }
@@ -81,8 +102,10 @@ impl World {
         if self.kernel.borrow_mut().choice.chance(30) {
             let timeout_ms = self.kernel.borrow_mut().choice.between(0, 1_000);
             self.kernel.borrow_mut().trace.add(now, format_args!("operator: drain in {timeout_ms} ms"));
+            self.tape.drain(now, timeout_ms);
             self.engine.drain_clients(now, timeout_ms);
         } else {
+            self.tape.stop(now);
             self.engine.stop(now);
         }
     }
