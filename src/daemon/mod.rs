@@ -1,6 +1,7 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod reload;
+mod service;
 mod snapshot;
 
 use crate::cli::RunOptions;
@@ -10,9 +11,12 @@ use crate::control::path::{Place, absolute, place};
 use crate::engine::operate::{Host, Wish};
 use crate::engine::port::Platform;
 use crate::engine::{Engine, ServerSetup};
+use crate::reactor::activation::{Handed, is_same_place};
 use crate::reactor::{Reactor, resident};
+use service::{Doors, Service};
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,6 +46,7 @@ struct Daemon<'o> {
     engine: Engine,
     reactor: Reactor,
     snapshots: Snapshots,
+    service: Service,
 }
 
 impl<'o> Daemon<'o> {
@@ -51,32 +56,42 @@ impl<'o> Daemon<'o> {
         surroundings: &'o Surroundings,
         config: Config,
     ) -> Result<Daemon<'o>, String> {
+        let control = control_path(options, surroundings, &config)?;
+        let mut doors = Doors::take(&config, control.as_deref());
         let mut reactor =
             Reactor::for_daemon().map_err(|error| format!("the poll loop cannot be set up: {error}"))?;
         let mut setups = Vec::new();
         let mut listeners = BTreeMap::new();
         for server in &config.servers {
-            let listener = listen(&mut reactor, server)?;
+            let listener = match doors.servers.remove(&server.policy.name) {
+                Some(socket) => take_over(&mut reactor, server, socket)?,
+                None => listen(&mut reactor, server)?,
+            };
             listeners.insert(server.policy.name.clone(), listener);
             setups.push(setup(server));
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
         let mut engine = Engine::new(setups, u64::from_le_bytes(seed));
-        open_control(&mut engine, &mut reactor, options, surroundings, &config)?;
-        let snapshots = Snapshots::of(&config);
-        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots })
+        if let Some(path) = control {
+            open_control(&mut engine, &mut reactor, &path, doors.control, &config)?;
+        }
+        let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
+        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots, service })
     }
 
     fn serve(&mut self) {
         let mut ready = Vec::new();
         self.engine.begin(self.reactor.clock.now(), &mut self.reactor);
+        self.service.ready(self.reactor.clock.now(), &self.engine, &self.reactor);
         resident::forget_start();
         while !self.engine.is_finished() {
             self.keep_journal();
             let now = self.reactor.clock.now();
             self.snapshots.keep(now, &self.engine, &self.reactor);
-            let due = [self.engine.deadline(now), self.snapshots.due()].into_iter().flatten().min();
+            self.service.keep(now, &self.engine, &self.reactor);
+            let due = [self.engine.deadline(now), self.snapshots.due(), self.service.due(now)];
+            let due = due.into_iter().flatten().min();
             let mut wait = due.map(|at| Duration::from_millis(at.since(now)));
             if journal::pending() {
                 // A stalled stderr that reads on wakes nobody.
@@ -89,7 +104,11 @@ impl<'o> Daemon<'o> {
             self.engine.turn(self.reactor.clock.now(), &ready, &mut self.reactor);
             for wish in self.engine.take_wishes() {
                 match wish {
-                    Wish::Reload(ticket) => self.reload(ticket),
+                    Wish::Reload(ticket) => {
+                        self.service.reloading();
+                        self.reload(ticket);
+                        self.service.reloaded();
+                    }
                     Wish::Reopen => {}
                 }
             }
@@ -120,6 +139,18 @@ fn listen(reactor: &mut Reactor, server: &ServerConfig) -> Result<usize, String>
     Ok(listener)
 }
 
+/// Serves a server's clients at a socket that the service manager opened.
+fn take_over(reactor: &mut Reactor, server: &ServerConfig, socket: Handed) -> Result<usize, String> {
+    let name = &server.policy.name;
+    let target = &format!("server::{name}");
+    log::info!(target: target, "listening on {socket}, opened by the service manager");
+    if socket.path.as_deref().is_some_and(|path| !is_same_place(path, &server.socket)) {
+        let path = server.socket.display();
+        log::warn!(target: target, "its clients don't find it at {path}, which the configuration names");
+    }
+    reactor.listen_at(socket).map_err(|error| format!("server '{name}': {error}"))
+}
+
 fn setup(server: &ServerConfig) -> ServerSetup {
     ServerSetup {
         policy: server.policy.clone(),
@@ -129,19 +160,31 @@ fn setup(server: &ServerConfig) -> ServerSetup {
     }
 }
 
-fn open_control(
-    engine: &mut Engine,
-    reactor: &mut Reactor,
+/// Where the control socket is to be, if there is to be one.
+fn control_path(
     options: &RunOptions,
     surroundings: &Surroundings,
     config: &Config,
-) -> Result<(), String> {
+) -> Result<Option<PathBuf>, String> {
     let given = options.control.as_deref();
-    let path = match place(given, config.control.as_deref(), &config.path, surroundings)? {
-        Place::At(path) => path,
-        Place::Off => return Ok(()),
+    match place(given, config.control.as_deref(), &config.path, surroundings)? {
+        Place::At(path) => Ok(Some(path)),
+        Place::Off => Ok(None),
+    }
+}
+
+fn open_control(
+    engine: &mut Engine,
+    reactor: &mut Reactor,
+    path: &Path,
+    handed: Option<Handed>,
+    config: &Config,
+) -> Result<(), String> {
+    let opened = match handed {
+        Some(socket) => reactor.listen_at(socket),
+        None => reactor.listen(path),
     };
-    let listener = reactor.listen(&path).map_err(|error| format!("control socket: {error}"))?;
+    let listener = opened.map_err(|error| format!("control socket: {error}"))?;
     log::debug!(target: "muxloop", "control socket at {}", path.display());
     let host = Host {
         version: env!("CARGO_PKG_VERSION").into(),

@@ -6,6 +6,11 @@ use crate::base::Time;
 use crate::mux::ServerId;
 
 impl Engine {
+    /// Whether [`Engine::stop`] was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Takes a server on, whose clients come in by this listener. [`Engine::begin_server`] starts it.
     pub fn add_server(&mut self, setup: ServerSetup, listener: usize) -> ServerId {
         let id = self.mux.add_server(setup.policy.clone());

@@ -49,7 +49,7 @@ impl Server {
         self
     }
 
-    fn toml(&self, dir: &Path) -> String {
+    pub fn toml(&self, dir: &Path) -> String {
         let dir = dir.display().to_string();
         // A JSON string is a TOML string.
         let args: Vec<Value> = self.args.iter().map(|word| json!(word.replace("DIR", &dir))).collect();
