@@ -42,7 +42,7 @@ fuzz:
 ##        of the binary without optional features
 bench: .bench/bin/rmcp-mux static
 	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
-	$(CARGO) build --release --target $(MUSL) --no-default-features --target-dir target/base
+	$(CARGO) build --release --target $(MUSL) --no-default-features --features cli --target-dir target/base
 	MUXLOOP_BIN=target/base/$(MUSL)/release/muxloop $(CARGO) bench --bench round_trip -- --footprint
 
 bench-quick: static

@@ -8,17 +8,24 @@ use super::Failure;
 use super::link::{Incoming, Link};
 use super::text::{duration, plain};
 use crate::base::limits::CHILD_MESSAGE_MAX;
+#[cfg(feature = "cli")]
 use crate::cli;
+#[cfg(feature = "cli")]
 use crate::config::nearest::suggestion;
+#[cfg(feature = "cli")]
 use crate::config::{Config, ServerConfig, Surroundings};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "cli")]
+use std::path::PathBuf;
+#[cfg(feature = "cli")]
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Who is asked.
+#[cfg(feature = "cli")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The socket of a server, whatever configuration it is of.
@@ -34,6 +41,7 @@ pub struct Options {
 ///
 /// # Errors
 /// The first failure: nobody listens (3), or one is not healthy (1).
+#[cfg(feature = "cli")]
 pub fn run(options: &Options, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
     let mut worst: Option<Failure> = None;
     for (name, socket) in targets(options, surroundings)? {
@@ -55,6 +63,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> Result<ExitCode, F
 }
 
 /// Name and socket of each.
+#[cfg(feature = "cli")]
 fn targets(options: &Options, surroundings: &Surroundings) -> Result<Vec<(String, PathBuf)>, Failure> {
     if let Some(socket) = &options.socket {
         let path = match socket.to_str() {
@@ -86,15 +95,16 @@ fn targets(options: &Options, surroundings: &Surroundings) -> Result<Vec<(String
 
 /// What a server said, and how long it took.
 #[derive(Debug, Default)]
-struct Found {
+pub(crate) struct Found {
     /// Name and version.
-    server: String,
-    protocol: String,
+    pub(crate) server: String,
+    pub(crate) protocol: String,
     /// What was asked, and the milliseconds until the answer.
-    asked: Vec<(&'static str, u64)>,
+    pub(crate) asked: Vec<(&'static str, u64)>,
 }
 
 impl Found {
+    #[cfg(feature = "cli")]
     fn words(&self) -> String {
         let mut words = format!("ok, {} speaks {}", plain(&self.server), plain(&self.protocol));
         for (method, ms) in &self.asked {
@@ -133,10 +143,19 @@ struct Answer {
     id: Option<Box<RawValue>>,
     method: Option<IgnoredAny>,
     result: Option<Box<RawValue>>,
-    error: Option<super::control::Refusal>,
+    error: Option<Refusal>,
 }
 
-fn ask(socket: &Path, patience: Duration) -> Result<Found, Failure> {
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+/// Asks the server behind a socket.
+///
+/// # Errors
+/// Nobody listens (code 3), or it is not healthy (1).
+pub(crate) fn ask(socket: &Path, patience: Duration) -> Result<Found, Failure> {
     let deadline = Instant::now() + patience;
     let mut client =
         Client { link: Link::connect(socket, CHILD_MESSAGE_MAX)?, deadline, last_id: 0, meta: "" };
