@@ -61,7 +61,8 @@ static:
 	test -d "$$(rustc --print target-libdir --target $(MUSL))" || rustup target add $(MUSL)
 	$(CARGO) build --release --target $(MUSL)
 
-## dist: static binaries for x86_64 and, where a linker for it is installed, aarch64, with their checksums
+## dist: static binaries for x86_64 and, where a linker for it is installed, aarch64, as release archives too, with
+##       their checksums
 dist:
 	sh tools/dist.sh
 
