@@ -105,6 +105,38 @@ fn sockets_of_a_service_manager_are_served_and_left_to_it() {
 }
 
 #[test]
+fn a_reload_lets_go_of_a_managers_socket_and_keeps_the_control_socket() {
+    let dir = Arc::new(Scratch::new());
+    configure(&dir, &[Server::demo("a", &[]), Server::demo("b", &[])]);
+    let listener = |name: &str| UnixListener::bind(dir.0.join(name)).unwrap();
+    let mut mux = activate(&dir, vec![listener("a.sock"), listener("steer")], "a:control", |_| {});
+    let health = |socket: &str| {
+        Command::new(BINARY)
+            .args(["health", "--socket"])
+            .arg(dir.0.join(socket))
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    let steer = |verb: &str| {
+        let asked =
+            Command::new(BINARY).arg(verb).arg("--control").arg(dir.0.join("steer")).output().unwrap();
+        (asked.status.code(), String::from_utf8_lossy(&asked.stdout).into_owned())
+    };
+    assert_eq!((health("a.sock"), health("b.sock")), (Some(0), Some(0)));
+    let (code, table) = steer("status");
+    assert!(code == Some(0) && table.contains("ready"), "the control socket was handed over too: {table}");
+    configure(&dir, &[Server::demo("b", &[])]);
+    assert_eq!(steer("reload").0, Some(0));
+    assert!(mux.path("a.sock").exists(), "the manager's");
+    assert_eq!((health("a.sock"), health("b.sock")), (Some(3), Some(0)), "nobody listens there any more");
+    assert_eq!(steer("shutdown").0, Some(0));
+    assert!(mux.ended().success());
+    assert!(mux.path("steer").exists() && !mux.path("b.sock").exists());
+}
+
+#[test]
 fn sockets_for_nobody_are_told_and_closed() {
     let dir = Arc::new(Scratch::new());
     configure(&dir, &[Server::demo("a", &[])]);
