@@ -6,7 +6,7 @@ SEEDS ?= 2000
 TARGET ?= envelope
 SECONDS ?= 60
 
-.PHONY: run build test check sim fuzz bench bench-quick bench-micro interop dist clean
+.PHONY: run build test check sim fuzz bench bench-quick bench-micro interop tui dist clean
 
 ## run: build muxloop, run it on two embedded servers, and show three clients that share them
 run: build
@@ -50,6 +50,10 @@ bench-quick: static
 
 bench-micro:
 	$(CARGO) bench --bench micro
+
+## tui: the dashboard under a real terminal (needs tmux)
+tui: build
+	sh tests/tui/tmux.sh target/release/muxloop
 
 ## interop: real servers and the official SDK clients (needs Node and Python; installs into .interop)
 interop: build

@@ -11,7 +11,9 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `cli` | yes | the program `muxloop`: command line, daemon, control socket commands, logging |
+//! | `cli` | yes | the program `muxloop`: command line, daemon, logging |
+//! | `control` | yes | the control socket, status files, `muxloop status` and the like |
+//! | `inspect` | yes | `muxloop logs`, `tap` and `health` |
 //! | `tui` | yes | the dashboard `muxloop tui` |
 //! | `demo` | yes | `muxloop demo-server` |
 //!

@@ -22,6 +22,11 @@ fn main() -> ExitCode {
         Ok(Invocation::Run(options)) => run_servers(options),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),
+        #[cfg(not(feature = "control"))]
+        Ok(Invocation::Client(_)) => {
+            refuse("this build of muxloop has no control socket; build it with the feature `control`")
+        }
+        #[cfg(feature = "control")]
         Ok(Invocation::Client(command)) => muxloop::client::run(command, &Surroundings::from_env()),
         #[cfg(feature = "demo")]
         Ok(Invocation::DemoServer(args)) => muxloop::demo::run(args),

@@ -18,6 +18,8 @@ forbid 'base, codec and mux know nothing above them' \
 forbid 'base knows nothing but itself' 'crate::(codec|mux)' src/base
 forbid 'codec knows base only' 'crate::mux' src/codec
 forbid 'the engine names no kernel' 'crate::(reactor|sim|config|cli)' src/engine
+forbid 'the control language knows no tables and no kernel' 'crate::(mux|engine|reactor|daemon|client|tui|cli)' src/control
+forbid 'clients of the control socket know its language only' 'crate::(mux|engine|daemon)' src/client src/tui
 forbid 'kernel calls and clocks belong in src/reactor' \
     '\b(mio|libc|signal_hook|signal_hook_mio)::|Instant::now|SystemTime::now' \
     src/base src/codec src/mux src/engine src/config src/sim

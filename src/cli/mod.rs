@@ -17,6 +17,7 @@ mod table;
 mod values;
 
 pub use invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+#[cfg(feature = "inspect")]
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;
 

@@ -7,7 +7,7 @@ use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
 use crate::client::verbs::Verb;
-use crate::client::{Command as Ask, Target, follow, health, status};
+use crate::client::{Command as Ask, FollowOptions, HealthOptions, Target, What, status};
 use crate::config::nearest::{nearest, suggestion};
 use crate::config::{LogFormat, reference};
 use lexopt::Arg;
@@ -174,24 +174,24 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             Ok(Invocation::Client(Ask::Verb(target(&values), verb)))
         }
         "logs" => {
-            let what = follow::What::Logs {
+            let what = What::Logs {
                 server: operand,
                 lines: values.number("lines", 0..=1000)?.unwrap_or(100),
                 follow: values.has("follow"),
             };
             Ok(Invocation::Client(Ask::Follow(
                 target(&values),
-                follow::Options { what, json: values.has("json") },
+                FollowOptions { what, json: values.has("json") },
             )))
         }
         "tap" => {
-            let what = follow::What::Tap { server: operand.unwrap_or_default() };
+            let what = What::Tap { server: operand.unwrap_or_default() };
             Ok(Invocation::Client(Ask::Follow(
                 target(&values),
-                follow::Options { what, json: values.has("json") },
+                FollowOptions { what, json: values.has("json") },
             )))
         }
-        "health" => Ok(Invocation::Client(Ask::Health(health::Options {
+        "health" => Ok(Invocation::Client(Ask::Health(HealthOptions {
             socket: values.path("socket"),
             config: values.path("config"),
             service: values.text("service")?,

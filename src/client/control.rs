@@ -3,9 +3,8 @@
 use super::link::{Incoming, Link};
 use super::{Failure, text};
 use crate::cli::EXIT_USAGE;
-use crate::control::CONTROL_VERSION;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::codec::Incoming as Scanned;
+use crate::control::{CONTROL_VERSION, Json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,8 +20,7 @@ pub struct Control {
 }
 
 /// Who is there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     pub control: u32,
     pub version: String,
@@ -30,28 +28,18 @@ pub struct Hello {
     pub config: String,
 }
 
-/// A line of the daemon.
+/// A line of the daemon. Results and parameters are JSON.
 #[derive(Debug)]
 pub enum Message {
-    Answer { id: u64, result: Result<Box<RawValue>, Refusal> },
-    Notice { method: String, params: Box<RawValue> },
+    Answer { id: u64, result: Result<String, Refusal> },
+    Notice { method: String, params: String },
 }
 
 /// An error as an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    pub code: i64,
+    pub is_about_params: bool,
     pub message: String,
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    id: Option<u64>,
-    method: Option<String>,
-    params: Option<Box<RawValue>>,
-    result: Option<Box<RawValue>>,
-    error: Option<Refusal>,
 }
 
 impl Control {
@@ -82,15 +70,22 @@ impl Control {
     ///
     /// # Errors
     /// Whoever answers is no muxloop, or one of a later version.
-    pub fn greet(&mut self, answer: Result<Box<RawValue>, Refusal>) -> Result<(), Failure> {
-        let hello = answer.ok().and_then(|result| serde_json::from_str::<Hello>(result.get()).ok());
-        let Some(hello) = hello.filter(|hello| hello.control > 0) else {
+    pub fn greet(&mut self, answer: Result<String, Refusal>) -> Result<(), Failure> {
+        if let Ok(result) = &answer {
+            let json = Json::new(result.as_bytes());
+            self.hello = Hello {
+                control: json.member("control").number() as u32,
+                version: json.member("version").text(),
+                pid: json.member("pid").number() as u32,
+                config: json.member("config").text(),
+            };
+        }
+        if self.hello.control == 0 {
             let path = self.link.path().display();
             return Err(Failure::other(format!(
                 "{path} is not a control socket; is it the socket of a server?"
             )));
-        };
-        self.hello = hello;
+        }
         let Hello { control, version, .. } = &self.hello;
         if *control <= CONTROL_VERSION {
             return Ok(());
@@ -108,11 +103,11 @@ impl Control {
     ///
     /// # Errors
     /// No answer within `patience`, or an error as the answer: exit code 2 if a parameter was wrong.
-    pub fn call(&mut self, method: &str, params: &str, patience: Duration) -> Result<Box<RawValue>, Failure> {
+    pub fn call(&mut self, method: &str, params: &str, patience: Duration) -> Result<String, Failure> {
         let deadline = Instant::now() + patience;
         let id = self.send(method, params, deadline)?;
         self.answer_to(id, deadline)?.map_err(|refusal| Failure {
-            code: if refusal.code == INVALID_PARAMS { EXIT_USAGE } else { 1 },
+            code: if refusal.is_about_params { EXIT_USAGE } else { 1 },
             text: text::plain(&refusal.message),
         })
     }
@@ -121,7 +116,7 @@ impl Control {
     ///
     /// # Errors
     /// A line that is none of the protocol.
-    pub fn notice(&mut self) -> Result<Option<(String, Box<RawValue>)>, Failure> {
+    pub fn notice(&mut self) -> Result<Option<(String, String)>, Failure> {
         loop {
             match self.link.line(None)? {
                 Incoming::End => return Ok(None),
@@ -158,7 +153,7 @@ impl Control {
         Ok(id)
     }
 
-    fn answer_to(&mut self, id: u64, deadline: Instant) -> Result<Result<Box<RawValue>, Refusal>, Failure> {
+    fn answer_to(&mut self, id: u64, deadline: Instant) -> Result<Result<String, Refusal>, Failure> {
         let asked = Instant::now();
         loop {
             match self.link.line(Some(deadline))? {
@@ -193,16 +188,21 @@ impl Control {
             let name = self.link.path().display();
             Failure::other(format!("{name} is not a control socket: it sent {:?}", text::plain(&quoted)))
         };
-        let raw: Raw = serde_json::from_slice(line).map_err(|_| strange())?;
-        match raw {
-            Raw { method: Some(method), params, .. } => {
-                Ok(Message::Notice { method, params: params.unwrap_or_default() })
+        let scanned = Scanned::scan(line).map_err(|_| strange())?;
+        let part = |span| Json::new(scanned.text(span));
+        let id = scanned.envelope.id.map_or(0, |id| part(id).number());
+        match (scanned.envelope.method, scanned.envelope.result, scanned.envelope.error) {
+            (Some(method), ..) => {
+                let params = scanned.envelope.params.map(|params| part(params).written()).unwrap_or_default();
+                Ok(Message::Notice { method: part(method).text(), params })
             }
-            // An error without a number is about a line that could not be read, so about the last one.
-            Raw { error: Some(refusal), id, .. } => {
-                Ok(Message::Answer { id: id.unwrap_or(0), result: Err(refusal) })
+            (_, Some(result), _) => Ok(Message::Answer { id, result: Ok(part(result).written()) }),
+            // One without a number is about a line that could not be read, so about the last one.
+            (_, _, Some(error)) => {
+                let is_about_params = part(error).member("code").written() == INVALID_PARAMS;
+                let message = part(error).member("message").text();
+                Ok(Message::Answer { id, result: Err(Refusal { is_about_params, message }) })
             }
-            Raw { result: Some(result), id: Some(id), .. } => Ok(Message::Answer { id, result: Ok(result) }),
             _ => Err(strange()),
         }
     }
@@ -214,4 +214,4 @@ pub const HELLO_ID: u64 = 1;
 /// Longest line (`docs/control.md`, How), and some for the next version.
 const LINE_MAX: usize = 4 << 20;
 
-const INVALID_PARAMS: i64 = -32602;
+const INVALID_PARAMS: &str = "-32602";

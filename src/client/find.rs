@@ -123,11 +123,11 @@ fn live(surroundings: &Surroundings) -> Vec<PathBuf> {
                 Err(failure) => failure.code != EXIT_NOT_RUNNING,
             };
             if is_control && answers() {
-                found.push(entry.path());
+                let path = entry.path();
+                found.insert(found.partition_point(|other| *other < path), path);
             }
         }
     }
-    found.sort();
     found
 }
 

@@ -5,44 +5,32 @@
 //! `server/discover` instead.
 
 use super::Failure;
+#[cfg(feature = "inspect")]
+use super::HealthOptions;
 use super::link::{Incoming, Link};
 use super::text::{duration, plain};
 use crate::base::limits::CHILD_MESSAGE_MAX;
-#[cfg(feature = "cli")]
+#[cfg(feature = "inspect")]
 use crate::cli;
-#[cfg(feature = "cli")]
+use crate::codec::Incoming as Scanned;
+#[cfg(feature = "inspect")]
 use crate::config::nearest::suggestion;
-#[cfg(feature = "cli")]
+#[cfg(feature = "inspect")]
 use crate::config::{Config, ServerConfig, Surroundings};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
+use crate::control::Json;
 use std::path::Path;
-#[cfg(feature = "cli")]
+#[cfg(feature = "inspect")]
 use std::path::PathBuf;
-#[cfg(feature = "cli")]
+#[cfg(feature = "inspect")]
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-
-/// Who is asked.
-#[cfg(feature = "cli")]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// The socket of a server, whatever configuration it is of.
-    pub socket: Option<PathBuf>,
-    pub config: Option<PathBuf>,
-    /// Name of one server of the configuration; `None`: each of them.
-    pub service: Option<String>,
-    /// For all that one server is asked, a start of its process included.
-    pub timeout_ms: u64,
-}
 
 /// Asks, and prints a line for each server. Exit code 0: all healthy.
 ///
 /// # Errors
 /// The first failure: nobody listens (3), or one is not healthy (1).
-#[cfg(feature = "cli")]
-pub fn run(options: &Options, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
+#[cfg(feature = "inspect")]
+pub fn run(options: &HealthOptions, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
     let mut worst: Option<Failure> = None;
     for (name, socket) in targets(options, surroundings)? {
         match ask(&socket, Duration::from_millis(options.timeout_ms)) {
@@ -63,8 +51,8 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> Result<ExitCode, F
 }
 
 /// Name and socket of each.
-#[cfg(feature = "cli")]
-fn targets(options: &Options, surroundings: &Surroundings) -> Result<Vec<(String, PathBuf)>, Failure> {
+#[cfg(feature = "inspect")]
+fn targets(options: &HealthOptions, surroundings: &Surroundings) -> Result<Vec<(String, PathBuf)>, Failure> {
     if let Some(socket) = &options.socket {
         let path = match socket.to_str() {
             Some(text) => {
@@ -104,7 +92,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "inspect")]
     fn words(&self) -> String {
         let mut words = format!("ok, {} speaks {}", plain(&self.server), plain(&self.protocol));
         for (method, ms) in &self.asked {
@@ -112,43 +100,6 @@ impl Found {
         }
         words
     }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Opening {
-    protocol_version: Option<String>,
-    supported_versions: Vec<String>,
-    server_info: Option<Implementation>,
-    capabilities: Capabilities,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Implementation {
-    name: String,
-    version: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Capabilities {
-    tools: Option<IgnoredAny>,
-    resources: Option<IgnoredAny>,
-    prompts: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    id: Option<Box<RawValue>>,
-    method: Option<IgnoredAny>,
-    result: Option<Box<RawValue>>,
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    message: String,
 }
 
 /// Asks the server behind a socket.
@@ -171,25 +122,28 @@ pub(crate) fn ask(socket: &Path, patience: Duration) -> Result<Found, Failure> {
         };
     }
     let opening = opened.map_err(|why| Failure::other(format!("refuses a client: {}", plain(&why))))?;
-    let opening: Opening = serde_json::from_str(opening.get())
-        .map_err(|error| Failure::other(format!("its answer to the handshake cannot be read: {error}")))?;
-    let Implementation { name, version } = opening.server_info.unwrap_or_default();
+    let opening = Json::new(opening.as_bytes());
+    let [name, version] = ["name", "version"].map(|key| opening.member("serverInfo").member(key).text());
     found.server = if name.is_empty() { "a server".to_owned() } else { format!("{name} {version}") };
-    found.protocol = opening.protocol_version.unwrap_or_else(|| opening.supported_versions.join(", "));
+    found.protocol = match is_legacy {
+        true => opening.member("protocolVersion").text(),
+        false => opening.member("supportedVersions").texts().join(", "),
+    };
     if is_legacy {
         let line = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         client.link.send(line, deadline)?;
         must(client.ask(&mut found, "ping", "")?)?;
     }
-    let has = opening.capabilities;
-    let lists = [(has.tools, "tools/list"), (has.resources, "resources/list"), (has.prompts, "prompts/list")];
-    if let Some((_, method)) = lists.iter().find(|(has, _)| has.is_some()) {
+    let has = |what: &&&str| opening.member("capabilities").member(what).is_object();
+    let lists =
+        ["tools", "resources", "prompts"].iter().zip(["tools/list", "resources/list", "prompts/list"]);
+    if let Some((_, method)) = lists.into_iter().find(|(what, _)| has(what)) {
         must(client.ask(&mut found, method, "")?)?;
     }
     Ok(found)
 }
 
-fn must(answer: Result<Box<RawValue>, String>) -> Result<(), Failure> {
+fn must(answer: Result<String, String>) -> Result<(), Failure> {
     answer.map(drop).map_err(|why| Failure::other(plain(&why)))
 }
 
@@ -208,7 +162,7 @@ impl Client {
         found: &mut Found,
         method: &'static str,
         params: &str,
-    ) -> Result<Result<Box<RawValue>, String>, Failure> {
+    ) -> Result<Result<String, String>, Failure> {
         self.last_id += 1;
         let id = self.last_id;
         let params = if params.is_empty() { self.meta } else { params };
@@ -228,18 +182,19 @@ impl Client {
                     return Err(Failure::other(format!("has not answered {method} for {waited}")));
                 }
             };
-            let answer: Answer = serde_json::from_slice(&line)
+            let scanned = Scanned::scan(&line)
                 .map_err(|_| Failure::other(format!("answered {method} with a line that is no message")))?;
-            let is_ours = answer.id.as_ref().is_some_and(|found| found.get() == id.to_string());
-            match answer {
-                // Requests and notifications are for clients that stay longer.
-                Answer { method: Some(_), .. } => {}
-                Answer { error: Some(error), id, .. } if is_ours || id.is_none() => {
-                    return Ok(Err(format!("{method}: {}", error.message)));
-                }
-                Answer { result: Some(result), .. } if is_ours => {
+            let part = |span| Json::new(scanned.text(span));
+            let of = &scanned.envelope;
+            let is_ours = of.id.is_none_or(|found| part(found).written() == id.to_string());
+            // Requests and notifications are for clients that stay longer.
+            match (of.method.is_none() && is_ours, of.result, of.error) {
+                (true, Some(result), _) => {
                     found.asked.push((method, asked.elapsed().as_millis() as u64));
-                    return Ok(Ok(result));
+                    return Ok(Ok(part(result).written()));
+                }
+                (true, _, Some(error)) => {
+                    return Ok(Err(format!("{method}: {}", part(error).member("message").text())));
                 }
                 _ => {}
             }

@@ -16,7 +16,7 @@ pub mod control;
 pub mod failure;
 #[cfg(feature = "cli")]
 pub mod find;
-#[cfg(feature = "cli")]
+#[cfg(feature = "inspect")]
 pub mod follow;
 pub mod health;
 pub mod link;
@@ -36,6 +36,7 @@ pub use find::Target;
 use crate::cli;
 #[cfg(feature = "cli")]
 use crate::config::Surroundings;
+use std::path::PathBuf;
 #[cfg(feature = "cli")]
 use std::process::ExitCode;
 
@@ -45,8 +46,42 @@ use std::process::ExitCode;
 pub enum Command {
     Status(Target, status::Options),
     Verb(Target, verbs::Verb),
-    Follow(Target, follow::Options),
-    Health(health::Options),
+    Follow(Target, FollowOptions),
+    Health(HealthOptions),
+}
+
+/// `logs` and `tap`: what is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowOptions {
+    pub what: What,
+    /// Each as it came, one per line.
+    pub json: bool,
+}
+
+/// What is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Logs {
+        /// `None`: all servers.
+        server: Option<String>,
+        lines: u64,
+        follow: bool,
+    },
+    Tap {
+        server: String,
+    },
+}
+
+/// `health`: who is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthOptions {
+    /// The socket of a server, whatever configuration it is of.
+    pub socket: Option<PathBuf>,
+    pub config: Option<PathBuf>,
+    /// Name of one server of the configuration; `None`: each of them.
+    pub service: Option<String>,
+    /// For all that one server is asked, a start of its process included.
+    pub timeout_ms: u64,
 }
 
 /// No muxloop runs there.
@@ -60,8 +95,14 @@ pub fn run(command: Command, surroundings: &Surroundings) -> ExitCode {
     let done = match &command {
         Command::Status(target, options) => status::run(target, options, surroundings),
         Command::Verb(target, verb) => verbs::run(target, verb, surroundings),
+        #[cfg(feature = "inspect")]
         Command::Follow(target, options) => follow::run(target, options, surroundings),
+        #[cfg(feature = "inspect")]
         Command::Health(options) => health::run(options, surroundings),
+        #[cfg(not(feature = "inspect"))]
+        Command::Follow(..) | Command::Health(_) => Err(Failure::usage(
+            "logs, tap, health: not in this build of muxloop; build it with the feature `inspect`",
+        )),
     };
     match done {
         Ok(code) => code,

@@ -7,8 +7,7 @@ use super::{EXIT_DEGRADED, Failure, Target};
 use crate::cli;
 use crate::config::Surroundings;
 use crate::config::nearest::suggestion;
-use crate::control::{Report, ServerReport, State};
-use serde_json::value::RawValue;
+use crate::control::{Json, Report, ServerReport, State};
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -50,9 +49,9 @@ fn watch(mut control: Control, options: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// Prints a report. Returns the exit code it stands for, and whether somebody reads on.
-fn show(answer: &RawValue, options: &Options, control: &Control) -> Result<(u8, bool), Failure> {
-    let report: Report = serde_json::from_str(answer.get()).map_err(|error| {
-        Failure::other(format!("{} sent a report that cannot be read: {error}", control.link.name()))
+fn show(answer: &str, options: &Options, control: &Control) -> Result<(u8, bool), Failure> {
+    let report = Report::read(Json::new(answer.as_bytes())).ok_or_else(|| {
+        Failure::other(format!("{} sent a report that cannot be read", control.link.name()))
     })?;
     let degraded = match &options.server {
         Some(name) => find(&report, name)?.state.is_degraded(),
@@ -64,8 +63,18 @@ fn show(answer: &RawValue, options: &Options, control: &Control) -> Result<(u8, 
         out.push_str("\x1b[H\x1b[J");
     }
     match (options.json, &options.server) {
-        (true, _) => out.push_str(&format!("{}\n", answer.get())),
+        (true, _) => {
+            out.push_str(answer);
+            out.push('\n');
+        }
+        #[cfg(any(feature = "inspect", feature = "tui"))]
         (false, Some(name)) => detail(&mut out, find(&report, name)?, text::colours()),
+        #[cfg(not(any(feature = "inspect", feature = "tui")))]
+        (false, Some(name)) => {
+            let mut report = report.clone();
+            report.servers.retain(|server| &server.name == name);
+            table(&mut out, &report, text::colours());
+        }
         (false, None) => table(&mut out, &report, text::colours()),
     }
     Ok((if degraded { EXIT_DEGRADED } else { 0 }, cli::print_all(&out)?))
@@ -96,7 +105,7 @@ pub fn table(out: &mut String, report: &Report, colours: bool) {
     let (servers, clients) = (counted(report.servers.len(), "server"), counted(report.clients, "client"));
     let _ = writeln!(out, "; {servers}, {clients}");
     let _ = writeln!(out, "{}\n", plain(&report.config));
-    let longest = report.servers.iter().map(|server| plain(&server.name).chars().count()).max().unwrap_or(0);
+    let longest = report.servers.iter().map(|server| text::width(&server.name)).max().unwrap_or(0);
     let width = longest.clamp("SERVER".len(), NAME_MAX);
     let _ =
         writeln!(out, "{:width$} STATE    CLIENTS PENDING   REQS ERRS  P50/P99 RESTARTS     PID", "SERVER");
@@ -180,6 +189,7 @@ pub fn words(server: &ServerReport) -> Option<String> {
 }
 
 /// Everything about one server, for a person.
+#[cfg(any(feature = "inspect", feature = "tui"))]
 fn detail(out: &mut String, server: &ServerReport, colours: bool) {
     let state = text::painted(server.state.word(), server.state, colours);
     let _ = writeln!(out, "{}: {state}", plain(&server.name));
@@ -207,6 +217,7 @@ fn detail(out: &mut String, server: &ServerReport, colours: bool) {
 }
 
 /// One request: `tools/call echo: ok in 12 ms, client 3, 4.0 s ago`.
+#[cfg(any(feature = "inspect", feature = "tui"))]
 pub fn recent(request: &crate::control::Recent) -> String {
     let name = request.name.as_deref().map(|name| format!(" {}", plain(name))).unwrap_or_default();
     format!(
@@ -220,6 +231,7 @@ pub fn recent(request: &crate::control::Recent) -> String {
 }
 
 /// What is known about a server, as label and value.
+#[cfg(any(feature = "inspect", feature = "tui"))]
 pub fn facts(server: &ServerReport) -> Vec<(&'static str, String)> {
     let mut facts = vec![("socket", plain(&server.socket))];
     if let Some(pid) = server.pid {

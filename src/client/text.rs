@@ -71,24 +71,33 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// Cut to `width` characters, the last of which then is `…`.
-pub fn cut(text: &str, width: usize) -> String {
-    match text.chars().count() > width {
-        true => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-        false => text.to_owned(),
-    }
+/// Number of characters. Each has a column of its own here, which is not so for all of Unicode.
+#[inline(never)]
+pub fn width(text: &str) -> usize {
+    text.chars().count()
 }
 
-/// In lines of at most `width` characters, broken at spaces where there are any; all but the first begin with
+/// Cut to `max` characters, the last of which then is `…`.
+pub fn cut(text: &str, max: usize) -> String {
+    let mut text = text.to_owned();
+    if width(&text) > max {
+        let end = text.char_indices().nth(max.saturating_sub(1)).map_or(0, |(at, _)| at);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// In lines of at most `max` characters, broken at spaces where there are any; all but the first begin with
 /// two spaces.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub fn wrap(text: &str, max: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     // Characters of it, and whether a word is among them.
     let (mut used, mut has_word) = (0, false);
     for word in text.split(' ') {
         let mut word = word;
-        if has_word && used + word.chars().count() >= width {
+        if has_word && used + width(word) >= max {
             lines.push(std::mem::replace(&mut line, "  ".to_owned()));
             used = 2;
         } else if has_word {
@@ -96,14 +105,14 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
             used += 1;
         }
         // A word longer than a line.
-        while word.chars().count() > width - used {
-            let at = word.char_indices().nth(width - used).map_or(word.len(), |(at, _)| at);
+        while width(word) > max - used {
+            let at = word.char_indices().nth(max - used).map_or(word.len(), |(at, _)| at);
             line.push_str(&word[..at]);
             lines.push(std::mem::replace(&mut line, "  ".to_owned()));
             (word, used) = (&word[at..], 2);
         }
         line.push_str(word);
-        used += word.chars().count();
+        used += width(word);
         has_word = true;
     }
     if !line.trim().is_empty() {

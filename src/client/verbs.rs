@@ -5,9 +5,9 @@ use super::text::{counted, duration, plain};
 use super::{Failure, Target};
 use crate::cli;
 use crate::config::Surroundings;
+use crate::control::Json;
 use crate::reactor::poll::{Interest, poll};
 use crate::reactor::sys;
-use serde::Deserialize;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -44,52 +44,31 @@ pub fn run(target: &Target, verb: &Verb, surroundings: &Surroundings) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-#[derive(Deserialize)]
-struct ServerState {
-    server: String,
-    state: String,
-}
-
 fn server(control: &mut Control, verb: &str, name: &str) -> Result<(), Failure> {
     let answer = control.call(verb, &params(name), ANSWER_MAX)?;
-    let now: ServerState = serde_json::from_str(answer.get()).map_err(|error| unreadable(control, &error))?;
-    say(&format!("{}: {}\n", plain(&now.server), plain(&now.state)))
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Reloaded {
-    added: Vec<String>,
-    removed: Vec<String>,
-    changed: Vec<String>,
-    unchanged: Vec<String>,
-    warnings: Vec<String>,
+    let now = |key| plain(&Json::new(answer.as_bytes()).member(key).text());
+    say(&format!("{}: {}\n", now("server"), now("state")))
 }
 
 fn reload(control: &mut Control) -> Result<(), Failure> {
     let answer = control.call("reload", "{}", ANSWER_MAX)?;
-    let done: Reloaded = serde_json::from_str(answer.get()).map_err(|error| unreadable(control, &error))?;
-    done.warnings.iter().for_each(|warning| cli::complain(&plain(warning)));
+    let list = |key| Json::new(answer.as_bytes()).member(key).texts();
+    list("warnings").iter().for_each(|warning| cli::complain(&plain(warning)));
     let mut text = String::from("reloaded: ");
-    for (names, word) in [(&done.added, "added"), (&done.removed, "removed"), (&done.changed, "changed")] {
+    for word in ["added", "removed", "changed"] {
+        let names = list(word).join(", ");
         if !names.is_empty() {
-            let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
-            text.push_str(&format!("{word} {}; ", names.join(", ")));
+            text.push_str(&format!("{word} {}; ", plain(&names)));
         }
     }
-    say(&format!("{text}{} unchanged\n", counted(done.unchanged.len(), "server")))
-}
-
-#[derive(Deserialize)]
-struct Draining {
-    clients: usize,
+    say(&format!("{text}{} unchanged\n", counted(list("unchanged").len(), "server")))
 }
 
 fn drain(control: &mut Control, timeout_ms: u64) -> Result<(), Failure> {
     let process = Process::of(control);
     let answer = control.call("drain", &format!(r#"{{"timeout_ms":{timeout_ms}}}"#), ANSWER_MAX)?;
-    let now: Draining = serde_json::from_str(answer.get()).map_err(|error| unreadable(control, &error))?;
-    say(&format!("draining: {}, at most {}\n", counted(now.clients, "client"), duration(timeout_ms)))?;
+    let clients = Json::new(answer.as_bytes()).member("clients").number() as usize;
+    say(&format!("draining: {}, at most {}\n", counted(clients, "client"), duration(timeout_ms)))?;
     process.wait_end(control, Duration::from_millis(timeout_ms) + STOP_MAX)
 }
 
@@ -135,11 +114,12 @@ fn readable(process: &OwnedFd, deadline: Instant) -> bool {
 
 /// `{"server":"memory"}`.
 pub fn params(server: &str) -> String {
-    format!(r#"{{"server":{}}}"#, serde_json::Value::from(server))
+    format!(r#"{{"server":{}}}"#, quoted(server))
 }
 
-pub(super) fn unreadable(control: &Control, error: &serde_json::Error) -> Failure {
-    Failure::other(format!("{} sent an answer that cannot be read: {error}", control.link.name()))
+/// As a JSON string.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// Somebody who reads no further does not mind.

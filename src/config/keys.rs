@@ -82,6 +82,37 @@ pub const TOP: &[Key<Config>] = &[
             "Control socket, beside the file if relative; \"off\": none.",
         )
     },
+    Key {
+        near: &["audit_log", "audit_file"],
+        ..key(
+            "audit",
+            Kind::Path(|top, path| top.audit.path = Some(path)),
+            "",
+            "\"~/.muxloop/audit.jsonl\"",
+            "File for a line about each request: who, what, outcome, time.",
+        )
+    },
+    key(
+        "audit_arguments",
+        Kind::Flag(|top, on| top.audit.arguments = on),
+        "false",
+        "true",
+        "Write the arguments of calls, too, secrets left out.",
+    ),
+    key(
+        "audit_max_bytes",
+        Kind::Integer { min: 4_096, max: 1 << 40, set: |top, bytes| top.audit.max_bytes = bytes },
+        "10485760",
+        "1048576",
+        "Size at which a new audit file is begun.",
+    ),
+    key(
+        "audit_keep",
+        Kind::Integer { min: 0, max: 1_000, set: |top, count| top.audit.keep = count as u32 },
+        "3",
+        "10",
+        "How many older audit files are kept: FILE.1, FILE.2, ….",
+    ),
     later("gateway", "{ names = \"prefix\" }", "one endpoint for all servers"),
     later("http", "5151", "the HTTP front"),
 ];

@@ -39,8 +39,25 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// Where a snapshot of the state of all servers is written.
     pub status_file: Option<PathBuf>,
+    pub audit: Audit,
     /// The control socket; `off` for none (see [`crate::control::path`]).
     pub control: Option<PathBuf>,
+}
+
+/// The audit log (row E10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    pub path: Option<PathBuf>,
+    pub arguments: bool,
+    pub max_bytes: u64,
+    /// Older files kept.
+    pub keep: u32,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Audit { path: None, arguments: false, max_bytes: 10 << 20, keep: 3 }
+    }
 }
 
 /// One `[servers.NAME]`. Its `Debug` shows no values of the environment ([`SpawnSpec`] hides them).

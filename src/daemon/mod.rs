@@ -1,22 +1,33 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
+mod audit;
 mod reload;
 mod service;
+#[cfg(feature = "control")]
+mod snapshot;
+#[cfg(not(feature = "control"))]
+#[path = "without_snapshots.rs"]
 mod snapshot;
 
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
 use crate::config::{Config, ServerConfig, Surroundings};
+#[cfg(feature = "control")]
 use crate::control::path::{Place, absolute, place};
-use crate::engine::operate::{Host, Wish};
+#[cfg(feature = "control")]
+use crate::engine::operate::Host;
+use crate::engine::operate::Wish;
 use crate::engine::port::Platform;
 use crate::engine::{Engine, ServerSetup};
 use crate::reactor::activation::{Handed, is_same_place};
 use crate::reactor::{Reactor, resident};
+use audit::AuditLog;
 use service::{Doors, Service};
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "control")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -47,6 +58,8 @@ struct Daemon<'o> {
     reactor: Reactor,
     snapshots: Snapshots,
     service: Service,
+    audit: Option<AuditLog>,
+    unix_ms_at_start: u64,
 }
 
 impl<'o> Daemon<'o> {
@@ -56,7 +69,10 @@ impl<'o> Daemon<'o> {
         surroundings: &'o Surroundings,
         config: Config,
     ) -> Result<Daemon<'o>, String> {
+        #[cfg(feature = "control")]
         let control = control_path(options, surroundings, &config)?;
+        #[cfg(not(feature = "control"))]
+        let control: Option<PathBuf> = None;
         let mut doors = Doors::take(&config, control.as_deref());
         let mut reactor =
             Reactor::for_daemon().map_err(|error| format!("the poll loop cannot be set up: {error}"))?;
@@ -73,11 +89,26 @@ impl<'o> Daemon<'o> {
         let mut seed = [0; 8];
         reactor.random(&mut seed);
         let mut engine = Engine::new(setups, u64::from_le_bytes(seed));
+        #[cfg(feature = "control")]
         if let Some(path) = control {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config)?;
         }
         let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
-        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots, service })
+        let audit = AuditLog::open(&config.audit)?;
+        engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
+        let unix_ms_at_start = reactor.clock.unix_ms_at_start();
+        Ok(Daemon {
+            options,
+            surroundings,
+            config,
+            listeners,
+            engine,
+            reactor,
+            snapshots,
+            service,
+            audit,
+            unix_ms_at_start,
+        })
     }
 
     fn serve(&mut self) {
@@ -109,24 +140,43 @@ impl<'o> Daemon<'o> {
                         self.reload(ticket);
                         self.service.reloaded();
                     }
-                    Wish::Reopen => {}
+                    Wish::Reopen => self.reopen(),
                 }
             }
+            self.keep_audit();
         }
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
         log::info!(target: "muxloop", "stopped");
     }
 
+    fn keep_audit(&mut self) {
+        if let Some(audit) = &mut self.audit {
+            audit.keep(&mut self.engine, self.unix_ms_at_start);
+        }
+    }
+
+    /// SIGUSR1: log files may have been moved away.
+    fn reopen(&mut self) {
+        if let Some(audit) = &mut self.audit {
+            match audit.reopen() {
+                Ok(()) => log::info!(target: "muxloop", "the audit file was opened again"),
+                Err(error) => {
+                    log::error!(target: "muxloop", "the audit file cannot be opened again: {error}")
+                }
+            }
+        }
+    }
+
     /// Writes log lines, and keeps them for `muxloop logs`.
     fn keep_journal(&mut self) {
         journal::flush();
-        let now = self.reactor.clock.now();
+        #[cfg(feature = "control")]
         for news in journal::take_news() {
             let server = news.server.as_deref().map(|name| self.engine.server_named(name));
             if let Some(None) = server {
                 continue;
             }
-            self.engine.note_log(now, server.flatten(), news.text);
+            self.engine.note_log(self.reactor.clock.now(), server.flatten(), news.text);
         }
     }
 }
@@ -161,6 +211,7 @@ fn setup(server: &ServerConfig) -> ServerSetup {
 }
 
 /// Where the control socket is to be, if there is to be one.
+#[cfg(feature = "control")]
 fn control_path(
     options: &RunOptions,
     surroundings: &Surroundings,
@@ -173,6 +224,7 @@ fn control_path(
     }
 }
 
+#[cfg(feature = "control")]
 fn open_control(
     engine: &mut Engine,
     reactor: &mut Reactor,

@@ -1,9 +1,11 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
+use super::audit::AuditLog;
 use super::{Daemon, listen, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
 use crate::engine::operate::Ticket;
+#[cfg(feature = "control")]
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -45,6 +47,9 @@ impl Daemon<'_> {
                 }
             }
         }
+        #[cfg(not(feature = "control"))]
+        let _ = ticket;
+        #[cfg(feature = "control")]
         self.engine.answer_reload(ticket, outcome.map(|changes| changes.value()));
     }
 
@@ -55,12 +60,19 @@ impl Daemon<'_> {
             .filter_map(|server| Some((server.policy.name.as_str(), fate(self.current(server)?, server))))
             .collect();
         let mut changes = Changes::default();
+        let audit = if self.config.audit == new.audit { None } else { Some(AuditLog::open(&new.audit)?) };
         let listeners = self.open_new_doors(&new, &fates)?;
+        if let Some(audit) = audit {
+            self.engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
+            self.audit = audit;
+        }
         let now = self.reactor.clock.now();
         for old in self.config.servers.clone() {
             let name = &old.policy.name;
             if !fates.contains_key(name.as_str()) {
-                self.retire(now, &old, true);
+                let is_inherited =
+                    self.listeners.get(name).is_some_and(|own| listeners.values().any(|l| l == own));
+                self.retire(now, &old, !is_inherited);
                 changes.removed.push(name.clone());
             }
         }
@@ -101,13 +113,13 @@ impl Daemon<'_> {
         self.config.servers.iter().find(|old| old.policy.name == server.policy.name)
     }
 
-    /// Listens at every socket that is new, or at none of them.
+    /// The listeners of servers that are new or moved; all of them listen, or none.
     fn open_new_doors(
         &mut self,
         new: &Config,
         fates: &BTreeMap<&str, Fate>,
     ) -> Result<BTreeMap<String, usize>, String> {
-        let mut opened = BTreeMap::new();
+        let (mut found, mut opened) = (BTreeMap::new(), Vec::new());
         for server in &new.servers {
             let name = &server.policy.name;
             let moves = self.current(server).is_some_and(|old| old.socket != server.socket);
@@ -115,17 +127,27 @@ impl Daemon<'_> {
             if !is_new && !moves {
                 continue;
             }
+            let heir_of = |old: &&ServerConfig| {
+                old.socket == server.socket && !fates.contains_key(old.policy.name.as_str())
+            };
+            let inherited = self.config.servers.iter().find(heir_of);
+            if let Some(listener) = inherited.and_then(|old| self.listeners.get(&old.policy.name)) {
+                // The same socket under another name: whoever connects finds the new server.
+                found.insert(name.clone(), *listener);
+                continue;
+            }
             match listen(&mut self.reactor, server) {
                 Ok(listener) => {
-                    opened.insert(name.clone(), listener);
+                    opened.push(listener);
+                    found.insert(name.clone(), listener);
                 }
                 Err(why) => {
-                    opened.values().for_each(|listener| self.reactor.stop_listening(*listener));
+                    opened.into_iter().for_each(|listener| self.reactor.stop_listening(listener));
                     return Err(why);
                 }
             }
         }
-        Ok(opened)
+        Ok(found)
     }
 
     fn retire(&mut self, now: Time, server: &ServerConfig, close_door: bool) {
@@ -159,11 +181,10 @@ fn fate(old: &ServerConfig, new: &ServerConfig) -> Fate {
 
 /// What only a start puts in effect.
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let levels = |config: &Config| -> Vec<_> {
-        config.servers.iter().map(|server| (server.policy.name.clone(), server.log_level)).collect()
-    };
+    let level = |name: &str| old.servers.iter().find(|server| server.policy.name == name)?.log_level;
+    let is_new_level = |server: &ServerConfig| server.log_level != level(&server.policy.name);
     let mut keys = Vec::new();
-    if old.log_level != new.log_level || levels(old) != levels(new) {
+    if old.log_level != new.log_level || new.servers.iter().any(is_new_level) {
         keys.push("log_level");
     }
     if old.log_format != new.log_format {
@@ -189,6 +210,7 @@ impl Changes {
         parts.join("; ")
     }
 
+    #[cfg(feature = "control")]
     fn value(&self) -> Value {
         json!({
             "added": self.added,

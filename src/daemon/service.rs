@@ -11,6 +11,7 @@
 
 use crate::base::Time;
 use crate::config::Config;
+#[cfg(feature = "control")]
 use crate::control::{Report, State};
 use crate::engine::Engine;
 use crate::engine::port::Platform;
@@ -42,7 +43,7 @@ impl Service {
     /// All sockets listen and the servers that are not lazy were started.
     pub(super) fn ready(&mut self, now: Time, engine: &Engine, platform: &dyn Platform) {
         if self.notifier.is_on() {
-            self.status = status(&engine.report(now, platform));
+            self.status = status(now, engine, platform);
             self.next = now + STATUS_INTERVAL_MS;
             self.notifier.send(format!("READY=1\nSTATUS={}", self.status));
             self.keep_alive(now);
@@ -72,7 +73,7 @@ impl Service {
         self.waits = now < self.next;
         if !self.waits {
             self.next = now + STATUS_INTERVAL_MS;
-            let status = status(&engine.report(now, platform));
+            let status = status(now, engine, platform);
             if status != self.status {
                 self.notifier.send(format!("STATUS={status}"));
                 self.status = status;
@@ -99,6 +100,7 @@ impl Service {
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     pub servers: BTreeMap<String, Handed>,
+    #[cfg_attr(not(feature = "control"), allow(dead_code))]
     pub control: Option<Handed>,
 }
 
@@ -126,7 +128,19 @@ impl Doors {
 }
 
 /// One line for `systemctl status`.
-fn status(report: &Report) -> String {
+#[cfg(feature = "control")]
+fn status(now: Time, engine: &Engine, platform: &dyn Platform) -> String {
+    in_words(&engine.report(now, platform))
+}
+
+/// Without reports there is nothing to be said that changes.
+#[cfg(not(feature = "control"))]
+fn status(_now: Time, _engine: &Engine, _platform: &dyn Platform) -> String {
+    "running".to_owned()
+}
+
+#[cfg(feature = "control")]
+fn in_words(report: &Report) -> String {
     let counted = |count: usize, thing: &str| format!("{count} {thing}{}", if count == 1 { "" } else { "s" });
     let mut states: BTreeMap<State, usize> = BTreeMap::new();
     for server in &report.servers {
@@ -152,7 +166,7 @@ const STATUS_INTERVAL_MS: u64 = 1_000;
 /// Pause before a message that found no room is sent again, in milliseconds.
 const RETRY_MS: u64 = 100;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "control"))]
 mod tests {
     use super::*;
     use crate::control::ServerReport;
@@ -162,10 +176,10 @@ mod tests {
         let server = |state| ServerReport { state, ..ServerReport::default() };
         let servers = [State::Ready, State::Backoff, State::Ready].map(server).to_vec();
         let mut report = Report { state: "degraded".into(), clients: 1, servers, ..Report::default() };
-        assert_eq!(status(&report), "degraded: 3 servers (2 ready, 1 backoff), 1 client");
+        assert_eq!(in_words(&report), "degraded: 3 servers (2 ready, 1 backoff), 1 client");
         report.servers.truncate(1);
         report.state = "up".into();
         report.clients = 0;
-        assert_eq!(status(&report), "1 server (1 ready), 0 clients");
+        assert_eq!(in_words(&report), "1 server (1 ready), 0 clients");
     }
 }

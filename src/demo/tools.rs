@@ -314,6 +314,11 @@ fn descriptions(caller: &Caller, added: usize) -> Vec<Value> {
         ),
         tool("add_tool", "Adds a tool to this list.", json!({}), &[]),
     ];
+    for tool in &mut tools {
+        if READ_ONLY.contains(&tool["name"].as_str().unwrap_or_default()) {
+            tool["annotations"] = json!({ "readOnlyHint": true });
+        }
+    }
     if caller.has_tasks() {
         let properties = json!({ "ms": whole(), "fail": flag(), "question": text() });
         let mut task = tool("task", "Works for a while; can run as a task.", properties, &[]);
@@ -332,6 +337,9 @@ fn tool(name: &str, description: &str, properties: Value, required: &[&str]) -> 
     }
     json!({ "name": name, "description": description, "inputSchema": schema })
 }
+
+/// Tools that change nothing: a multiplexer may call them again when a process dies under them.
+const READ_ONLY: [&str; 4] = ["echo", "add", "sleep", "big"];
 
 /// More steps than this say nothing more.
 const STEPS_MAX: u64 = 1_000_000;

@@ -158,6 +158,7 @@ impl Conns {
         self.table.len()
     }
 
+    #[cfg(feature = "control")]
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Conn)> {
         self.table.iter()
     }

@@ -23,23 +23,27 @@ macro_rules! tell {
 }
 
 mod conn;
+#[cfg(feature = "control")]
 mod journal;
+#[cfg(feature = "control")]
+pub mod operate;
+#[cfg(not(feature = "control"))]
+#[path = "without_control.rs"]
 pub mod operate;
 pub mod port;
 mod process;
+mod receive;
+#[cfg(feature = "control")]
 mod report;
 mod servers;
 
-use crate::base::limits::{
-    ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, READ_BUDGET, READ_CHUNK, STDERR_RING,
-};
-use crate::base::{Key, RecvBuf, Time};
-use crate::codec::{Incoming, Line, LineFramer, Message};
+use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, STDERR_RING};
+use crate::base::{Key, Time};
+use crate::codec::Message;
 use crate::mux::policy::ServerPolicy;
-use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep, quote};
+use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep};
 use conn::{Conns, Role};
-use journal::{Journal, LogLine};
-use operate::{ControlPlane, Host, Taps, Wish};
+use operate::{ControlPlane, Taps, Wish};
 use port::{Kill, Platform, Ready, Signal, SpawnSpec};
 use process::{Process, Processes, Ring};
 use std::io;
@@ -56,6 +60,7 @@ pub struct ServerSetup {
 
 /// Where the connections of a listener go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "control"), allow(dead_code))]
 enum Door {
     Closed,
     Server(ServerId),
@@ -74,8 +79,6 @@ pub struct Engine {
     /// By listener.
     doors: Vec<Door>,
     control: ControlPlane,
-    journal: Journal,
-    host: Host,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
@@ -136,8 +139,6 @@ impl Engine {
             accepting: vec![false; setups.len()],
             doors: (0..setups.len()).map(Door::Server).collect(),
             control: ControlPlane::default(),
-            journal: Journal::default(),
-            host: Host::default(),
             drain_until: None,
             setups,
             actions: Vec::new(),
@@ -290,7 +291,7 @@ impl Engine {
                     break;
                 }
                 match platform.accept(listener) {
-                    Ok(accepted) => self.accepted(now, listener, accepted.io, platform),
+                    Ok(accepted) => self.accepted(now, listener, accepted, platform),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.accepting[listener] = false
                     }
@@ -303,7 +304,14 @@ impl Engine {
         }
     }
 
-    fn accepted(&mut self, now: Time, listener: usize, io: Box<dyn port::Io>, platform: &mut dyn Platform) {
+    fn accepted(
+        &mut self,
+        now: Time,
+        listener: usize,
+        accepted: port::Accepted,
+        platform: &mut dyn Platform,
+    ) {
+        let io = accepted.io;
         if self.stopping || self.conns.is_full() {
             return log::warn!(target: "muxloop", "a connection was refused: too many, or muxloop is stopping");
         }
@@ -315,6 +323,9 @@ impl Engine {
                 let number = tell!(self, now, attach_peer, key, server);
                 if let Some(conn) = self.conns.get_mut(key) {
                     (conn.server, conn.number) = (server, number);
+                }
+                if let Some(pid) = accepted.peer_pid {
+                    self.mux.note_client_pid(key, pid);
                 }
                 self.conns.wake(key);
             }
@@ -342,133 +353,6 @@ impl Engine {
             return None;
         }
         Some(key)
-    }
-
-    /// Reads and decodes one connection within its budget.
-    fn read(&mut self, now: Time, key: Key) {
-        let mut buf = self.conns.take_recv(key);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let mut framer = std::mem::replace(&mut conn.framer, LineFramer::new(0));
-        let role = conn.role;
-        let mut budget = READ_BUDGET as isize;
-        loop {
-            let is_starved = self.decode(now, key, role, &mut framer, &mut buf);
-            if !buf.has_room(READ_CHUNK) {
-                self.conns.enlarge(&mut buf);
-            }
-            let Some(conn) = self.conns.get_mut(key) else { return };
-            // Half a line waits for bytes, not for a turn.
-            conn.undecoded = !is_starved && !buf.is_empty();
-            if !conn.readable || conn.paused || conn.closing || conn.broken.is_some() || budget <= 0 {
-                break;
-            }
-            let spare = buf.spare(READ_CHUNK);
-            let room = spare.len();
-            match conn.io.read(spare) {
-                Ok(0) => {
-                    conn.readable = false;
-                    self.end_of_stream(now, key, role, &mut framer, &mut buf);
-                    break;
-                }
-                Ok(n) => {
-                    conn.read += n as u64;
-                    buf.advance(n);
-                    budget -= n as isize;
-                    conn.readable = n == room || conn.ended;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.readable = false,
-                Err(error) => {
-                    conn.readable = false;
-                    let why = match error.kind() {
-                        io::ErrorKind::ConnectionReset => CloseReason::PeerClosed,
-                        _ => CloseReason::Io(format!("cannot be read: {error}")),
-                    };
-                    self.conns.fail(key, why);
-                    break;
-                }
-            }
-        }
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.framer = framer;
-        }
-        self.conns.put_recv(key, buf);
-    }
-
-    /// Hands over whole lines until there are none (true), or the mux wants no more for now.
-    fn decode(
-        &mut self,
-        now: Time,
-        key: Key,
-        role: Role,
-        framer: &mut LineFramer,
-        buf: &mut RecvBuf,
-    ) -> bool {
-        loop {
-            let wanted = self
-                .conns
-                .get(key)
-                .is_some_and(|conn| !conn.paused && !conn.closing && conn.broken.is_none());
-            if !wanted {
-                return false;
-            }
-            let Some(line) = framer.next(buf) else { return true };
-            self.line(now, key, role, line);
-        }
-    }
-
-    #[inline]
-    fn line(&mut self, now: Time, key: Key, role: Role, line: Line<'_>) {
-        match (line, role) {
-            (Line::Line(bytes), Role::Client | Role::Child(_)) => {
-                if self.control.taps.on {
-                    self.control.taps.note(key, true, &Message::new(bytes));
-                }
-                let mut msg = Incoming::unread(bytes);
-                match msg.read() {
-                    Ok(()) => tell!(self, now, handle_message, key, &msg),
-                    Err(error) => tell!(self, now, handle_malformed, key, bytes, error),
-                }
-            }
-            (Line::Overlong(line), Role::Client | Role::Child(_)) => {
-                tell!(self, now, handle_overlong, key, &line)
-            }
-            (Line::Line(bytes), Role::Stderr(instance)) => self.stderr_line(now, instance, bytes),
-            (Line::Overlong(line), Role::Stderr(instance)) => self.stderr_line(now, instance, &line.head),
-            (Line::Line(bytes), Role::Control) => self.control.hear(key, Ok(bytes.to_vec())),
-            (Line::Overlong(line), Role::Control) => self.control.hear(key, Err(line.len as usize)),
-        }
-    }
-
-    fn stderr_line(&mut self, now: Time, instance: Key, bytes: &[u8]) {
-        let Some(process) = self.processes.get_mut(instance) else { return };
-        let server = process.server;
-        let name = &self.setups[server].policy.name;
-        log::debug!(target: &format!("server::{name}"), "stderr: {}", quote(bytes));
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        process.last_words.push(text.clone());
-        self.log(LogLine { server: Some(server), unix_ms: self.host.unix_ms + now.0, ours: false, text });
-    }
-
-    fn end_of_stream(&mut self, now: Time, key: Key, role: Role, framer: &mut LineFramer, buf: &mut RecvBuf) {
-        if let Some(line) = framer.last(buf) {
-            self.line(now, key, role, line);
-        }
-        buf.consume(buf.len());
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.finished = true;
-        match role {
-            Role::Client if conn.hangup => self.conns.fail(key, CloseReason::PeerClosed),
-            Role::Client => tell!(self, now, handle_eof, key),
-            // If its process has ended, that says more than the end of its output does.
-            Role::Child(instance) => {
-                if self.processes.get(instance).is_some_and(|process| process.exited.is_none()) {
-                    tell!(self, now, handle_eof, key);
-                }
-            }
-            Role::Stderr(_) => {}
-            Role::Control if conn.hangup => self.conns.fail(key, CloseReason::PeerClosed),
-            Role::Control => self.control.end(key),
-        }
     }
 
     /// Starts and stops processes, and tells of those that ended, until nothing is left to do.

@@ -2,7 +2,7 @@
 //! turns of everybody else, and what they follow.
 
 use super::conn::Role;
-use super::journal::LogLine;
+use super::journal::{Journal, LogLine};
 use super::port::Platform;
 use super::{Engine, Outbox};
 use crate::base::date::rfc3339;
@@ -51,6 +51,8 @@ pub(super) struct ControlPlane {
     /// Calls of open tickets.
     tickets: Vec<Option<(Key, String)>>,
     pub taps: Taps,
+    pub journal: Journal,
+    pub host: Host,
 }
 
 /// One connection.
@@ -121,6 +123,18 @@ impl ControlPlane {
         self.count_taps();
     }
 
+    /// Nobody who followed a server that is gone follows the one that has its place.
+    pub fn forget_server(&mut self, id: ServerId) {
+        for key in self.keys.clone() {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.taps.retain(|tapped| *tapped != id);
+            if session.logs == Some(Some(id)) {
+                session.logs = None;
+            }
+        }
+        self.count_taps();
+    }
+
     pub fn is_busy(&self) -> bool {
         !self.inbox.is_empty() || !self.taps.seen.is_empty()
     }
@@ -139,7 +153,7 @@ impl ControlPlane {
 impl Engine {
     /// Makes connections of this listener control connections.
     pub fn open_control(&mut self, listener: usize, host: Host) {
-        self.host = host;
+        self.control.host = host;
         self.set_door(listener, super::Door::Control);
     }
 
@@ -162,11 +176,22 @@ impl Engine {
 
     /// A line of muxloop's own log.
     pub fn note_log(&mut self, now: Time, server: Option<ServerId>, text: String) {
-        let line = LogLine { server, unix_ms: self.host.unix_ms + now.0, ours: true, text };
+        let line = LogLine { server, unix_ms: self.control.host.unix_ms + now.0, ours: true, text };
         self.log(line);
     }
 
-    pub(super) fn log(&mut self, line: LogLine) {
+    /// A line that a server wrote to stderr.
+    pub(super) fn log_stderr(&mut self, now: Time, server: ServerId, text: String) {
+        let unix_ms = self.control.host.unix_ms + now.0;
+        self.log(LogLine { server: Some(server), unix_ms, ours: false, text });
+    }
+
+    /// The place of a server that is gone is given to another one.
+    pub(super) fn forget_journal(&mut self, id: ServerId) {
+        self.control.journal.forget(id);
+    }
+
+    fn log(&mut self, line: LogLine) {
         let followers: Vec<Key> = self
             .control
             .keys
@@ -181,7 +206,7 @@ impl Engine {
             let params = self.line_value(&line);
             followers.into_iter().for_each(|key| self.notify(key, "log", params.clone()));
         }
-        self.journal.push(line);
+        self.control.journal.push(line);
     }
 
     /// A new connection at the control socket.
@@ -243,9 +268,9 @@ impl Engine {
         let result = match &call.verb {
             Verb::Hello => json!({
                 "control": CONTROL_VERSION,
-                "version": self.host.version,
-                "pid": self.host.pid,
-                "config": self.host.config,
+                "version": self.control.host.version,
+                "pid": self.control.host.pid,
+                "config": self.control.host.config,
             }),
             Verb::Status => report_value(&self.report(now, platform)),
             Verb::Watch { interval_ms } => {
@@ -284,8 +309,13 @@ impl Engine {
             }
             Verb::Logs { server, lines, follow } => {
                 let id = server.as_deref().map(|name| self.find_server(name)).transpose()?;
-                let newest: Vec<Value> =
-                    self.journal.tail(id, *lines).into_iter().map(|line| self.line_value(line)).collect();
+                let newest: Vec<Value> = self
+                    .control
+                    .journal
+                    .tail(id, *lines)
+                    .into_iter()
+                    .map(|line| self.line_value(line))
+                    .collect();
                 if *follow {
                     self.session(key, |session| session.logs = Some(id));
                 }
@@ -314,11 +344,6 @@ impl Engine {
             change(session);
         }
         json!({})
-    }
-
-    /// The server of that name.
-    pub fn server_named(&self, name: &str) -> Option<ServerId> {
-        (0..self.setups.len()).find(|id| self.mux.is_serving(*id) && self.setups[*id].policy.name == name)
     }
 
     fn find_server(&self, name: &str) -> Result<ServerId, (i32, String)> {
@@ -426,7 +451,7 @@ impl Engine {
         });
         json!({
             "server": self.setups[server].policy.name,
-            "ts": rfc3339(self.host.unix_ms + now.0),
+            "ts": rfc3339(self.control.host.unix_ms + now.0),
             "from": from,
             "to": to,
             "kind": kind,

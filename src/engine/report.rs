@@ -24,13 +24,13 @@ impl Engine {
         };
         Report {
             control: CONTROL_VERSION,
-            version: self.host.version.clone(),
-            pid: self.host.pid,
-            config: self.host.config.clone(),
+            version: self.control.host.version.clone(),
+            pid: self.control.host.pid,
+            config: self.control.host.config.clone(),
             state: state.into(),
-            started_at: rfc3339(self.host.unix_ms),
+            started_at: rfc3339(self.control.host.unix_ms),
             uptime_ms: now.0,
-            rss_bytes: platform.resident_bytes(self.host.pid),
+            rss_bytes: platform.resident_bytes(self.control.host.pid),
             connections: self.conns.len(),
             clients: servers.iter().map(|server| server.clients).sum(),
             requests: servers.iter().map(|server| server.requests).sum(),
@@ -98,7 +98,7 @@ impl Engine {
 
     /// The newest lines that a server wrote to stderr, also those of an earlier process.
     fn said(&self, id: ServerId) -> Vec<String> {
-        let lines = self.journal.tail(Some(id), 4 * STDERR_LINES);
+        let lines = self.control.journal.tail(Some(id), 4 * STDERR_LINES);
         let mut newest: Vec<String> = lines
             .iter()
             .rev()

@@ -17,7 +17,8 @@ impl Engine {
         match self.setups.get_mut(id) {
             Some(place) => {
                 *place = setup;
-                self.journal.forget(id);
+                self.control.forget_server(id);
+                self.forget_journal(id);
                 self.conns.past.remove(&id);
             }
             None => self.setups.push(setup),
@@ -31,6 +32,21 @@ impl Engine {
         if !self.setups[id].policy.lazy_start {
             tell!(self, now, start_server, id);
         }
+    }
+
+    /// Keeps what becomes of each request, see [`crate::mux::Mux::set_audit`].
+    pub fn set_audit(&mut self, wanted: Option<bool>) {
+        self.mux.set_audit(wanted);
+    }
+
+    /// The requests that ended since the last call, and how many were lost before them.
+    pub fn take_audited(&mut self) -> (std::collections::VecDeque<crate::mux::status::Audited>, u64) {
+        self.mux.take_audited()
+    }
+
+    /// Name of a server, also of one that is gone while its place is free.
+    pub fn name_of(&self, id: ServerId) -> &str {
+        self.setups.get(id).map_or("", |setup| &setup.policy.name)
     }
 
     /// Gives a server another setup and restarts it if it runs. Whether clients share its process must stay
@@ -54,6 +70,11 @@ impl Engine {
         tell!(self, now, retire_server, id);
     }
 
+    /// The server of that name.
+    pub fn server_named(&self, name: &str) -> Option<ServerId> {
+        (0..self.setups.len()).find(|id| self.mux.is_serving(*id) && self.setups[*id].policy.name == name)
+    }
+
     pub(super) fn set_door(&mut self, listener: usize, door: Door) {
         if self.doors.len() <= listener {
             self.doors.resize(listener + 1, Door::Closed);
@@ -63,6 +84,7 @@ impl Engine {
     }
 
     /// Bytes from and to the clients of a server.
+    #[cfg(feature = "control")]
     pub(super) fn traffic(&self, id: ServerId) -> (u64, u64) {
         let past = self.conns.past.get(&id).copied().unwrap_or_default();
         let clients =

@@ -50,7 +50,7 @@ impl Mux {
         };
         self.counters.answers += 1;
         let outcome = if msg.envelope.kind == Kind::Error { Outcome::Error } else { Outcome::Ok };
-        self.note_end(now, &mut request, outcome);
+        self.note_end(now, &mut request, outcome, msg.bytes.len());
         let mut message = Message::new(msg.bytes);
         message.replace(id, Value::Raw(&raw_id));
         let ours = match request.method {
@@ -169,7 +169,7 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
-        self.note_end(now, request, outcome);
+        self.note_end(now, request, outcome, 0);
         if let Origin::Peer { peer, link, id, .. } = &request.origin {
             self.counters.failures += 1;
             out.send(*link, &Message::new(&why.answer(id)));

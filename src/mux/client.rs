@@ -306,7 +306,7 @@ impl Mux {
             return;
         }
         let Some(mut request) = self.take(key) else { return };
-        self.note_end(now, &mut request, Outcome::Cancelled);
+        self.note_end(now, &mut request, Outcome::Cancelled, 0);
         self.counters.cancelled += 1;
         let link = self.instances.get(request.instance).and_then(|i| i.link);
         if let (true, Some(link)) = (request.is_sent(), link) {
@@ -389,7 +389,7 @@ impl Mux {
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(mut request) = self.take(key) else { continue };
-            self.note_end(now, &mut request, Outcome::Cancelled);
+            self.note_end(now, &mut request, Outcome::Cancelled, 0);
             let link = self.instances.get(request.instance).and_then(|i| i.link);
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;

@@ -89,6 +89,7 @@ pub struct Mux {
     counters: status::Counters,
     /// Clients since the start; the newest one's number.
     clients_ever: u64,
+    audit: tally::Audit,
 }
 
 impl Mux {
@@ -107,6 +108,7 @@ impl Mux {
             closing: false,
             counters: status::Counters::default(),
             clients_ever: 0,
+            audit: tally::Audit::default(),
         };
         for policy in policies {
             mux.add_server(policy);

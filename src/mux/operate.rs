@@ -6,7 +6,7 @@ use crate::mux::policy::ServerPolicy;
 use crate::mux::request::Request;
 use crate::mux::server::{Instance, Phase, Server, Then};
 use crate::mux::sink::ServerId;
-use crate::mux::tally::{Ended, Outcome};
+use crate::mux::tally::{Audited, Ended, Outcome};
 use crate::mux::{Mux, Sink, reply};
 
 impl Mux {
@@ -116,6 +116,25 @@ impl Mux {
         self.check_invariants();
     }
 
+    /// Keeps what becomes of each client's request for [`Mux::take_audited`], with its arguments or without.
+    pub fn set_audit(&mut self, wanted: Option<bool>) {
+        self.audit.wanted = wanted;
+    }
+
+    /// The requests that ended since the last call, and how many were lost before them.
+    pub fn take_audited(&mut self) -> (std::collections::VecDeque<Audited>, u64) {
+        self.audit.take()
+    }
+
+    /// The process at the other end of a client's link.
+    pub fn note_client_pid(&mut self, link: Key, pid: u32) {
+        if let Some(crate::mux::LinkOf::Peer(peer)) = self.links.get(link)
+            && let Some(peer) = self.peers.get_mut(*peer)
+        {
+            peer.pid = Some(pid);
+        }
+    }
+
     /// Clients connected, refused ones too.
     pub fn clients(&self) -> usize {
         self.peers.len()
@@ -168,15 +187,28 @@ impl Mux {
     }
 
     /// Counts a client's request that was taken out of the tables.
-    pub(super) fn note_end(&mut self, now: Time, request: &mut Request, outcome: Outcome) {
+    pub(super) fn note_end(
+        &mut self,
+        now: Time,
+        request: &mut Request,
+        outcome: Outcome,
+        answer_bytes: usize,
+    ) {
         let Some(peer) = request.peer().and_then(|key| self.peers.get(key)) else { return };
-        self.servers[peer.server].tally.note(Ended {
+        let (server, pid) = (peer.server, peer.pid);
+        let ended = Ended {
             method: request.method.text(),
             name: request.name.take(),
             client: peer.number,
             ms: now.since(request.started),
             outcome,
             at: now,
-        });
+        };
+        if self.audit.wanted.is_some() {
+            let (ended, arguments) = (ended.clone(), request.arguments.take());
+            let request_bytes = request.bytes as usize;
+            self.audit.push(Audited { server, ended, pid, request_bytes, answer_bytes, arguments });
+        }
+        self.servers[server].tally.note(ended);
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Peer {
     pub server: ServerId,
     /// Counted from 1: what people call it.
     pub number: u64,
+    /// Its process, if that is known.
+    pub pid: Option<u32>,
     /// Its connection.
     pub link: Key,
     /// Came when the server had all the clients it may have: is told so and closed (D03).
@@ -69,6 +71,7 @@ impl Peer {
         Peer {
             server,
             number,
+            pid: None,
             link,
             refused,
             legacy: None,

@@ -16,6 +16,9 @@ pub(super) struct Request {
     pub method: Method,
     /// Of the tool or prompt, or the URI, for people (clients' requests).
     pub name: Option<ShortBytes>,
+    /// Length of the request as it came, and its arguments if an audit wants them.
+    pub bytes: u32,
+    pub arguments: Option<Box<[u8]>>,
     /// The era it was asked in (clients' requests).
     pub era: crate::mux::server::Era,
     pub state: State,

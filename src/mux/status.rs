@@ -4,7 +4,7 @@ use crate::base::{Key, Time};
 use crate::mux::Mux;
 use crate::mux::server::{Era, Instance, Phase};
 use crate::mux::sink::ServerId;
-pub use crate::mux::tally::{Ended, Outcome};
+pub use crate::mux::tally::{Audited, Ended, Outcome};
 
 /// Totals since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use crate::base::{ShortBytes, Time};
 use crate::codec::{Incoming, json};
 use crate::mux::method::Method;
+use crate::mux::sink::ServerId;
 use std::collections::VecDeque;
 
 /// Counts since the start, and the newest requests.
@@ -28,6 +29,51 @@ pub struct Ended {
     pub ms: u64,
     pub outcome: Outcome,
     pub at: Time,
+}
+
+/// What an audit says of a request on top of [`Ended`].
+#[derive(Clone, Debug)]
+pub struct Audited {
+    pub server: ServerId,
+    pub ended: Ended,
+    /// The client's process, if its end of the socket told it.
+    pub pid: Option<u32>,
+    pub request_bytes: usize,
+    /// 0 if there was no answer.
+    pub answer_bytes: usize,
+    /// `params.arguments` as written, where they are wanted and not too long.
+    pub arguments: Option<Box<[u8]>>,
+}
+
+/// Ended requests that wait to be written down.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    /// Whether anybody wants them, and with their arguments.
+    pub wanted: Option<bool>,
+    waiting: VecDeque<Audited>,
+    /// Lost because nobody took them.
+    lost: u64,
+}
+
+impl Audit {
+    pub(super) fn push(&mut self, audited: Audited) {
+        if self.waiting.len() == AUDIT_MAX {
+            self.lost += 1;
+        } else {
+            self.waiting.push_back(audited);
+        }
+    }
+
+    /// Everything that waits, and how many were lost before it.
+    pub(super) fn take(&mut self) -> (VecDeque<Audited>, u64) {
+        (std::mem::take(&mut self.waiting), std::mem::take(&mut self.lost))
+    }
+}
+
+/// The arguments of a call, as far as an audit keeps them.
+pub(super) fn arguments_of(msg: &Incoming<'_>) -> Option<Box<[u8]>> {
+    let arguments = json::member(msg.bytes, msg.envelope.params?, "arguments")?;
+    Some(msg.text(arguments)).filter(|text| text.len() <= ARGUMENTS_MAX).map(Into::into)
 }
 
 /// How a request ended.
@@ -102,6 +148,10 @@ pub(super) fn name_of(method: Method, msg: &Incoming<'_>) -> Option<ShortBytes> 
     Some(ShortBytes::new(&inner[..inner.len().min(NAME_MAX)]))
 }
 
+/// Ended requests kept until they are taken, which is after each turn.
+const AUDIT_MAX: usize = 65_536;
+/// Longest arguments kept for an audit, in bytes.
+const ARGUMENTS_MAX: usize = 16 << 10;
 /// Number of durations kept.
 const DURATIONS: usize = 1_024;
 /// Number of requests kept.

@@ -1,7 +1,7 @@
 //! [`App`]: what the dashboard knows and what a key does to it.
 
+use super::keys::Key;
 use crate::control::{Report, ServerReport};
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The dashboard, without a terminal.
@@ -163,59 +163,55 @@ impl App {
         self.rates.values().map(|rate| rate.per_second).sum()
     }
 
-    pub fn on_key(&mut self, key: KeyEvent) -> Option<Action> {
-        if key.kind == KeyEventKind::Release {
-            return None;
-        }
+    pub fn on_key(&mut self, key: Key) -> Option<Action> {
         self.touch();
-        if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return matches!(key.code, KeyCode::Char('c')).then_some(Action::Quit);
-        }
-        match (self.mode, key.code) {
-            (Mode::Filter, code) => self.on_filter_key(code),
-            (Mode::Help | Mode::Log, KeyCode::Char('q')) => return Some(Action::Quit),
+        match (self.mode, key) {
+            (_, Key::Control('c')) => return Some(Action::Quit),
+            (_, Key::Control(_) | Key::Other) => {}
+            (Mode::Filter, key) => self.on_filter_key(key),
+            (Mode::Help | Mode::Log, Key::Char('q')) => return Some(Action::Quit),
             (Mode::Help | Mode::Log, _) => self.mode = Mode::Table,
-            (Mode::Table, code) => return self.on_table_key(code),
+            (Mode::Table, key) => return self.on_table_key(key),
         }
         None
     }
 
-    fn on_table_key(&mut self, code: KeyCode) -> Option<Action> {
-        match code {
-            KeyCode::Char('q') => return Some(Action::Quit),
+    fn on_table_key(&mut self, key: Key) -> Option<Action> {
+        match key {
+            Key::Char('q') => return Some(Action::Quit),
             // First what a filter hides comes back.
-            KeyCode::Esc if self.filter.is_empty() => return Some(Action::Quit),
-            KeyCode::Esc => self.filter.clear(),
-            KeyCode::Char('j') | KeyCode::Down => self.go(1),
-            KeyCode::Char('k') | KeyCode::Up => self.go(-1),
-            KeyCode::PageDown => self.go(PAGE),
-            KeyCode::PageUp => self.go(-PAGE),
-            KeyCode::Char('g') | KeyCode::Home => self.go(isize::MIN),
-            KeyCode::Char('G') | KeyCode::End => self.go(isize::MAX),
-            KeyCode::Char('/') => self.mode = Mode::Filter,
-            KeyCode::Char('?') => self.mode = Mode::Help,
-            KeyCode::Char('l') if self.log.is_some() => self.mode = Mode::Log,
-            KeyCode::Char('r') => return self.of_selected(Action::Restart),
-            KeyCode::Char('s') => return self.of_selected(Action::Start),
-            KeyCode::Char('S') => return self.of_selected(Action::Stop),
+            Key::Escape if self.filter.is_empty() => return Some(Action::Quit),
+            Key::Escape => self.filter.clear(),
+            Key::Char('j') | Key::Down => self.go(1),
+            Key::Char('k') | Key::Up => self.go(-1),
+            Key::PageDown => self.go(PAGE),
+            Key::PageUp => self.go(-PAGE),
+            Key::Char('g') | Key::Home => self.go(isize::MIN),
+            Key::Char('G') | Key::End => self.go(isize::MAX),
+            Key::Char('/') => self.mode = Mode::Filter,
+            Key::Char('?') => self.mode = Mode::Help,
+            Key::Char('l') if self.log.is_some() => self.mode = Mode::Log,
+            Key::Char('r') => return self.of_selected(Action::Restart),
+            Key::Char('s') => return self.of_selected(Action::Start),
+            Key::Char('S') => return self.of_selected(Action::Stop),
             _ => {}
         }
         None
     }
 
-    fn on_filter_key(&mut self, code: KeyCode) {
-        match code {
-            KeyCode::Esc => {
+    fn on_filter_key(&mut self, key: Key) {
+        match key {
+            Key::Escape => {
                 self.filter.clear();
                 self.mode = Mode::Table;
             }
-            KeyCode::Enter => self.mode = Mode::Table,
-            KeyCode::Down => self.go(1),
-            KeyCode::Up => self.go(-1),
-            KeyCode::Backspace => {
+            Key::Enter => self.mode = Mode::Table,
+            Key::Down => self.go(1),
+            Key::Up => self.go(-1),
+            Key::Backspace => {
                 self.filter.pop();
             }
-            KeyCode::Char(c) if self.filter.len() < 64 => self.filter.push(c),
+            Key::Char(c) if self.filter.len() < 64 => self.filter.push(c),
             _ => {}
         }
         self.keep_selection();
@@ -292,14 +288,14 @@ mod tests {
     fn press(app: &mut App, keys: &str) -> Option<Action> {
         keys.chars().fold(None, |_, key| {
             let code = match key {
-                '\n' => KeyCode::Enter,
-                '\x1b' => KeyCode::Esc,
-                '\x08' => KeyCode::Backspace,
-                '↓' => KeyCode::Down,
-                '↑' => KeyCode::Up,
-                key => KeyCode::Char(key),
+                '\n' => Key::Enter,
+                '\x1b' => Key::Escape,
+                '\x08' => Key::Backspace,
+                '↓' => Key::Down,
+                '↑' => Key::Up,
+                key => Key::Char(key),
             };
-            app.on_key(KeyEvent::new(code, KeyModifiers::NONE))
+            app.on_key(code)
         })
     }
 
@@ -336,8 +332,7 @@ mod tests {
         assert_eq!(press(&mut app, "s"), Some(Action::Start("b".into())));
         assert_eq!(press(&mut app, "S"), Some(Action::Stop("b".into())));
         assert_eq!(press(&mut app, "q"), Some(Action::Quit));
-        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(app.on_key(interrupt), Some(Action::Quit));
+        assert_eq!(app.on_key(Key::Control('c')), Some(Action::Quit));
         app.on_gone("killed");
         assert_eq!(press(&mut app, "r"), None);
         assert!(app.notice.unwrap().is_bad);

@@ -4,11 +4,12 @@
 //! A report is asked for each second, rather than watched: the answer also tells that the daemon is alive.
 
 use super::app::{Action, App};
-use crate::client::control::{Control, HELLO_ID, Message};
+use crate::client::control::{Control, HELLO_ID, Message, Refusal};
 use crate::client::link::Incoming;
 use crate::client::text::{duration, plain};
 use crate::client::{EXIT_NOT_RUNNING, Failure, Target};
 use crate::config::Surroundings;
+use crate::control::{Json, Report};
 use std::time::{Duration, Instant};
 
 /// Where reports come from.
@@ -131,7 +132,7 @@ impl Up {
                 }
                 Incoming::Line(line) => {
                     if let Message::Answer { id, result } = self.control.read(&line)? {
-                        self.on_answer(id, result.map_err(|refusal| plain(&refusal.message)), app)?;
+                        self.on_answer(id, result, app)?;
                     }
                 }
             }
@@ -152,18 +153,13 @@ impl Up {
         Ok(())
     }
 
-    fn on_answer(
-        &mut self,
-        id: u64,
-        result: Result<Box<serde_json::value::RawValue>, String>,
-        app: &mut App,
-    ) -> Result<(), Failure> {
+    fn on_answer(&mut self, id: u64, result: Result<String, Refusal>, app: &mut App) -> Result<(), Failure> {
         let now = Instant::now();
         if let Some(at) = self.actions.iter().position(|(asked, _)| *asked == id) {
             let (_, what) = self.actions.remove(at);
             match result {
                 Ok(_) => app.say(format!("{what}: done"), false),
-                Err(why) => app.say(format!("{what}: {why}"), true),
+                Err(why) => app.say(format!("{what}: {}", plain(&why.message)), true),
             }
             // What came of it is shown at once.
             if self.waiting.is_none() {
@@ -172,16 +168,15 @@ impl Up {
             return Ok(());
         }
         if !self.greeted {
-            self.control
-                .greet(result.map_err(|message| crate::client::control::Refusal { code: 0, message }))?;
+            self.control.greet(result)?;
             self.greeted = true;
             return self.ask_status(now);
         }
         if self.waiting == Some(id) || id == 0 {
             self.waiting = None;
-            let raw = result.map_err(Failure::other)?;
-            let report = serde_json::from_str(raw.get())
-                .map_err(|error| Failure::other(format!("the report cannot be read: {error}")))?;
+            let text = result.map_err(|refusal| Failure::other(plain(&refusal.message)))?;
+            let report = Report::read(Json::new(text.as_bytes()))
+                .ok_or_else(|| Failure::other("the report cannot be read"))?;
             app.on_report(report);
         }
         Ok(())

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! One thread, one poll(2): keys, the control socket, signals, and a second's tick for what only the clock
-//! changes. [`App`] and [`view`] do no I/O and know no clock, so that tests draw them on a buffer.
+//! changes. `app` and `view` do no I/O and know no clock, so that tests draw them on a buffer.
 //!
 //! With `run --tui` the dashboard is the process that was started, and the daemon is its child, in a process
 //! group of its own, with its standard error in a pipe that is shown here (key `l`). So no log line can tear
@@ -16,6 +16,7 @@
 mod app;
 mod beside;
 mod feed;
+mod keys;
 mod screen;
 mod view;
 
@@ -25,8 +26,8 @@ use crate::config::Surroundings;
 use crate::reactor::poll::{Interest, poll};
 use app::{Action, App};
 use beside::Beside;
-use crossterm::event::{self, Event};
 use feed::Feed;
+use keys::Keys;
 use screen::{Screen, Signals};
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn session(mut feed: Feed, mut beside: Option<Beside>) -> Result<ExitCode, Failu
     let mut screen = Screen::open().map_err(unusable)?;
     let started = Instant::now();
     let mut app = App::new(screen::colours());
+    let mut keys = Keys::default();
     let end = loop {
         app.tick(started.elapsed().as_millis() as u64);
         feed.turn(&mut app);
@@ -79,7 +81,7 @@ fn session(mut feed: Feed, mut beside: Option<Beside>) -> Result<ExitCode, Failu
         if app.take_changed() {
             screen.draw(&mut app).map_err(unusable)?;
         }
-        let wait = feed.wait().min(Duration::from_millis(1_000)).as_millis() as i32 + 1;
+        let wait = if keys.is_pending() { KEY_REST } else { feed.wait().min(TICK) };
         let ready = poll(
             [
                 interest(0),
@@ -87,17 +89,18 @@ fn session(mut feed: Feed, mut beside: Option<Beside>) -> Result<ExitCode, Failu
                 interest(signals.descriptor()),
                 interest(beside.as_ref().map_or(-1, Beside::descriptor)),
             ],
-            wait,
+            wait.as_millis() as i32 + 1,
         )
         .map_err(unusable)?;
-        if let Some(signal) = signals.take() {
+        if let Some(signal) = signals.take(&mut app) {
             break End::Signal(signal);
         }
-        if ready[0].broken {
+        if ready[0].readable && keys.read().is_err() {
             // The terminal is gone, and nothing can be shown or asked any more.
             break End::Signal(libc::SIGHUP);
         }
-        match keys(&mut app, &mut screen).map_err(unusable)? {
+        let is_quiet = !ready.iter().any(|one| one.readable);
+        match next_action(&mut app, &mut keys, is_quiet) {
             None => {}
             Some(Action::Quit) => match &mut beside {
                 None => break End::Seen,
@@ -143,21 +146,12 @@ fn interest(descriptor: i32) -> Interest {
     Interest { descriptor, readable: true, writable: false }
 }
 
-/// Everything that was typed.
-fn keys(app: &mut App, screen: &mut Screen) -> io::Result<Option<Action>> {
-    while event::poll(Duration::ZERO)? {
-        let action = match event::read()? {
-            Event::Key(key) => app.on_key(key),
-            Event::Resize(..) => {
-                screen.forget()?;
-                app.touch();
-                None
-            }
-            _ => None,
-        };
-        if action.is_some() {
-            return Ok(action);
-        }
-    }
-    Ok(None)
+/// Has the app take what was typed, up to the first key that wants something done.
+fn next_action(app: &mut App, keys: &mut Keys, no_more: bool) -> Option<Action> {
+    std::iter::from_fn(|| keys.next(no_more)).find_map(|key| app.on_key(key))
 }
+
+/// What only the clock changes is shown so often.
+const TICK: Duration = Duration::from_millis(1_000);
+/// Between the bytes of one key there is less, even over a slow line.
+const KEY_REST: Duration = Duration::from_millis(40);

@@ -54,14 +54,6 @@ impl Screen {
         queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
         Write::flush(self.terminal.backend_mut())
     }
-
-    /// The next update writes everything, since a change of size leaves what it likes.
-    ///
-    /// # Errors
-    /// The terminal is gone.
-    pub fn forget(&mut self) -> io::Result<()> {
-        self.terminal.clear()
-    }
 }
 
 impl Drop for Screen {
@@ -81,7 +73,7 @@ pub fn colours() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Signals that end the session, and children's ends, as bytes in a pipe.
+/// Signals that end the session, and changes of size and children's ends, as bytes in a pipe.
 pub struct Signals {
     pipe: UnixStream,
     /// The last of them that ends the session; 0: none.
@@ -99,7 +91,9 @@ impl Signals {
             signal_hook::flag::register_usize(signal, Arc::clone(&last), signal as usize)?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
-        signal_hook::low_level::pipe::register(libc::SIGCHLD, writer)?;
+        for signal in [libc::SIGCHLD, libc::SIGWINCH] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
         Ok(Signals { pipe, last })
     }
 
@@ -107,10 +101,15 @@ impl Signals {
         self.pipe.as_raw_fd()
     }
 
-    /// One that ends the session.
-    pub fn take(&self) -> Option<i32> {
+    /// One that ends the session. After any other the screen is drawn again, in its new size.
+    pub fn take(&self, app: &mut App) -> Option<i32> {
         let mut bytes = [0; 64];
-        while matches!((&self.pipe).read(&mut bytes), Ok(n) if n == bytes.len()) {}
+        while let Ok(n @ 1..) = (&self.pipe).read(&mut bytes) {
+            app.touch();
+            if n < bytes.len() {
+                break;
+            }
+        }
         match self.last.swap(0, Ordering::Relaxed) {
             0 => None,
             signal => Some(signal as i32),

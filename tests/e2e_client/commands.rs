@@ -180,3 +180,17 @@ fn tap_shows_each_message_as_it_comes() {
     let (_, out, _) = dir.run(&["tap", "memory", "--json", "--control", "c.sock"]);
     assert_eq!(serde_json::from_str::<Value>(out.lines().next().unwrap()).unwrap(), tapped("{\"a\":1}"));
 }
+
+#[test]
+fn the_dashboard_wants_a_terminal() {
+    let dir = Dir::new("tui");
+    let found = dir.run(&["tui", "--control", "c.sock"]);
+    #[cfg(feature = "tui")]
+    let words = "the dashboard needs a terminal; without one: muxloop status --watch";
+    #[cfg(not(feature = "tui"))]
+    let words = "tui: not in this build of muxloop; build it with the feature `tui`";
+    assert_eq!(found, (2, String::new(), format!("muxloop: {words}\n")));
+    // The terminal comes first: a mistake in the file would not be seen behind the dashboard.
+    dir.write("mux.toml", "[servers.a\n");
+    assert_eq!(dir.run(&["run", "--tui"]).0, 2);
+}

@@ -80,6 +80,21 @@ fn a_restarted_child_is_initialised_before_anything_else() {
 }
 
 #[test]
+fn a_call_of_a_harmless_tool_outlives_the_process() {
+    let mux = Mux::demo(&[], "restart_backoff_ms = 1");
+    let (mut one, mut two) = (mux.client(), mux.client());
+    one.ask("tools/list", json!({}));
+    let slept = one.start("sleep", json!({ "ms": 300 }));
+    one.near_fence();
+    assert_eq!(reason(&two.call("crash", json!({}))), "restarting");
+    assert!(text(&one.answer(&slept)).contains("300"), "answered by the next process");
+    // What else it hears is that lists may have changed with the process.
+    one.incoming("notifications/tools/list_changed");
+    assert_eq!(one.fence(), [] as [serde_json::Value; 0]);
+    mux.wait_logs(2, "started, pid");
+}
+
+#[test]
 fn requests_wait_for_a_restart_and_those_in_flight_are_told_of_it() {
     let mux = Mux::demo(&[], "restart_backoff_ms = 300\nrestart_backoff_max_ms = 300");
     let (mut one, mut two) = (mux.client(), mux.client());

@@ -20,7 +20,7 @@
 //! | B09 | `verbatim::*` |
 //! | B10 | `sharing::a_flooding_client_stands_in_its_own_way_only` |
 //! | C01 | `life::requests_wait_for_a_restart_…`, `requests_are_answered_at_once_after_the_last_restart`, `pauses_between_restarts_…`, `a_killed_child_is_replaced_…` |
-//! | C02 | `life::a_restarted_child_is_initialised_before_anything_else` |
+//! | C02 | `life::a_restarted_child_is_initialised_before_anything_else`, `a_call_of_a_harmless_tool_outlives_the_process` |
 //! | C03 | `life::a_request_times_out_is_cancelled_and_forgotten`, `progress_extends_a_request_but_not_for_ever` |
 //! | C04 | `life::a_healthy_child_is_not_restarted_by_its_heartbeat`, `a_child_that_answers_no_heartbeat_is_restarted` |
 //! | C05 | `life::a_lazy_server_starts_with_its_first_request_and_stops_when_idle`, `races::requests_that_meet_an_idle_stop_…` |
@@ -50,6 +50,7 @@
 //! | lines without a limit | `life::a_child_that_writes_what_is_not_mcp_goes_on_serving` (`--giant-line`), `hostile::hostile_input_…` |
 //! | queues without a limit | `sharing::no_request_of_a_client_that_asks_without_end_is_lost_or_kept_without_limit`, `daemon::a_client_that_does_not_read_…`, `a_server_that_does_not_read_…`, `races::a_child_that_asks_without_end_…` |
 
+mod audit;
 mod daemon;
 mod hostile;
 mod life;

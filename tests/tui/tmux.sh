@@ -113,4 +113,17 @@ sees 'not running: there is no socket'
 press q
 sees 'code 0'
 restored
+# The terminal goes away.
+start_daemon
+press "clear; '$muxloop' tui --control '$socket'" Enter
+sees 'j/k move'
+pid=$(pgrep -f "^$muxloop tui --control $socket")
+tmux kill-server
+tries=0
+while kill -0 "$pid" 2>/dev/null; do
+    tries=$((tries + 1))
+    [ $tries -lt 50 ] || { echo 'not ok: it goes on without a terminal'; kill -9 "$pid"; exit 1; }
+    sleep 0.1
+done
+echo 'ok: ends with its terminal'
 echo 'all ok'

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::{Latency, Recent, Report};
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crate::tui::keys::Key;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use std::path::Path;
@@ -117,8 +117,7 @@ fn forty() -> App {
 
 fn press(app: &mut App, keys: &str) {
     for key in keys.chars() {
-        let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
-        app.on_key(KeyEvent::new(code, KeyModifiers::NONE));
+        app.on_key(if key == '\n' { Key::Enter } else { Key::Char(key) });
     }
 }
 
