@@ -47,7 +47,7 @@ fuzz:
 ##        of the binary without optional features
 bench: .bench/bin/rmcp-mux static
 	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
-	$(CARGO) build --release --target $(MUSL) --no-default-features --target-dir target/base
+	$(CARGO) build --release --target $(MUSL) --no-default-features --features cli --target-dir target/base
 	MUXLOOP_BIN=target/base/$(MUSL)/release/muxloop $(CARGO) bench --bench round_trip -- --footprint
 
 bench-quick: static
@@ -70,7 +70,8 @@ static:
 	test -d "$$(rustc --print target-libdir --target $(MUSL))" || rustup target add $(MUSL)
 	$(CARGO) build --release --target $(MUSL)
 
-## dist: static binaries for x86_64 and, where a linker for it is installed, aarch64, with their checksums
+## dist: static binaries for x86_64 and, where a linker for it is installed, aarch64, as release archives too, with
+##       their checksums
 dist:
 	sh tools/dist.sh
 

@@ -14,7 +14,7 @@ forbid() { # forbid "why" PATTERN FILES…
 }
 lower='src/base src/codec src/mux'
 forbid 'base, codec and mux know nothing above them' \
-    'crate::(engine|reactor|config|cli|daemon|proxy|sim|demo)' $lower
+    'crate::(engine|reactor|config|cli|client|control|daemon|library|proxy|sim|demo|tui)' $lower
 forbid 'base knows nothing but itself' 'crate::(codec|mux)' src/base
 forbid 'codec knows base only' 'crate::mux' src/codec
 forbid 'the engine names no kernel' 'crate::(reactor|sim|config|cli)' src/engine
@@ -24,7 +24,7 @@ forbid 'kernel calls and clocks belong in src/reactor' \
     '\b(mio|libc|signal_hook|signal_hook_mio)::|Instant::now|SystemTime::now' \
     src/base src/codec src/mux src/engine src/config src/sim
 forbid 'unsafe belongs in src/reactor and src/codec/scan_simd.rs' '\bunsafe (\{|fn|impl)' \
-    src/base src/mux src/engine src/config src/cli src/demo src/proxy src/sim src/main.rs src/lib.rs src/daemon src/capture
+    src/base src/mux src/engine src/config src/cli src/demo src/proxy src/sim src/main.rs src/lib.rs src/library.rs src/daemon src/client src/control src/tui src/capture
 runtimes=$(cargo tree --edges normal --prefix none 2>/dev/null | grep -E '^(tokio|async-std|smol|futures)' | sort -u)
 [ -z "$runtimes" ] || { printf 'an async runtime is linked:\n%s\n' "$runtimes"; bad=1; }
 [ $bad -eq 0 ] && echo 'arrows: all point the right way'

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Static binaries and their checksums in dist/, reproducible: the same source and toolchain give the same
-# bytes wherever the checkout and cargo's folders are.
+# Static binaries, release archives (program, man page, completions, units, install script) and their checksums
+# in dist/, reproducible: the same source and toolchain give the same bytes wherever the checkout and cargo's
+# folders are.
 #
 #   tools/dist.sh [TARGET...]     (x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
 #
@@ -52,6 +53,40 @@ for target in "$@"; do
     cargo build --release --locked --target "$target"
     cp "$out/$target/release/muxloop" "dist/muxloop-$target"
 done
+[ -n "$(ls dist)" ] || { echo 'dist: nothing was built' >&2; exit 1; }
+
+# The texts are the same for all machines; some binary among them, or else one made here, runs on this one.
+speaker=
+for binary in dist/muxloop-*; do
+    if "$binary" --version >/dev/null 2>&1; then speaker=$binary; fi
+done
+if [ -z "$speaker" ]; then
+    cargo build --locked --quiet
+    speaker=$out/debug/muxloop
+fi
+version=$("$speaker" --version | sed 's/^muxloop //')
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+for binary in dist/muxloop-*; do
+    name=muxloop-$version-${binary#dist/muxloop-}
+    folder=$scratch/$name
+    mkdir -p "$folder/bin" "$folder/tools" "$folder/share/man/man1" "$folder/share/completions"
+    cp "$binary" "$folder/bin/muxloop"
+    ln -s muxloop "$folder/bin/muxloop-proxy"
+    "$speaker" help --man >"$folder/share/man/man1/muxloop.1"
+    for shell in bash zsh fish; do
+        "$speaker" completions $shell >"$folder/share/completions/muxloop.$shell"
+    done
+    cp -R packaging docs README.md examples/mux.toml "$folder"
+    cp tools/install.sh tools/uninstall.sh "$folder/tools"
+    chmod -R u=rwX,go=rX "$folder"
+    chmod 755 "$folder"/bin/muxloop "$folder"/tools/*.sh
+    (cd "$folder" && find . -type f | LC_ALL=C sort | xargs sha256sum >"$scratch/sums" && mv "$scratch/sums" SHA256SUMS)
+    chmod 644 "$folder/SHA256SUMS"
+    # Names, owners and times as they are nowhere else, so that the bytes are the same everywhere.
+    (cd "$scratch" && find "$name" | LC_ALL=C sort >list &&
+        tar --no-recursion --format=ustar --mtime="@${SOURCE_DATE_EPOCH:-0}" --owner=0 --group=0 --numeric-owner \
+            -cf - -T list) | gzip -9n >"dist/$name.tar.gz"
+done
 cd dist
-[ -n "$(ls)" ] || { echo 'dist: nothing was built' >&2; exit 1; }
 sha256sum muxloop-* | tee SHA256SUMS

@@ -9,6 +9,7 @@
 //! these, in their order, are all it takes to have it do the same again: same bytes in, same bytes out, or a
 //! bug. What crosses the boundary is [`event`]'s; what it means is left to the engine.
 
+#[cfg(feature = "cli")]
 mod command;
 mod difference;
 pub mod event;
@@ -17,6 +18,7 @@ mod replayer;
 mod script;
 mod tape;
 
+#[cfg(feature = "cli")]
 pub use command::replay_file;
 pub use recorder::Recorder;
 pub use replayer::{Outcome, replay};

@@ -1,6 +1,7 @@
 //! [`Failure`]: why a command could not do what it was asked.
 
 use super::EXIT_NOT_RUNNING;
+#[cfg(feature = "cli")]
 use crate::cli::EXIT_USAGE;
 use std::fmt;
 
@@ -19,6 +20,7 @@ impl Failure {
     }
 
     /// The command was wrong; exit code 2.
+    #[cfg(feature = "cli")]
     pub fn usage(text: impl Into<String>) -> Failure {
         Failure { code: EXIT_USAGE, text: text.into() }
     }

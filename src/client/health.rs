@@ -4,16 +4,24 @@
 //! A server that speaks only the modern era has neither `initialize` nor `ping` (protocol.md §1); it is asked
 //! `server/discover` instead.
 
+use super::Failure;
+#[cfg(feature = "inspect")]
+use super::HealthOptions;
 use super::link::{Incoming, Link};
 use super::text::{duration, plain};
-use super::{Failure, HealthOptions};
 use crate::base::limits::CHILD_MESSAGE_MAX;
+#[cfg(feature = "inspect")]
 use crate::cli;
 use crate::codec::Incoming as Scanned;
+#[cfg(feature = "inspect")]
 use crate::config::nearest::suggestion;
+#[cfg(feature = "inspect")]
 use crate::config::{Config, ServerConfig, Surroundings};
 use crate::control::Json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "inspect")]
+use std::path::PathBuf;
+#[cfg(feature = "inspect")]
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -21,6 +29,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// The first failure: nobody listens (3), or one is not healthy (1).
+#[cfg(feature = "inspect")]
 pub fn run(options: &HealthOptions, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
     let mut worst: Option<Failure> = None;
     for (name, socket) in targets(options, surroundings)? {
@@ -42,6 +51,7 @@ pub fn run(options: &HealthOptions, surroundings: &Surroundings) -> Result<ExitC
 }
 
 /// Name and socket of each.
+#[cfg(feature = "inspect")]
 fn targets(options: &HealthOptions, surroundings: &Surroundings) -> Result<Vec<(String, PathBuf)>, Failure> {
     if let Some(socket) = &options.socket {
         let path = match socket.to_str() {
@@ -73,15 +83,16 @@ fn targets(options: &HealthOptions, surroundings: &Surroundings) -> Result<Vec<(
 
 /// What a server said, and how long it took.
 #[derive(Debug, Default)]
-struct Found {
+pub(crate) struct Found {
     /// Name and version.
-    server: String,
-    protocol: String,
+    pub(crate) server: String,
+    pub(crate) protocol: String,
     /// What was asked, and the milliseconds until the answer.
-    asked: Vec<(&'static str, u64)>,
+    pub(crate) asked: Vec<(&'static str, u64)>,
 }
 
 impl Found {
+    #[cfg(feature = "inspect")]
     fn words(&self) -> String {
         let mut words = format!("ok, {} speaks {}", plain(&self.server), plain(&self.protocol));
         for (method, ms) in &self.asked {
@@ -91,7 +102,11 @@ impl Found {
     }
 }
 
-fn ask(socket: &Path, patience: Duration) -> Result<Found, Failure> {
+/// Asks the server behind a socket.
+///
+/// # Errors
+/// Nobody listens (code 3), or it is not healthy (1).
+pub(crate) fn ask(socket: &Path, patience: Duration) -> Result<Found, Failure> {
     let deadline = Instant::now() + patience;
     let mut client =
         Client { link: Link::connect(socket, CHILD_MESSAGE_MAX)?, deadline, last_id: 0, meta: "" };

@@ -8,30 +8,40 @@
 //!
 //! Blocking, one connection, no thread. Every wait has a deadline, so that a muxloop that hangs, or something
 //! else that listens there, gives one clear line within a second. What a report says is the engine's matter
-//! ([`crate::control`]), what the command line means is the parser's ([`crate::cli`]).
+//! ([`crate::control`]), what the command line means is the parser's (`crate::cli`). Without the feature `cli`
+//! only what a library asks is here.
 
+#[cfg(feature = "cli")]
 pub mod control;
 pub mod failure;
+#[cfg(feature = "cli")]
 pub mod find;
 #[cfg(feature = "inspect")]
 pub mod follow;
-#[cfg(feature = "inspect")]
 pub mod health;
 pub mod link;
+#[cfg(feature = "cli")]
 pub mod status;
 pub mod text;
+#[cfg(feature = "cli")]
 pub mod verbs;
 
+#[cfg(feature = "cli")]
 pub use control::{Control, Hello};
 pub use failure::Failure;
+#[cfg(feature = "cli")]
 pub use find::Target;
 
+#[cfg(feature = "cli")]
 use crate::cli;
+#[cfg(feature = "cli")]
 use crate::config::Surroundings;
 use std::path::PathBuf;
+#[cfg(feature = "cli")]
 use std::process::ExitCode;
 
 /// What is asked of whom.
+#[cfg(feature = "cli")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Status(Target, status::Options),
@@ -80,6 +90,7 @@ pub const EXIT_NOT_RUNNING: u8 = 3;
 pub const EXIT_DEGRADED: u8 = 4;
 
 /// Does it, and says on stderr why it failed.
+#[cfg(feature = "cli")]
 pub fn run(command: Command, surroundings: &Surroundings) -> ExitCode {
     let done = match &command {
         Command::Status(target, options) => status::run(target, options, surroundings),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod reload;
+mod service;
 #[cfg(feature = "control")]
 mod snapshot;
 #[cfg(not(feature = "control"))]
@@ -19,11 +20,13 @@ use crate::engine::operate::Host;
 use crate::engine::operate::Wish;
 use crate::engine::port::{Platform, Ready};
 use crate::engine::{Engine, ServerSetup};
+use crate::reactor::activation::{Handed, is_same_place};
 use crate::reactor::{Reactor, resident};
 use audit::AuditLog;
+use service::{Doors, Service};
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,6 +57,7 @@ struct Daemon<'o> {
     engine: Engine,
     reactor: Reactor,
     snapshots: Snapshots,
+    service: Service,
     audit: Option<AuditLog>,
     unix_ms_at_start: u64,
     /// Where everything is recorded, with `muxloop record`.
@@ -67,12 +71,20 @@ impl<'o> Daemon<'o> {
         surroundings: &'o Surroundings,
         config: Config,
     ) -> Result<Daemon<'o>, String> {
+        #[cfg(feature = "control")]
+        let control = control_path(options, surroundings, &config)?;
+        #[cfg(not(feature = "control"))]
+        let control: Option<PathBuf> = None;
+        let mut doors = Doors::take(&config, control.as_deref());
         let mut reactor =
             Reactor::for_daemon().map_err(|error| format!("the poll loop cannot be set up: {error}"))?;
         let mut setups = Vec::new();
         let mut listeners = BTreeMap::new();
         for server in &config.servers {
-            let listener = listen(&mut reactor, server)?;
+            let listener = match doors.servers.remove(&server.policy.name) {
+                Some(socket) => take_over(&mut reactor, server, socket)?,
+                None => listen(&mut reactor, server)?,
+            };
             listeners.insert(server.policy.name.clone(), listener);
             setups.push(setup(server));
         }
@@ -87,8 +99,10 @@ impl<'o> Daemon<'o> {
         tape.header(&setups, seed, unix_ms_at_start);
         let mut engine = Engine::new(setups, seed);
         #[cfg(feature = "control")]
-        open_control(&mut engine, &mut reactor, options, surroundings, &config, &tape)?;
-        let snapshots = Snapshots::of(&config);
+        if let Some(path) = control {
+            open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
+        }
+        let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
         let audit = AuditLog::open(&config.audit)?;
         engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
         Ok(Daemon {
@@ -99,6 +113,7 @@ impl<'o> Daemon<'o> {
             engine,
             reactor,
             snapshots,
+            service,
             audit,
             unix_ms_at_start,
             tape,
@@ -108,12 +123,15 @@ impl<'o> Daemon<'o> {
     fn serve(&mut self) {
         let mut ready = Vec::new();
         self.begin();
+        self.service.ready(self.reactor.clock.now(), &self.engine, &self.reactor);
         resident::forget_start();
         while !self.engine.is_finished() {
             self.keep_journal();
             let now = self.reactor.clock.now();
             self.snapshots.keep(now, &self.engine, &self.reactor);
-            let due = [self.engine.deadline(now), self.snapshots.due()].into_iter().flatten().min();
+            self.service.keep(now, &self.engine, &self.reactor);
+            let due = [self.engine.deadline(now), self.snapshots.due(), self.service.due(now)];
+            let due = due.into_iter().flatten().min();
             let mut wait = due.map(|at| Duration::from_millis(at.since(now)));
             if journal::pending() {
                 // A stalled stderr that reads on wakes nobody.
@@ -126,7 +144,11 @@ impl<'o> Daemon<'o> {
             self.turn(&ready);
             for wish in self.engine.take_wishes() {
                 match wish {
-                    Wish::Reload(ticket) => self.reload(ticket),
+                    Wish::Reload(ticket) => {
+                        self.service.reloading();
+                        self.reload(ticket);
+                        self.service.reloaded();
+                    }
                     Wish::Reopen => self.reopen(),
                 }
             }
@@ -206,6 +228,18 @@ fn listen(reactor: &mut Reactor, server: &ServerConfig) -> Result<usize, String>
     Ok(listener)
 }
 
+/// Serves a server's clients at a socket that the service manager opened.
+fn take_over(reactor: &mut Reactor, server: &ServerConfig, socket: Handed) -> Result<usize, String> {
+    let name = &server.policy.name;
+    let target = &format!("server::{name}");
+    log::info!(target: target, "listening on {socket}, opened by the service manager");
+    if socket.path.as_deref().is_some_and(|path| !is_same_place(path, &server.socket)) {
+        let path = server.socket.display();
+        log::warn!(target: target, "its clients don't find it at {path}, which the configuration names");
+    }
+    reactor.listen_at(socket).map_err(|error| format!("server '{name}': {error}"))
+}
+
 fn setup(server: &ServerConfig) -> ServerSetup {
     ServerSetup {
         policy: server.policy.clone(),
@@ -215,21 +249,34 @@ fn setup(server: &ServerConfig) -> ServerSetup {
     }
 }
 
+/// Where the control socket is to be, if there is to be one.
+#[cfg(feature = "control")]
+fn control_path(
+    options: &RunOptions,
+    surroundings: &Surroundings,
+    config: &Config,
+) -> Result<Option<PathBuf>, String> {
+    let given = options.control.as_deref();
+    match place(given, config.control.as_deref(), &config.path, surroundings)? {
+        Place::At(path) => Ok(Some(path)),
+        Place::Off => Ok(None),
+    }
+}
+
 #[cfg(feature = "control")]
 fn open_control(
     engine: &mut Engine,
     reactor: &mut Reactor,
-    options: &RunOptions,
-    surroundings: &Surroundings,
+    path: &Path,
+    handed: Option<Handed>,
     config: &Config,
     tape: &Tape,
 ) -> Result<(), String> {
-    let given = options.control.as_deref();
-    let path = match place(given, config.control.as_deref(), &config.path, surroundings)? {
-        Place::At(path) => path,
-        Place::Off => return Ok(()),
+    let opened = match handed {
+        Some(socket) => reactor.listen_at(socket),
+        None => reactor.listen(path),
     };
-    let listener = reactor.listen(&path).map_err(|error| format!("control socket: {error}"))?;
+    let listener = opened.map_err(|error| format!("control socket: {error}"))?;
     log::debug!(target: "muxloop", "control socket at {}", path.display());
     let host = Host {
         version: env!("CARGO_PKG_VERSION").into(),

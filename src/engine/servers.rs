@@ -6,6 +6,11 @@ use crate::base::Time;
 use crate::mux::ServerId;
 
 impl Engine {
+    /// Whether [`Engine::stop`] was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Takes a server on, whose clients come in by this listener. [`Engine::begin_server`] starts it.
     pub fn add_server(&mut self, setup: ServerSetup, listener: usize) -> ServerId {
         let id = self.mux.add_server(setup.policy.clone());
@@ -124,11 +129,6 @@ impl Engine {
         let clients =
             self.conns.iter().filter(|(_, conn)| conn.server == id && conn.role == super::Role::Client);
         clients.fold(past, |(read, written), (_, conn)| (read + conn.read, written + conn.written))
-    }
-
-    /// Whether [`Engine::stop`] was asked for, by whatever way.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping
     }
 
     /// No new clients; the present ones are closed once nothing of theirs is open, and then muxloop stops.

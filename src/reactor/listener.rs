@@ -9,7 +9,10 @@
 //!
 //! `PATH.lock` is locked from before the look until the listener is dropped, so of two daemons that start
 //! at once one wins and the other is told who. Both files are removed at the end if they are still ours.
+//! A socket that a service manager handed over (see [`super::activation`]) stays the manager's: no lock, and
+//! its file is left alone.
 
+use super::activation::Handed;
 use super::sys;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -23,11 +26,11 @@ use std::path::{Path, PathBuf};
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    /// Device and inode of the socket file made here.
-    identity: (u64, u64),
+    /// Device and inode of the socket file, if it was made here.
+    identity: Option<(u64, u64)>,
     /// Connections refused because of their user.
     refused: u64,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl Listener {
@@ -47,8 +50,15 @@ impl Listener {
         remove_stale(path)?;
         let socket = sys::unix_socket()?;
         sys::bind_private(socket.as_fd(), path)?;
-        let identity = identity(&fs::symlink_metadata(path)?);
-        Ok(Listener { socket: socket.into(), path: path.to_owned(), identity, refused: 0, _lock: lock })
+        let identity = Some(identity(&fs::symlink_metadata(path)?));
+        let socket = socket.into();
+        Ok(Listener { socket, path: path.to_owned(), identity, refused: 0, _lock: Some(lock) })
+    }
+
+    /// Listens at a socket that a service manager opened.
+    pub fn take_over(handed: Handed) -> Listener {
+        let path = handed.path.unwrap_or_else(|| PathBuf::from(handed.name));
+        Listener { socket: handed.socket, path, identity: None, refused: 0, _lock: None }
     }
 
     /// The next connection of a permitted user, with the process id of its other end.
@@ -92,9 +102,11 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// Removes the socket file, unless somebody put another one there.
+    /// Removes the socket file if it was made here, unless somebody put another one there.
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity) {
+        if let Some(own) = self.identity
+            && fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == own)
+        {
             let _ = fs::remove_file(&self.path);
         }
     }

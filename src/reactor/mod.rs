@@ -6,19 +6,22 @@
 //!   one Poll   ├ process.rs   start, words for why not
 //!              ├ children.rs  running, ended, swept   by what procfs.rs and sweep.rs find
 //!              ├ guard.rs     a second process that outlives kill -9 and clears up
-//!              ├ signal.rs, clock.rs
+//!              ├ signal.rs, clock.rs, waker.rs
 //!              └ sys.rs       system calls as safe functions
 //! ```
 //!
-//! Beside it: poll.rs and stdio.rs for the stdio shim, resident.rs for small memory.
+//! Beside it: poll.rs and stdio.rs for the stdio shim, resident.rs for small memory, activation.rs and
+//! notify.rs for service managers.
 //!
 //! Polling is edge-triggered: an event says that something changed, and the engine keeps the state. Nothing
 //! here knows MCP, buffers a byte of a stream, or decides when to retry.
 
+pub mod activation;
 mod children;
 pub mod clock;
 pub mod guard;
 pub mod listener;
+pub mod notify;
 pub mod poll;
 pub mod process;
 pub mod procfs;
@@ -29,9 +32,11 @@ pub mod stdio;
 pub mod stream;
 pub mod sweep;
 pub mod sys;
+pub mod waker;
 
 use crate::base::Key;
-use crate::engine::port::{Accepted, Io, Kill, Platform, Ready, SpawnSpec, Spawned, Wait};
+use crate::engine::port::{Accepted, Io, Kill, Platform, Ready, Signal, SpawnSpec, Spawned, Wait};
+use activation::Handed;
 use children::Children;
 use clock::Clock;
 use listener::Listener;
@@ -45,6 +50,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use stream::Socket;
 use sys::Pid;
+use waker::Stopper;
 
 /// The poll loop's kernel side: listeners, streams, children, signals under one `mio::Poll`.
 pub struct Reactor {
@@ -125,7 +131,18 @@ impl Reactor {
     /// # Errors
     /// In words that name the path and what is wrong with it.
     pub fn listen(&mut self, path: &Path) -> io::Result<usize> {
-        let listener = Listener::bind(path)?;
+        self.add_listener(Listener::bind(path)?)
+    }
+
+    /// Listens at a socket that a service manager opened; its file is left to the manager.
+    ///
+    /// # Errors
+    /// From the kernel; none is expected.
+    pub fn listen_at(&mut self, socket: Handed) -> io::Result<usize> {
+        self.add_listener(Listener::take_over(socket))
+    }
+
+    fn add_listener(&mut self, listener: Listener) -> io::Result<usize> {
         let free = self.listeners.iter().position(Option::is_none);
         let index = free.unwrap_or(self.listeners.len());
         let source = &mut SourceFd(&listener.descriptor());
@@ -142,6 +159,23 @@ impl Reactor {
         if let Some(listener) = self.listeners.get_mut(index).and_then(Option::take) {
             let _ = self.poll.registry().deregister(&mut SourceFd(&listener.descriptor()));
         }
+    }
+
+    /// Has [`Reactor::wait`] report SIGINT and SIGTERM as [`Signal::Stop`].
+    /// From then on neither ends the process by itself, even after this reactor is gone.
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn catch_stop_signals(&mut self) -> io::Result<()> {
+        self.catch_signals(&[libc::SIGINT, libc::SIGTERM])
+    }
+
+    /// A handle with which other threads ask this loop to stop. One is made per reactor.
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn stopper(&self) -> io::Result<Stopper> {
+        Stopper::new(self.poll.registry(), Token(STOPPER))
     }
 
     /// Connections that a listener refused because of their user.
@@ -214,6 +248,7 @@ impl Reactor {
             }
             SIGNALS => self.handle_signals(ready),
             GUARD => self.check_guard(),
+            STOPPER => ready.push(Ready::Signal(Signal::Stop)),
             _ => {}
         }
     }
@@ -410,6 +445,7 @@ const LISTENER: usize = 1 << 60;
 const PROCESS: usize = 2 << 60;
 const SIGNALS: usize = 3 << 60;
 const GUARD: usize = 4 << 60;
+const STOPPER: usize = 5 << 60;
 const KIND: usize = 7 << 60;
 const _: () = assert!(usize::BITS == 64, "a key and its kind fill one 64-bit token");
 

@@ -11,6 +11,7 @@
 //! std's `Child` is dropped at once, which neither waits nor kills: statuses are collected by id in
 //! `children.rs`.
 
+use super::activation::NOT_FOR_CHILDREN;
 use super::procfs;
 use super::stream::Pipes;
 use super::sys::{self, Pid};
@@ -84,7 +85,11 @@ pub(super) fn start(
     limit: Option<libc::rlimit>,
 ) -> Result<(Pid, Pipes, Pipes), String> {
     let mut command = Command::new(&spec.program);
-    command.args(&spec.args).envs(spec.env.iter().map(|(name, value)| (name, value)));
+    command.args(&spec.args);
+    for name in NOT_FOR_CHILDREN {
+        command.env_remove(name);
+    }
+    command.envs(spec.env.iter().map(|(name, value)| (name, value)));
     command.env(OWNER_VARIABLE, owner.to_string()).env(CHILD_VARIABLE, marker);
     if let Some(directory) = &spec.cwd {
         command.current_dir(directory);

@@ -383,6 +383,93 @@ pub fn random(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// A descriptor that this process was started with, from now on close-on-exec; `None` if it is not open, or
+/// was opened here.
+pub fn inherited(fd: i32) -> Option<OwnedFd> {
+    if fd < 3 {
+        return None;
+    }
+    // SAFETY: plain numbers; fcntl(2) touches no memory of ours.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 || flags & libc::FD_CLOEXEC != 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC) }).ok()?;
+    // SAFETY: it is open. Everything opened in this program is close-on-exec from its birth, and this was
+    // not, so it came through exec and nobody here owns it; the flag keeps a second call from owning it too.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether connections to this socket are accepted.
+pub fn is_listening(socket: BorrowedFd<'_>) -> bool {
+    let mut listening: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `listening` and `len` are valid for writing, and `len` is the size of `listening`.
+    let asked = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ACCEPTCONN,
+            (&raw mut listening).cast(),
+            &mut len,
+        )
+    };
+    asked == 0 && listening != 0
+}
+
+/// The sockets that launchd opened under a name of the plist's `Sockets`; empty if there are none, or if
+/// launchd did not start this process.
+///
+/// # Errors
+/// Whatever else launchd answers (EALREADY: they were taken before).
+#[cfg(target_os = "macos")]
+pub fn launchd_sockets(name: &str) -> io::Result<Vec<OwnedFd>> {
+    unsafe extern "C" {
+        fn launch_activate_socket(
+            name: *const libc::c_char,
+            fds: *mut *mut libc::c_int,
+            count: *mut libc::size_t,
+        ) -> libc::c_int;
+    }
+    let name = std::ffi::CString::new(name)?;
+    let (mut fds, mut count) = (std::ptr::null_mut(), 0);
+    // SAFETY: a valid C string, and two places that are valid for writing.
+    match unsafe { launch_activate_socket(name.as_ptr(), &mut fds, &mut count) } {
+        0 => {}
+        libc::ENOENT | libc::ESRCH => return Ok(Vec::new()),
+        code => return Err(io::Error::from_raw_os_error(code)),
+    }
+    let mut sockets = Vec::with_capacity(count);
+    for at in 0..count {
+        // SAFETY: launchd gave `count` descriptors at `fds`, each open and handed over to the caller.
+        let socket = unsafe { OwnedFd::from_raw_fd(*fds.add(at)) };
+        // SAFETY: the descriptor is open; plain numbers.
+        check(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        sockets.push(socket);
+    }
+    // SAFETY: launchd allocated it for the caller to free, and nothing points into it any more.
+    unsafe { libc::free(fds.cast()) };
+    Ok(sockets)
+}
+
+/// The sockets that launchd opened: there is no launchd here.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "macos"))]
+pub fn launchd_sockets(_name: &str) -> io::Result<Vec<OwnedFd>> {
+    Ok(Vec::new())
+}
+
+/// Microseconds of the clock that never goes back.
+pub fn monotonic_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is valid for writing. The clock exists, so the call does not fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+}
+
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -30,6 +30,7 @@
 //! | D01 | `daemon::sockets_are_private_and_never_stolen`, `kill_9_under_load_…` (a stale one); `e2e_reactor` (another user) |
 //! | D02 | `shim::*`; `e2e_proxy` |
 //! | D03 | `hostile::the_sixth_client_is_told_so_at_once` |
+//! | D04 | `service::*` |
 //! | M04 | `daemon::an_idle_daemon_is_not_woken` |
 //! | N03 | `races::kill_9_at_any_moment_of_the_start_leaves_nobody`, `daemon::killing_children_again_and_again_leaks_nothing`, `kill_9_under_load_…`; `e2e_reactor` |
 //! | N05 | `hostile::*`, `questions::an_answer_that_cannot_be_passed_on_ends_the_question` |
@@ -55,6 +56,7 @@ mod hostile;
 mod life;
 mod questions;
 mod races;
+mod service;
 mod sharing;
 mod shim;
 mod support;
