@@ -76,7 +76,7 @@ fn live(mux: &Mux, counts: &Counts, number: u64) {
         return;
     }
     for batch in 0..(1 + number % 8) {
-        let crash = (number % 9 == 0 && batch == 1).then_some(batch * BATCH + 7);
+        let crash = (number.is_multiple_of(9) && batch == 1).then_some(batch * BATCH + 7);
         if crash.is_some() {
             counts.crashes.fetch_add(1, Ordering::Relaxed);
         }

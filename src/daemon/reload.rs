@@ -95,7 +95,7 @@ impl Daemon<'_> {
         let order: Vec<&str> = new.servers.iter().map(|server| server.policy.name.as_str()).collect();
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
-        self.snapshots = super::Snapshots::of(&new);
+        self.snapshots.change(&new);
         self.config = new;
         Ok(changes)
     }
