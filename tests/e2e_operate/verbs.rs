@@ -136,7 +136,7 @@ fn a_drain_waits_for_the_busy_and_closes_the_idle() {
     assert!(busy.rest().is_empty());
     let answered = std::time::Instant::now();
     assert!(station.mux.ended().success());
-    assert!(answered.elapsed().as_secs() < 8, "it waited for one that it had refused");
+    assert!(answered.elapsed().as_secs() < 4, "it waited for something else");
     process.assert_ends();
     assert!(!station.mux.socket("a").exists() && !station.mux.path("control.sock").exists());
 }
