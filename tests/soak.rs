@@ -151,12 +151,14 @@ fn at_rest(mux: &Mux, control: &mut Client) -> Figures {
         let is_ready = |at: usize| report["servers"][at]["state"] == "ready";
         report["connections"] == 5 && report["clients"] == 0 && is_ready(0) && is_ready(2)
     };
-    let mut report = Value::Null;
-    let rested = holds_within(Duration::from_secs(30), || {
-        std::thread::sleep(Duration::from_millis(20));
-        report = status(control);
-        rests(&report)
-    });
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut report = control.ask("watch", json!({ "interval_ms": 100 }))["result"].clone();
+    while !rests(&report) && Instant::now() < deadline {
+        report = control.incoming("status")["params"].clone();
+    }
+    control.ask("unwatch", json!({}));
+    report = status(control);
+    let rested = rests(&report);
     assert!(rested, "{report}");
     Figures {
         descriptors: descriptors(mux.pid),

@@ -103,7 +103,7 @@ impl Daemon<'_> {
         self.tape.arrange_servers(&order);
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
-        self.snapshots = super::Snapshots::of(&new);
+        self.snapshots.change(&new);
         self.config = new;
         Ok(changes)
     }

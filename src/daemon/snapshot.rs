@@ -60,13 +60,18 @@ impl Snapshots {
         }
     }
 
+    /// After a reload: other files, the same rate.
+    pub(super) fn change(&mut self, config: &Config) {
+        *self = Snapshots { next: self.next, waits: true, ..Snapshots::of(config) };
+    }
+
     fn is_wanted(&self) -> bool {
         self.all.is_some() || !self.single.is_empty()
     }
 
     /// When [`Snapshots::keep`] has something to do although nothing else happens.
     pub(super) fn due(&self) -> Option<Time> {
-        self.waits.then_some(self.next)
+        (self.waits && self.is_wanted()).then_some(self.next)
     }
 
     /// After a turn: writes what has changed, at most ten times a second.

@@ -190,6 +190,7 @@ impl Engine {
             || self.conns.has_doomed()
             || self.accepting.contains(&true)
             || self.control.is_busy()
+            || self.has_drained()
             || !self.exited.is_empty();
         if busy {
             return Some(now);

@@ -138,10 +138,15 @@ impl Engine {
         tell!(self, now, drain);
     }
 
+    /// Whether the last client of a drain has gone.
+    pub(super) fn has_drained(&self) -> bool {
+        self.drain_until.is_some() && self.mux.clients() == 0
+    }
+
     /// After a drain: stops once the last client has gone, or the time is up.
     pub(super) fn end_drain(&mut self, now: Time) {
         let Some(until) = self.drain_until else { return };
-        if self.mux.clients() == 0 || now >= until {
+        if self.has_drained() || now >= until {
             self.drain_until = None;
             if !self.stopping {
                 self.stop(now);

@@ -135,9 +135,9 @@ impl Mux {
         }
     }
 
-    /// Clients connected, refused ones too.
+    /// Clients that are served. Those that were refused and have not spoken yet are owed nothing.
     pub fn clients(&self) -> usize {
-        self.peers.len()
+        self.peers.iter().filter(|(_, peer)| !peer.refused).count()
     }
 
     fn run_out(&mut self, now: Time, whose: impl Fn(ServerId) -> bool, out: &mut dyn Sink) {

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use crate::station::{Station, error, part, result};
 use crate::support::mux::Server;
 use crate::support::process::{descendants, descriptors, figure, holds_within};
-use crate::support::{Client, Watched, text};
+use crate::support::{Client, PATIENCE, Watched, text};
 
 fn pids(report: &Value) -> BTreeMap<String, u64> {
     let servers = report["servers"].as_array().unwrap();
@@ -27,20 +28,22 @@ fn names(result: &Value, key: &str) -> Vec<String> {
 /// A client that asks without a pause; any error is a panic.
 struct Load {
     stop: Arc<AtomicBool>,
-    answers: Arc<AtomicU64>,
+    answers: Receiver<()>,
     thread: JoinHandle<Client>,
 }
 
 impl Load {
     fn on(mut client: Client) -> Load {
-        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (flag, count) = (stop.clone(), answers.clone());
+        let (stop, (tell, answers)) = (Arc::new(AtomicBool::new(false)), channel());
+        let flag = stop.clone();
         let thread = spawn(move || {
-            while !flag.load(Ordering::Relaxed) {
-                let said = count.load(Ordering::Relaxed).to_string();
-                let answer = client.call("echo", json!({ "text": said }));
-                assert_eq!(text(&answer), said, "{answer}");
-                count.fetch_add(1, Ordering::Relaxed);
+            for n in 0u64.. {
+                if flag.load(Ordering::Relaxed) {
+                    break;
+                }
+                let answer = client.call("echo", json!({ "text": n.to_string() }));
+                assert_eq!(text(&answer), n.to_string(), "{answer}");
+                tell.send(()).unwrap();
             }
             client
         });
@@ -48,17 +51,16 @@ impl Load {
     }
 
     /// Waits until it has had so many more answers.
-    fn goes_on(&self, more: u64) {
-        let goal = self.answers.load(Ordering::Relaxed) + more;
-        let goes = holds_within(Duration::from_secs(20), || {
-            std::thread::sleep(Duration::from_millis(1));
-            self.answers.load(Ordering::Relaxed) >= goal || self.thread.is_finished()
-        });
-        assert!(goes && !self.thread.is_finished(), "the load ended");
+    fn goes_on(&self, more: usize) {
+        self.answers.try_iter().for_each(drop);
+        for _ in 0..more {
+            self.answers.recv_timeout(PATIENCE).expect("the load goes on");
+        }
     }
 
     fn end(self) -> Client {
         self.stop.store(true, Ordering::Relaxed);
+        // `answers` lives until the thread has told its last one.
         self.thread.join().expect("no request was lost or failed")
     }
 }

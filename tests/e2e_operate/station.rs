@@ -30,7 +30,11 @@ impl Station {
 
     /// Replaces the file; muxloop is not told.
     pub fn write(&self, servers: &[Server]) {
-        write(&self.mux.dir, "", servers);
+        self.write_with("", servers);
+    }
+
+    pub fn write_with(&self, head: &str, servers: &[Server]) {
+        write(&self.mux.dir, head, servers);
     }
 
     /// A control connection that has said nothing yet.

@@ -10,6 +10,7 @@ mod ids;
 mod interactive;
 mod lifecycle;
 mod listen;
+mod operate;
 mod queue;
 mod retry;
 mod shared;
