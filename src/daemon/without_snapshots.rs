@@ -15,6 +15,10 @@ impl Snapshots {
         Snapshots
     }
 
+    pub(super) fn change(&mut self, config: &Config) {
+        *self = Snapshots::of(config);
+    }
+
     pub(super) fn due(&self) -> Option<Time> {
         None
     }
