@@ -1,5 +1,6 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
+mod login;
 mod reload;
 #[cfg(feature = "control")]
 mod snapshot;
@@ -18,6 +19,7 @@ use crate::engine::operate::Wish;
 use crate::engine::port::Platform;
 use crate::engine::{Engine, ServerSetup};
 use crate::reactor::{Reactor, resident};
+use login::LoginPath;
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -49,6 +51,7 @@ struct Daemon<'o> {
     engine: Engine,
     reactor: Reactor,
     snapshots: Snapshots,
+    login: LoginPath,
 }
 
 impl<'o> Daemon<'o> {
@@ -56,10 +59,12 @@ impl<'o> Daemon<'o> {
     fn open(
         options: &'o RunOptions,
         surroundings: &'o Surroundings,
-        config: Config,
+        mut config: Config,
     ) -> Result<Daemon<'o>, String> {
         let mut reactor =
             Reactor::for_daemon().map_err(|error| format!("the poll loop cannot be set up: {error}"))?;
+        let mut login = LoginPath::default();
+        login.fill(&mut config, login::AT_START);
         let mut setups = Vec::new();
         let mut listeners = BTreeMap::new();
         for server in &config.servers {
@@ -74,7 +79,7 @@ impl<'o> Daemon<'o> {
         #[cfg(feature = "control")]
         open_control(&mut engine, &mut reactor, options, surroundings, &config)?;
         let snapshots = Snapshots::of(&config);
-        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots })
+        Ok(Daemon { options, surroundings, config, listeners, engine, reactor, snapshots, login })
     }
 
     fn serve(&mut self) {

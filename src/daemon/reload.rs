@@ -1,6 +1,6 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
-use super::{Daemon, listen, setup};
+use super::{Daemon, listen, login, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
 use crate::engine::operate::Ticket;
@@ -33,7 +33,8 @@ enum Fate {
 impl Daemon<'_> {
     /// Reads the configuration again. An error leaves everything as it is.
     pub(super) fn reload(&mut self, ticket: Option<Ticket>) {
-        let outcome = self.options.load(self.surroundings).and_then(|loaded| {
+        let outcome = self.options.load(self.surroundings).and_then(|mut loaded| {
+            self.login.fill(&mut loaded.config, login::AT_RELOAD);
             let mut changes = self.apply(loaded.config)?;
             changes.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
             Ok(changes)
