@@ -90,3 +90,16 @@ fn a_shell_that_hangs_is_given_up_and_muxloops_own_path_is_searched() {
     subject.line("did not answer within 5000 ms; servers get muxloop's own PATH");
     subject.line("no such command; searched muxloop's PATH");
 }
+
+#[test]
+fn a_reload_asks_again_while_nothing_is_known() {
+    let shell = "#!/bin/sh\nPATH=$HOME/bin:/usr/bin:/bin\n[ -e \"$HOME/ready\" ] && eval \"$2\"\n";
+    let subject = Subject::start("reload", shell, "cmd = \"only-here\"\npath = \"login\"\n");
+    subject.line("did not tell its PATH; servers get muxloop's own PATH");
+    subject.line("no such command; searched muxloop's PATH");
+    fs::write(subject.dir.join("ready"), "").unwrap();
+    let hangup = format!("kill -HUP {}", subject.child.id());
+    assert!(Command::new("sh").args(["-c", &hangup]).status().unwrap().success());
+    subject.line("reloaded: changed s");
+    subject.line(&format!("found with {}", subject.dir.join("bin").display()));
+}
