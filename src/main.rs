@@ -19,7 +19,12 @@ fn main() -> ExitCode {
         Ok(Invocation::Tui(_) | Invocation::Run(RunOptions { tui: true, .. })) => {
             refuse("tui: not in this build of muxloop; build it with the feature `tui`")
         }
+        #[cfg(not(feature = "inspect"))]
+        Ok(Invocation::Replay(_) | Invocation::Run(RunOptions { record: Some(_), .. })) => {
+            refuse("record, replay: not in this build of muxloop; build it with the feature `inspect`")
+        }
         Ok(Invocation::Run(options)) => run_servers(options),
+        #[cfg(feature = "inspect")]
         Ok(Invocation::Replay(file)) => muxloop::capture::replay_file(&file),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),

@@ -68,7 +68,7 @@ impl Tape {
     }
 
     pub fn is_on(&self) -> bool {
-        cfg!(feature = "control") && self.0.is_some()
+        cfg!(any(test, feature = "inspect")) && self.0.is_some()
     }
 
     /// The first line. `unix_ms`: at the start of the clock.

@@ -29,6 +29,7 @@ pub(super) fn blank(name: &str) -> ServerConfig {
         policy: ServerPolicy::new(name),
         socket: PathBuf::new(),
         spawn: SpawnSpec::default(),
+        search_path: None,
         status_file: None,
         service_name: String::new(),
         tray: false,
@@ -43,12 +44,20 @@ pub(super) fn servers(reader: &mut Reader<'_>, mut drafts: Vec<Draft>) -> Vec<Se
         draft.program(reader);
         draft.socket(reader);
         draft.times(reader);
+        draft.search_path(reader);
     }
     one_socket_each(reader, &drafts);
     drafts.into_iter().map(|draft| draft.server).collect()
 }
 
 impl Draft {
+    fn search_path(&mut self, reader: &mut Reader<'_>) {
+        let surroundings = reader.surroundings;
+        if let Some(Err(text)) = self.server.search_path.as_mut().map(|path| path.expand(surroundings)) {
+            self.problem(reader, "path", text);
+        }
+    }
+
     fn program(&mut self, reader: &mut Reader<'_>) {
         if !self.given.contains_key("cmd") {
             reader.problem(self.at, &self.prefix, "has no 'cmd', expected the program of the MCP server");

@@ -3,7 +3,7 @@
 //! Reading, `muxloop help config`, `docs/configuration.md` and the tests all walk it. A new key is one
 //! more entry. Checks that concern several keys are in `finish.rs`.
 
-use super::{Config, LogFormat, ServerConfig};
+use super::{Config, LogFormat, SearchPath, ServerConfig};
 use crate::base::limits;
 use crate::mux::policy::{EraPolicy, Interactive, Root, Share};
 use log::LevelFilter;
@@ -113,6 +113,13 @@ pub const TOP: &[Key<Config>] = &[
         "10",
         "How many older audit files are kept: FILE.1, FILE.2, ….",
     ),
+    key(
+        "path",
+        Kind::Text(|top, text| top.search_path = Some(SearchPath::of(text))),
+        "",
+        "\"login\"",
+        "PATH of all servers that name none of their own; see there.",
+    ),
     later("gateway", "{ names = \"prefix\" }", "one endpoint for all servers"),
     later("http", "5151", "the HTTP front"),
 ];
@@ -159,6 +166,13 @@ pub const SERVER: &[Key<ServerConfig>] = &[
             "Its working directory; by default that of muxloop.",
         )
     },
+    key(
+        "path",
+        Kind::Text(|server, text| server.search_path = Some(SearchPath::of(text))),
+        "",
+        "\"login\"",
+        "\"/a:/b\" or \"login\": PATH to find cmd and for it; PATH in env wins.",
+    ),
     Key {
         near: &["socket_path", "listen"],
         ..key(
@@ -390,7 +404,6 @@ pub const SERVER: &[Key<ServerConfig>] = &[
     later("resources", "{ deny = [\"file:///secret/*\"] }", "filters which resources clients see and read"),
     later("prompts", "{ allow = [\"review\"] }", "filters which prompts clients see and use"),
     later("sandbox", "{ fs_read = [\"/usr\"], net = false }", "restricts what the process may do"),
-    later("path", "\"login\"", "takes PATH from the login shell"),
     later("spare", "1", "keeps a started process ready"),
     later("timeouts", "\"patient\"", "sets all timeouts together"),
     later("url", "\"https://example.com/mcp\"", "uses a remote server"),

@@ -40,6 +40,8 @@ pub struct Config {
     /// Where a snapshot of the state of all servers is written.
     pub status_file: Option<PathBuf>,
     pub audit: Audit,
+    /// PATH of the servers that name none; each has it as its own by now.
+    pub search_path: Option<SearchPath>,
     /// The control socket; `off` for none (see [`crate::control::path`]).
     pub control: Option<PathBuf>,
 }
@@ -68,6 +70,8 @@ pub struct ServerConfig {
     /// Where clients connect; `~` is expanded.
     pub socket: PathBuf,
     pub spawn: SpawnSpec,
+    /// Where PATH comes from; `None`: from muxloop's environment.
+    pub search_path: Option<SearchPath>,
     pub status_file: Option<PathBuf>,
     /// What people are shown; by default the socket's file name up to its first dot, as in rmcp-mux.
     pub service_name: String,
@@ -75,6 +79,39 @@ pub struct ServerConfig {
     pub enabled: bool,
     /// Level of the log lines about this server, where it differs from the rest.
     pub log_level: Option<LevelFilter>,
+}
+
+/// Where the PATH of a server comes from. The daemon puts it into the server's environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchPath {
+    /// From the user's login shell.
+    Login,
+    /// These directories, separated by `:`.
+    These(String),
+}
+
+impl SearchPath {
+    fn of(text: String) -> SearchPath {
+        if text == "login" { SearchPath::Login } else { SearchPath::These(text) }
+    }
+
+    /// Expands `~` in each directory.
+    ///
+    /// # Errors
+    /// A directory that is not a full path, in words.
+    fn expand(&mut self, surroundings: &Surroundings) -> Result<(), String> {
+        let SearchPath::These(text) = self else { return Ok(()) };
+        let mut directories = Vec::new();
+        for part in text.split(':') {
+            let directory = surroundings.expand(part)?;
+            if !directory.is_absolute() {
+                return Err("expected \"login\" or full paths separated by ':'".to_owned());
+            }
+            directories.push(directory.to_string_lossy().into_owned());
+        }
+        *text = directories.join(":");
+        Ok(())
+    }
 }
 
 /// Shape of the log lines.

@@ -98,7 +98,11 @@ impl Reader<'_> {
                 _ => rest.push(entry),
             }
         }
-        self.entries(rest, TOP, Scope::Top, "", &mut config);
+        let given = self.entries(rest, TOP, Scope::Top, "", &mut config);
+        let surroundings = self.surroundings;
+        if let Some(Err(text)) = config.search_path.as_mut().map(|path| path.expand(surroundings)) {
+            self.problem(given["path"], "path", text);
+        }
         match servers {
             None => self.problem(0, "servers", "is missing, expected at least one [servers.NAME] table"),
             Some((key, value)) => match value.get_ref() {
@@ -122,6 +126,9 @@ impl Reader<'_> {
             },
         }
         config.servers = finish::servers(self, drafts);
+        for server in &mut config.servers {
+            server.search_path = server.search_path.take().or_else(|| config.search_path.clone());
+        }
         config
     }
 

@@ -53,6 +53,7 @@ pub fn markdown() -> String {
     text.push_str("\n## Words\n");
     words(&mut text, TOP);
     words(&mut text, SERVER);
+    text.push_str(SEARCH_PATH);
     text.push_str(
         "\n## Keys of later versions\n\nKnown, but refused until a version honours them, so that nobody relies \
          on what does not happen:\n\n",
@@ -65,6 +66,22 @@ pub fn markdown() -> String {
     }
     text
 }
+
+/// What one line of the table has no room for.
+const SEARCH_PATH: &str = "
+## Where commands are searched
+
+A program started from a desktop often has the system's PATH only, in which `npx` or `uvx` is not found.
+`path = \"login\"`, of one server or at the top for all, asks the login shell (`$SHELL -lc`, else `/bin/sh`)
+for its PATH before any server starts; the answer finds `cmd` and is the server's PATH. `path =
+\"~/bin:/usr/bin:/bin\"` says it outright: full paths, `~` is expanded. A PATH in the server's `env` goes
+before both.
+
+The shell has 5 seconds. Without an answer a warning says why, and muxloop's own PATH holds. A known answer is
+kept until muxloop is started again; a reload asks only if there is none and a server wants one. All clients
+wait for that, so the shell has 1 second then; with the answer, servers that lacked it restart. A change in a
+profile takes effect when muxloop is started again.
+";
 
 fn rows<T>(text: &mut String, keys: &[Key<T>]) {
     text.push_str("| key | type | default | example | |\n|---|---|---|---|---|\n");

@@ -29,6 +29,21 @@ fn server_problems(lines: &str) -> Vec<String> {
 }
 
 #[test]
+fn path_is_login_or_full_paths_and_the_top_one_is_for_servers_without() {
+    let surroundings = Surroundings { home: Some("/home/ana".into()), ..Surroundings::default() };
+    let parse = |text: &str| Config::parse("mux.toml", text.as_bytes(), &surroundings);
+    let own = "path='login'\n[servers.a]\ncmd='x'\nsocket='/a'\npath='~/bin:/b'\n\
+               [servers.b]\ncmd='x'\nsocket='/b'\n";
+    let config = parse(own).unwrap().config;
+    let paths: Vec<_> = config.servers.into_iter().map(|server| server.search_path.unwrap()).collect();
+    assert_eq!(paths, [SearchPath::These("/home/ana/bin:/b".into()), SearchPath::Login]);
+    let problems = parse("path='logn'\n[servers.a]\ncmd='x'\nsocket='/a'\npath='/a::/b'\n").unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["path", "servers.a.path"]);
+    assert!(problems[0].text.contains("expected \"login\" or full paths"), "{}", problems[0].text);
+}
+
+#[test]
 fn a_minimal_file_has_the_documented_defaults() {
     let loaded = parse("[servers.memory]\ncmd = \"npx\"\n").unwrap();
     assert_eq!(loaded.warnings, []);

@@ -1,6 +1,7 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod audit;
+mod login;
 mod reload;
 mod service;
 #[cfg(feature = "control")]
@@ -23,10 +24,13 @@ use crate::engine::{Engine, ServerSetup};
 use crate::reactor::activation::{Handed, is_same_place};
 use crate::reactor::{Reactor, resident};
 use audit::AuditLog;
+use login::LoginPath;
 use service::{Doors, Service};
 use snapshot::Snapshots;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "control")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,6 +66,7 @@ struct Daemon<'o> {
     unix_ms_at_start: u64,
     /// Where everything is recorded, with `muxloop record`.
     tape: Tape,
+    login: LoginPath,
 }
 
 impl<'o> Daemon<'o> {
@@ -69,7 +74,7 @@ impl<'o> Daemon<'o> {
     fn open(
         options: &'o RunOptions,
         surroundings: &'o Surroundings,
-        config: Config,
+        mut config: Config,
     ) -> Result<Daemon<'o>, String> {
         #[cfg(feature = "control")]
         let control = control_path(options, surroundings, &config)?;
@@ -78,6 +83,8 @@ impl<'o> Daemon<'o> {
         let mut doors = Doors::take(&config, control.as_deref());
         let mut reactor =
             Reactor::for_daemon().map_err(|error| format!("the poll loop cannot be set up: {error}"))?;
+        let mut login = LoginPath::default();
+        login.fill(&mut config, login::AT_START);
         let mut setups = Vec::new();
         let mut listeners = BTreeMap::new();
         for server in &config.servers {
@@ -93,8 +100,9 @@ impl<'o> Daemon<'o> {
         let seed = u64::from_le_bytes(seed);
         let unix_ms_at_start = reactor.clock.unix_ms_at_start();
         let tape = match &options.record {
+            #[cfg(feature = "inspect")]
             Some(path) => record(path)?,
-            None => Tape::default(),
+            _ => Tape::default(),
         };
         tape.header(&setups, seed, unix_ms_at_start);
         let mut engine = Engine::new(setups, seed);
@@ -117,6 +125,7 @@ impl<'o> Daemon<'o> {
             audit,
             unix_ms_at_start,
             tape,
+            login,
         })
     }
 
@@ -213,6 +222,7 @@ impl<'o> Daemon<'o> {
 }
 
 /// Opens the file of a recording.
+#[cfg(feature = "inspect")]
 fn record(path: &Path) -> Result<Tape, String> {
     let tape = Tape::create(path).map_err(|why| format!("record: {why}"))?;
     let file = path.display();

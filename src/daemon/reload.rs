@@ -1,7 +1,7 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
 use super::audit::AuditLog;
-use super::{Daemon, listen, setup};
+use super::{Daemon, listen, login, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
 use crate::engine::ServerSetup;
@@ -38,7 +38,8 @@ impl Daemon<'_> {
         if self.engine.is_stopping() {
             return self.engine.answer_reload(ticket, Err("muxloop is stopping".into()));
         }
-        let outcome = self.options.load(self.surroundings).and_then(|loaded| {
+        let outcome = self.options.load(self.surroundings).and_then(|mut loaded| {
+            self.login.fill(&mut loaded.config, login::AT_RELOAD);
             let mut changes = self.apply(loaded.config)?;
             changes.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
             Ok(changes)

@@ -157,7 +157,11 @@ fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
         return format!("cannot start '{program}': no such file");
     }
     let searched = search_path(spec);
-    format!("cannot start '{program}': no such command; searched: {}", searched.to_string_lossy())
+    let whose = match spec.env.iter().any(|(name, _)| name == "PATH") {
+        true => "the server's PATH",
+        false => "muxloop's PATH (path = \"login\" takes that of the login shell)",
+    };
+    format!("cannot start '{program}': no such command; searched {whose}: {}", searched.to_string_lossy())
 }
 
 fn explain_directory(directory: &Path) -> Option<String> {

@@ -403,7 +403,12 @@ fn what_kept_a_child_from_starting_is_said_in_words() {
     let here = scratch.0.to_str().unwrap();
     assert_eq!(
         error("no-such-thing", Some("/a:/b"), None),
-        "cannot start 'no-such-thing': no such command; searched: /a:/b"
+        "cannot start 'no-such-thing': no such command; searched the server's PATH: /a:/b"
+    );
+    let own = error("no-such-thing", None, None);
+    assert!(
+        own.contains("searched muxloop's PATH (path = \"login\" takes that of the login shell): "),
+        "{own}"
     );
     assert_eq!(error("/no/such/thing", None, None), "cannot start '/no/such/thing': no such file");
     assert_eq!(
