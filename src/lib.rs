@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | `cli` | yes | the program `muxloop`: command line, daemon, logging |
 //! | `control` | yes | the control socket, status files, `muxloop status` and the like |
-//! | `inspect` | yes | `muxloop logs`, `tap` and `health` |
+//! | `inspect` | yes | `muxloop logs`, `tap`, `health` and `doctor` |
 //! | `tui` | yes | the dashboard `muxloop tui` |
 //! | `demo` | yes | `muxloop demo-server` |
 //!
@@ -31,6 +31,8 @@ pub mod control;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(feature = "inspect")]
+pub mod doctor;
 pub mod engine;
 #[doc(hidden)]
 pub mod fuzzing;

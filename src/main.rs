@@ -28,6 +28,12 @@ fn main() -> ExitCode {
         Ok(Invocation::Replay(file)) => muxloop::capture::replay_file(&file),
         Ok(Invocation::Proxy(options)) => proxy(options),
         Ok(Invocation::Check(options)) => check(&options),
+        #[cfg(feature = "inspect")]
+        Ok(Invocation::Doctor(options)) => muxloop::doctor::run(&options, &Surroundings::from_env()),
+        #[cfg(not(feature = "inspect"))]
+        Ok(Invocation::Doctor(_)) => {
+            refuse("doctor: not in this build of muxloop; build it with the feature `inspect`")
+        }
         #[cfg(not(feature = "control"))]
         Ok(Invocation::Client(_)) => {
             refuse("this build of muxloop has no control socket; build it with the feature `control`")

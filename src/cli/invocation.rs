@@ -12,6 +12,8 @@ pub enum Invocation {
     Run(RunOptions),
     Proxy(ProxyOptions),
     Check(CheckOptions),
+    /// Each server is tried.
+    Doctor(DoctorOptions),
     /// What is asked of a muxloop that runs.
     Client(crate::client::Command),
     /// The recording to be replayed.
@@ -55,6 +57,17 @@ pub struct ProxyOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckOptions {
     pub config: Option<PathBuf>,
+}
+
+/// `muxloop doctor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoctorOptions {
+    pub config: Option<PathBuf>,
+    /// Names of servers; empty means all that are enabled.
+    pub servers: Vec<String>,
+    pub json: bool,
+    /// For one server, from its start to the end of its lists.
+    pub timeout_ms: u64,
 }
 
 impl RunOptions {

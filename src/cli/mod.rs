@@ -16,7 +16,7 @@ mod parse;
 mod table;
 mod values;
 
-pub use invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+pub use invocation::{CheckOptions, DoctorOptions, Invocation, ProxyOptions, RunOptions};
 #[cfg(feature = "inspect")]
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;

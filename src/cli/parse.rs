@@ -2,7 +2,7 @@
 //!
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
-use super::invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+use super::invocation::{CheckOptions, DoctorOptions, Invocation, ProxyOptions, RunOptions};
 use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
@@ -89,6 +89,10 @@ fn read(
                 values.operand = Some(word.clone());
                 continue;
             }
+            Arg::Value(ref word) if takes_many(command) => {
+                values.more.push(word.clone());
+                continue;
+            }
             Arg::Value(_) => None,
         };
         let Some(opt) = opt else { return Err(unexpected(command, &arg)) };
@@ -111,6 +115,10 @@ fn read(
         }
     }
     Ok(Read::Values(values))
+}
+
+fn takes_many(command: &Command) -> bool {
+    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Servers))
 }
 
 fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
@@ -203,6 +211,15 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             service: values.text("service")?,
             timeout_ms: values.milliseconds("timeout")?.unwrap_or(HEALTH_MS),
         }))),
+        "doctor" => Ok(Invocation::Doctor(DoctorOptions {
+            config: values.path("config"),
+            servers: operand
+                .into_iter()
+                .chain(values.more.iter().map(|name| name.to_string_lossy().into_owned()))
+                .collect(),
+            json: values.has("json"),
+            timeout_ms: values.number("timeout", 1..=3600)?.unwrap_or(DOCTOR_S) * 1000,
+        })),
         "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
         "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
         "version" => Ok(Invocation::Print(version())),
@@ -239,7 +256,7 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
     }
     let words = table::operand_words(operand);
     let expected = || format!("expected one of: {}", words.join(", "));
-    let is_server = matches!(operand.words, Words::Server);
+    let is_server = matches!(operand.words, Words::Server | Words::Servers);
     let Some(given) = given else {
         return match operand.required {
             true if is_server => Err(format!("{} is missing, expected the name of a server", operand.name)),
@@ -274,6 +291,8 @@ fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
 
 /// The daemon's own default (`docs/control.md`).
 const DRAIN_MS: u64 = 30_000;
+/// As long as the daemon waits for a handshake.
+const DOCTOR_S: u64 = 60;
 /// Enough for most servers to be started first.
 const HEALTH_MS: u64 = 10_000;
 

@@ -37,6 +37,8 @@ pub enum Words {
     Commands,
     /// The name of a server, which only the muxloop that runs it knows.
     Server,
+    /// Any number of names of servers.
+    Servers,
     /// A file.
     Path,
 }
@@ -115,7 +117,7 @@ pub const COMMANDS: &[Command] = &[
         name: "check",
         aliases: &["validate"],
         summary: "check a configuration without starting anything",
-        group: "",
+        group: CHECKS,
         about: &[
             "Prints every problem as FILE:LINE:COLUMN: KEY: what is wrong, what was expected.",
             "Exit codes: 0 the file is fine, 2 it is not.",
@@ -124,6 +126,25 @@ pub const COMMANDS: &[Command] = &[
         passes_through: false,
         options: &[CONFIG],
         examples: &[("muxloop check -c mux.toml", "")],
+    },
+    Command {
+        name: "doctor",
+        aliases: &["diagnose"],
+        summary: "try each server alone; say what is wrong, and its cure",
+        group: CHECKS,
+        about: &[
+            "Checks the file, the programs, the sockets, and, each server in a process of its",
+            "own: start, handshake, lists, schemas, stop. Needs no muxloop that runs, and leaves",
+            "one that does alone. Exit codes: 0 no error (there may be warnings), 1 an error,",
+            "2 the command line or the file is wrong. All findings: docs/doctor.md.",
+        ],
+        operand: Some(Operand { name: "NAME", required: false, words: Words::Servers }),
+        passes_through: false,
+        options: &[CONFIG, JSON, TIMEOUT_DOCTOR],
+        examples: &[
+            ("muxloop doctor", "every server of the default configuration"),
+            ("muxloop doctor memory web -c mux.toml --json", "two of them, for programs"),
+        ],
     },
     Command {
         name: "status",
@@ -381,6 +402,7 @@ pub const EVERYWHERE: &[Opt] = &[
 ];
 
 /// What the overview says of several commands at once.
+const CHECKS: &str = "check a file; try each server, and say how to cure it";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
@@ -424,6 +446,7 @@ const LINES: Opt =
 const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
 const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
 const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
+const TIMEOUT_DOCTOR: Opt = opt("timeout", "S", "MUXLOOP_DOCTOR_TIMEOUT", "seconds per server (60)");
 const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
 const TUI: Opt = opt("tui", "", "", "with the dashboard: muxloop help tui");
 const STATUS_INSTEAD: Opt =
@@ -450,7 +473,7 @@ pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
     match operand.words {
         Words::Commands => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
         Words::OneOf(words) => words.to_vec(),
-        Words::Server | Words::Path => Vec::new(),
+        Words::Server | Words::Servers | Words::Path => Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod audit;
-mod login;
+pub(crate) mod login;
 mod reload;
 mod service;
 #[cfg(feature = "control")]

@@ -1,0 +1,87 @@
+//! [`Secrets`]: what a finding must not show. Reports are pasted into issues.
+//!
+//! Two ways, because a server may print its key in any shape: the values of its environment wherever they
+//! occur, and in JSON the members that are named like secrets ([`crate::control::redact`]).
+
+use crate::config::ServerConfig;
+use crate::control::redact;
+use std::env;
+
+/// Values that are not shown, longest first.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// All that the configuration puts into the server's environment but PATH, and what in muxloop's own
+    /// environment is named like a secret.
+    pub fn of(server: &ServerConfig) -> Secrets {
+        let own = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let own = own.filter(|(name, _)| is_secret_variable(name));
+        let own = own.filter_map(|(_, value)| value.into_string().ok());
+        let given = server.spawn.env.iter().filter(|(name, _)| name != "PATH");
+        let mut values: Vec<String> = given.map(|(_, value)| value.clone()).chain(own).collect();
+        values.retain(|value| value.len() >= LEN_MIN);
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Secrets(values)
+    }
+
+    /// The text without them.
+    pub fn hide(&self, text: &str) -> String {
+        let mut shown: Vec<String> = text.lines().map(hide_members).collect();
+        for value in &self.0 {
+            for line in &mut shown {
+                if line.contains(value.as_str()) {
+                    *line = line.replace(value.as_str(), "[redacted]");
+                }
+            }
+        }
+        shown.join("\n")
+    }
+}
+
+/// Whether a variable of that name is likely to hold a secret.
+pub fn is_secret_variable(name: &str) -> bool {
+    let is_secret_part = |part: &str| WORDS.iter().any(|word| part.eq_ignore_ascii_case(word));
+    redact::is_secret(name) || name.split('_').any(is_secret_part)
+}
+
+/// A JSON text without the members that are named like secrets. Only what parses, since that bounds its depth.
+fn hide_members(line: &str) -> String {
+    let is_json = line.trim_start().starts_with(['{', '['])
+        && serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok();
+    match is_json {
+        true => String::from_utf8_lossy(&redact::redacted(line.as_bytes())).into_owned(),
+        false => line.to_owned(),
+    }
+}
+
+/// Parts of names of variables, between underscores, that tell of secrets.
+const WORDS: [&str; 8] = ["TOKEN", "KEY", "SECRET", "PASSWORD", "PASS", "PAT", "AUTH", "CREDENTIALS"];
+/// A value of fewer bytes is no secret, and replacing it would garble what is shown.
+const LEN_MIN: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_hidden_wherever_they_are() {
+        let secrets = Secrets(vec!["hunter2-long".into(), "hunter2".into()]);
+        assert_eq!(
+            secrets.hide("a hunter2-long b\nhunter2\n{\"token\":\"x\",\"m\":1}\n{\"token\":\"x\""),
+            "a [redacted] b\n[redacted]\n{\"token\":\"[redacted]\",\"m\":1}\n{\"token\":\"x\""
+        );
+        let deep = "[".repeat(1_000_000);
+        assert_eq!(secrets.hide(&deep), deep);
+    }
+
+    #[test]
+    fn names_tell_of_secrets() {
+        for name in ["GITHUB_TOKEN", "API_KEY", "apiKey", "DB_PASSWORD", "MY_SECRET_2", "GH_PAT"] {
+            assert!(is_secret_variable(name), "{name}");
+        }
+        for name in ["PATH", "HOME", "LOG_LEVEL", "KEYBOARD", "PATTERN", "TOKENIZER_MODE"] {
+            assert!(!is_secret_variable(name), "{name}");
+        }
+    }
+}
