@@ -17,6 +17,7 @@ mod command;
 mod finding;
 mod handshake;
 mod lists;
+mod oddities;
 mod report;
 mod runner;
 mod schema;

@@ -93,7 +93,7 @@ impl Trial<'_> {
 
     fn finish(&mut self, stage: &mut Stage<'_>) {
         stage.discard(self.process.take());
-        self.judge_oddities();
+        std::mem::take(&mut self.odd).judge(&mut self.tried.findings);
         self.step = Step::Done;
     }
 }

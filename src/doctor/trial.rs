@@ -13,6 +13,7 @@ use super::advice;
 use super::finding::{Finding, Findings};
 use super::handshake::{self, Era, Hello};
 use super::lists::{List, Pages};
+use super::oddities::Oddities;
 use super::runner::{Part, Stage};
 use super::wire::{Heard, Stderr, Wire};
 use crate::base::Key;
@@ -60,10 +61,12 @@ pub struct Trial<'c> {
     refusal: Option<Finding>,
     /// Id and method of the request that waits for its answer.
     asked: Option<(u64, &'static str)>,
+    /// Ids of those whose answer was not waited for any longer.
+    unanswered: Vec<u64>,
     last_id: u64,
     pages: Option<Pages>,
     lists_left: VecDeque<List>,
-    odd: Oddities,
+    pub(super) odd: Oddities,
     /// Whether how it stops says something about it.
     pub(super) is_stop_judged: bool,
     may_start: bool,
@@ -104,17 +107,6 @@ pub struct Process {
     stdout_over: bool,
 }
 
-/// What should not be on stdout; counted, with the first of each.
-#[derive(Debug, Default)]
-struct Oddities {
-    noise: usize,
-    noise_lines: Vec<String>,
-    strays: usize,
-    stray: String,
-    asks: Vec<String>,
-    overlong: u64,
-}
-
 impl<'c> Trial<'c> {
     /// A trial whose `findings` are those from before the start, which may forbid it.
     pub fn new(
@@ -137,6 +129,7 @@ impl<'c> Trial<'c> {
             may_switch: server.policy.era == EraPolicy::Auto,
             refusal: None,
             asked: None,
+            unanswered: Vec::new(),
             last_id: 0,
             pages: None,
             lists_left: VecDeque::new(),
@@ -176,6 +169,7 @@ impl<'c> Trial<'c> {
     /// Sends a request. Without an answer by the end of the limit [`Trial::on_due`] goes on.
     fn ask(&mut self, method: &'static str, params: Value, limit: Duration) {
         self.last_id += 1;
+        self.unanswered.extend(self.asked.map(|(id, _)| id));
         self.asked = Some((self.last_id, method));
         self.due = (Instant::now() + limit).min(self.deadline);
         self.say(&json!({ "jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params }));
@@ -237,7 +231,7 @@ impl<'c> Trial<'c> {
     fn hear(&mut self, heard: Heard, stage: &mut Stage<'_>) {
         match heard {
             Heard::Noise(line) => self.odd.noise(line),
-            Heard::Overlong(bytes) => self.odd.overlong = self.odd.overlong.max(bytes),
+            Heard::Overlong(bytes) => self.odd.overlong(bytes),
             Heard::Message(message) => match (message["method"].as_str(), message.get("id")) {
                 (Some(method), Some(id)) => self.answer(method, id),
                 (Some(_), None) => {}
@@ -246,8 +240,7 @@ impl<'c> Trial<'c> {
                         self.asked = None;
                         self.on_answer(method, &message, stage);
                     }
-                    // What was not waited for any longer may still come.
-                    _ if id.as_u64().is_some_and(|id| (1..=self.last_id).contains(&id)) => {}
+                    _ if id.as_u64().is_some_and(|id| self.unanswered.contains(&id)) => {}
                     _ => self.odd.stray(&message),
                 },
                 (None, None) => {}
@@ -260,9 +253,7 @@ impl<'c> Trial<'c> {
         if method == "ping" && self.era == Era::Legacy {
             return self.say(&json!({ "jsonrpc": "2.0", "id": id, "result": {} }));
         }
-        if self.odd.asks.len() < LINES_SHOWN && !self.odd.asks.iter().any(|known| known == method) {
-            self.odd.asks.push(method.to_owned());
-        }
+        self.odd.asked(method);
         let error = json!({ "code": -32601, "message": "muxloop doctor cannot be asked that" });
         self.say(&json!({ "jsonrpc": "2.0", "id": id, "error": error }));
     }
@@ -393,7 +384,7 @@ impl<'c> Trial<'c> {
 
     /// Begins the stop ladder.
     fn stop(&mut self) {
-        self.asked = None;
+        self.unanswered.extend(self.asked.take().map(|(id, _)| id));
         self.step = Step::Stopping(Rung::Stdin);
         self.due = Instant::now() + RUNG;
         if let Some(process) = &mut self.process {
@@ -449,12 +440,12 @@ impl<'c> Trial<'c> {
         let Some(process) = &self.process else { return };
         let waited = text::duration(process.started.elapsed().as_millis() as u64);
         let message = format!("it did not answer `{}` within {waited}", self.era.opening());
-        let cure = match (self.odd.noise, advice::launcher(self.server)) {
-            (0, None) => format!(
+        let cure = match (self.odd.has_noise(), advice::launcher(self.server)) {
+            (false, None) => format!(
                 "See whether '{}' with its `args` is an MCP server over stdio; some need an argument such as 'stdio'.",
                 self.server.spawn.program
             ),
-            (0, Some(_)) => advice::on_slowness(self.server),
+            (false, Some(_)) => advice::on_slowness(self.server),
             _ => "What it writes is no MCP: see whether `args` start the server, and over stdio.".to_owned(),
         };
         let evidence = process.stderr.last_lines(LINES_SHOWN).join("\n");
@@ -514,57 +505,6 @@ impl<'c> Trial<'c> {
         let finding = finding.seen(lines.join("\n"));
         self.asked = None;
         self.tried.findings.add(self.refusal.take().unwrap_or(finding));
-    }
-
-    /// Files what was counted on the way.
-    pub(super) fn judge_oddities(&mut self) {
-        let odd = std::mem::take(&mut self.odd);
-        let findings = &mut self.tried.findings;
-        if odd.noise > 0 {
-            let message = format!(
-                "{} on stdout that {} no MCP message",
-                text::counted(odd.noise, "line"),
-                if odd.noise == 1 { "is" } else { "are" }
-            );
-            let cure = "Have it log to stderr: muxloop skips such lines, and other clients fail on them.";
-            findings.add(Finding::warning("stdout-noise", message, cure).seen(odd.noise_lines.join("\n")));
-        }
-        if odd.overlong > 0 {
-            let message =
-                format!("a line of {} on stdout, longer than muxloop takes", text::bytes(odd.overlong));
-            findings.add(Finding::error(
-                "stdout-overlong",
-                message,
-                "Have it answer in pages, or with links to resources.",
-            ));
-        }
-        if odd.strays > 0 {
-            let message = format!("{} to requests that nobody made", text::counted(odd.strays, "answer"));
-            let cure = "Have it answer each request once, and with its own id.";
-            findings.add(Finding::warning("answer-stray", message, cure).seen(odd.stray));
-        }
-        if !odd.asks.is_empty() {
-            let message =
-                format!("it asks the client what the client did not offer: {}", odd.asks.join(", "));
-            let cure = "Have it look at the client's capabilities before it asks.";
-            findings.add(Finding::warning("asks-unoffered", message, cure));
-        }
-    }
-}
-
-impl Oddities {
-    fn noise(&mut self, line: String) {
-        self.noise += 1;
-        if self.noise_lines.len() < LINES_SHOWN && !self.noise_lines.contains(&line) {
-            self.noise_lines.push(line);
-        }
-    }
-
-    fn stray(&mut self, message: &Value) {
-        self.strays += 1;
-        if self.strays == 1 {
-            self.stray = message.to_string();
-        }
     }
 }
 
