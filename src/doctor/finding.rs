@@ -124,6 +124,7 @@ const NAMES_MAX: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn long_lines_lose_their_middle_and_the_worst_comes_first() {
@@ -136,6 +137,38 @@ mod tests {
         assert_eq!(sorted[0].message.chars().count(), LINE_MAX);
         assert!(sorted[0].message.starts_with("<ä") && sorted[0].message.ends_with("ä>"));
         assert_eq!((sorted[0].evidence.as_str(), sorted[0].server.as_deref()), ("one\ntwo", Some("web")));
+    }
+
+    /// The codes in a module, as they stand behind the functions that make findings.
+    fn codes(module: &str) -> Vec<String> {
+        let module = module.split("#[cfg(test)]").next().unwrap_or_default();
+        let calls = ["error", "warning", "note"].map(|severity| format!("Finding::{severity}("));
+        let after = calls.iter().flat_map(|call| module.split(call.as_str()).skip(1));
+        let literals = after.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+        literals.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_code_is_documented_and_no_other() {
+        let modules = [
+            include_str!("clashes.rs"),
+            include_str!("command.rs"),
+            include_str!("handshake.rs"),
+            include_str!("lists.rs"),
+            include_str!("mod.rs"),
+            include_str!("oddities.rs"),
+            include_str!("settings.rs"),
+            include_str!("sockets.rs"),
+            include_str!("stop.rs"),
+            include_str!("trial.rs"),
+        ];
+        let made: BTreeSet<String> = modules.into_iter().flat_map(codes).collect();
+        let (_, table) = include_str!("../../docs/doctor.md").split_once("## What is found").unwrap();
+        let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        let documented =
+            cells.flat_map(|cell| cell.split(", ").map(|code| code.trim_matches('`').to_owned()));
+        assert_eq!(documented.collect::<BTreeSet<_>>(), made);
+        assert!(made.len() > 40, "{made:?}");
     }
 
     #[test]

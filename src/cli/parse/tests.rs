@@ -103,6 +103,24 @@ fn the_demo_server_gets_its_arguments_untouched() {
 }
 
 #[test]
+fn the_doctor_takes_any_number_of_names() {
+    let doctor = |line: &str| match of(line) {
+        Ok(Invocation::Doctor(options)) => options,
+        other => panic!("{line}: {other:?}"),
+    };
+    let none = DoctorOptions { timeout_ms: 60_000, ..Default::default() };
+    assert_eq!(doctor("muxloop doctor"), none);
+    let some = DoctorOptions {
+        config: Some("m.toml".into()),
+        servers: vec!["a".into(), "b".into(), "c".into()],
+        json: true,
+        timeout_ms: 5_000,
+    };
+    assert_eq!(doctor("muxloop doctor a -c m.toml b --timeout 5 c --json"), some);
+    assert!(of("muxloop doctor --timeout 0").unwrap_err().contains("an integer from 1 to 3600"));
+}
+
+#[test]
 fn help_is_where_people_look_for_it() {
     for line in ["muxloop --help", "muxloop -h", "muxloop help", "muxloop -c x --help"] {
         assert_eq!(printed(line), help::overview(), "{line}");
