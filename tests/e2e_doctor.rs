@@ -178,6 +178,7 @@ fn starts_that_fail_say_why() {
         shell("signal", "kill -SEGV $$"),
         demo("silent", &["--hang-initialize"]),
         demo("closed", &["--close-stdout-after", "1", "--lifetime", "60000"]),
+        shell("flood", "exec yes"),
         shell("noise", "echo Server running on stdio; echo listening; while read -r line; do :; done"),
     ];
     let (code, report) = dir.report(&servers, &["--timeout", "2"]);
@@ -189,6 +190,7 @@ fn starts_that_fail_say_why() {
             ("signal", &["start-exited"]),
             ("silent", &["start-silent"]),
             ("closed", &["stdout-closed"]),
+            ("flood", &["start-silent", "stdout-noise"]),
             ("noise", &["start-silent", "stdout-noise"]),
         ],
     );
@@ -308,8 +310,11 @@ fn what_is_odd_on_stdout_is_told() {
         demo("asks", &["--asks-unprompted"]),
         demo("batch", &["--batch"]),
         demo("crlf", &["--crlf"]),
+        demo("giant", &["--giant-line", "34000000"]),
     ];
-    let (code, report) = dir.report(&servers, &[]);
+    let (_, giant) = dir.report(&servers[8..], &[]);
+    assert_codes(&giant, &[("giant", &["stdout-overlong"])]);
+    let (code, report) = dir.report(&servers[..8], &[]);
     assert_eq!(code, Some(0), "muxloop gets on with all of it: {report}");
     for (server, code) in [
         ("noise", "stdout-noise"),

@@ -48,11 +48,7 @@ pub fn variables(server: &ServerConfig) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, value) in &server.spawn.env {
         let trimmed = value.trim();
-        let is_reference = trimmed.starts_with("${") || trimmed.starts_with("$env:") || {
-            let rest = trimmed.strip_prefix('$').unwrap_or_default();
-            !rest.is_empty()
-                && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-        };
+        let is_reference = is_reference(trimmed);
         if trimmed.is_empty() {
             found.push(Finding::warning(
                 "env-empty",
@@ -76,6 +72,32 @@ pub fn variables(server: &ServerConfig) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Arguments that only a shell would make something else of, where there is none.
+pub fn arguments(spec: &SpawnSpec) -> Option<Finding> {
+    let program = Path::new(&spec.program).file_name()?.to_str()?;
+    // A script for a shell is full of them.
+    if SHELLS.contains(&program) {
+        return None;
+    }
+    let is_meant_for_shell = |arg: &&String| arg.starts_with("~/") || is_reference(arg);
+    let found: Vec<&str> = spec.args.iter().filter(is_meant_for_shell).map(String::as_str).collect();
+    (!found.is_empty()).then(|| {
+        let message = "some of its `args` are for a shell, and there is none: the server gets them as they are";
+        let cure = "Write the full path or the value itself; or start it by cmd = \"sh\", args = [\"-c\", \"exec …\"].";
+        Finding::warning("args-reference", message, cure).seen(found.join("\n"))
+    })
+}
+
+/// Whether a text is, or has in it, a variable that somebody would have to replace.
+fn is_reference(text: &str) -> bool {
+    let is_name = |rest: &str| {
+        rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+            && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let first = text.split('/').next().unwrap_or_default();
+    text.contains("${") || text.starts_with("$env:") || first.strip_prefix('$').is_some_and(is_name)
 }
 
 /// What examples have where a key belongs.
@@ -217,6 +239,8 @@ fn names_in(directory: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect()
 }
 
+/// Programs that read a script in which `~` and `$` mean something.
+const SHELLS: [&str; 7] = ["sh", "bash", "zsh", "dash", "fish", "env", "ssh"];
 /// What servers are usually started with.
 const LAUNCHERS: [&str; 6] = ["npx", "node", "uvx", "python3", "docker", "bunx"];
 /// Where installers put programs that a desktop's PATH does not have.
@@ -296,6 +320,21 @@ mod tests {
         }
         let evidence = found("goood").unwrap().evidence;
         assert!(evidence.contains("searched: ") && evidence.contains("no uvx"), "{evidence}");
+    }
+
+    #[test]
+    fn arguments_for_a_shell_are_found() {
+        let found = |program: &str, args: &[&str]| {
+            let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            let spec = SpawnSpec { program: program.to_owned(), args, ..Default::default() };
+            arguments(&spec).map(|finding| finding.evidence)
+        };
+        assert_eq!(
+            found("npx", &["-y", "~/notes", "$HOME/x", "--a=${B}"]).as_deref(),
+            Some("~/notes\n$HOME/x\n--a=${B}")
+        );
+        assert_eq!(found("/bin/sh", &["-c", "exec x ${HOME}"]), None);
+        assert_eq!(found("npx", &["a~/b", "$5", "US$", "s/$x/"]), None);
     }
 
     #[test]

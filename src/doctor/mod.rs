@@ -171,6 +171,7 @@ fn check_before(
     findings: &mut Findings,
 ) -> bool {
     command::variables(server).into_iter().for_each(|finding| findings.add(finding));
+    command::arguments(&server.spawn).into_iter().for_each(|finding| findings.add(finding));
     sockets::check(&server.socket, daemon, findings);
     match command::check(&server.spawn, home) {
         Some(finding) => {

@@ -36,10 +36,8 @@ impl Block {
         let worst = self.findings.iter().map(|finding| finding.severity).max();
         let mut shown = match (&self.name, worst) {
             (None, _) => format!("{}\n", plain(&self.words)),
-            (Some(name), Some(Severity::Error)) => {
-                headline(name, &painted("failed", Severity::Error, colours), &self.words)
-            }
-            (Some(name), _) => headline(name, &ok(colours), &self.words),
+            (Some(name), Some(Severity::Error)) => headline(name, "failed", &self.words, colours),
+            (Some(name), _) => headline(name, "ok", &self.words, colours),
         };
         for finding in &self.findings {
             shown.push_str(&finding_text(finding, colours));
@@ -48,12 +46,16 @@ impl Block {
     }
 }
 
-fn headline(name: &str, state: &str, words: &str) -> String {
-    let words = if words.is_empty() { String::new() } else { format!("  {}", plain(words)) };
-    let mut lines = text::wrap(&format!("{}: {state}{words}", plain(name)), WIDTH + state.len()).into_iter();
-    let mut shown = lines.next().unwrap_or_default();
-    lines.for_each(|line| shown.push_str(&format!("\n{line}")));
+fn headline(name: &str, state: &str, words: &str, colours: bool) -> String {
+    let before = format!("{}: ", plain(name));
+    let line = format!("{before}{state}  {}", plain(words));
+    let mut shown = text::wrap(line.trim_end(), WIDTH).join("\n");
     shown.push('\n');
+    // Painted after it was broken into lines: what paints has no width. A long name may have put it elsewhere.
+    if colours && shown.get(before.len()..).is_some_and(|rest| rest.starts_with(state)) {
+        let code = if state == "ok" { "32" } else { "31" };
+        shown.replace_range(before.len()..before.len() + state.len(), &format!("\x1b[{code}m{state}\x1b[0m"));
+    }
     shown
 }
 
@@ -157,10 +159,6 @@ fn words(tried: &Tried) -> String {
     words.join(", ")
 }
 
-fn ok(colours: bool) -> String {
-    if colours { "\x1b[32mok\x1b[0m".to_owned() } else { "ok".to_owned() }
-}
-
 fn painted(word: &str, severity: Severity, colours: bool) -> String {
     let code = match severity {
         _ if !colours => return word.to_owned(),
@@ -199,7 +197,12 @@ mod tests {
         assert!(shown.starts_with("web: ok  w 1\n  warning: a line is long"), "{shown}");
         assert!(shown.contains("[stdout-noise]") && shown.contains("    | one\n"), "{shown}");
         assert!(shown.ends_with("    cure: Do that.\n"), "{shown}");
-        assert!(block().text(true).contains("\x1b[33mwarning\x1b[0m: a line"));
+        let painted = block().text(true);
+        assert!(painted.starts_with("web: \x1b[32mok\x1b[0m  w 1\n"), "{painted}");
+        assert!(painted.contains("\x1b[33mwarning\x1b[0m: a line"));
+        let long = Block { name: Some("n".repeat(200)), words: "w ".repeat(50), ..Block::default() };
+        assert!(long.text(false).lines().all(|line| line.chars().count() <= 80));
+        assert!(long.text(true).contains("ok"));
     }
 
     #[test]

@@ -12,14 +12,15 @@ use std::env;
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// All that the configuration puts into the server's environment but PATH, and what in muxloop's own
-    /// environment is named like a secret.
+    /// All that the configuration puts into the server's environment but PATH, and what is named like a
+    /// secret in its arguments and in muxloop's own environment.
     pub fn of(server: &ServerConfig) -> Secrets {
         let own = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let own = own.filter(|(name, _)| is_secret_variable(name));
         let own = own.filter_map(|(_, value)| value.into_string().ok());
         let given = server.spawn.env.iter().filter(|(name, _)| name != "PATH");
         let mut values: Vec<String> = given.map(|(_, value)| value.clone()).chain(own).collect();
+        values.extend(in_arguments(&server.spawn.args));
         values.retain(|value| value.len() >= LEN_MIN);
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         Secrets(values)
@@ -43,6 +44,25 @@ impl Secrets {
 pub fn is_secret_variable(name: &str) -> bool {
     let is_secret_part = |part: &str| WORDS.iter().any(|word| part.eq_ignore_ascii_case(word));
     redact::is_secret(name) || name.split('_').any(is_secret_part)
+}
+
+/// Values of `--api-key VALUE`, `--api-key=VALUE` and `Authorization: Bearer VALUE`.
+fn in_arguments(args: &[String]) -> Vec<String> {
+    let is_secret = |option: &str| option.starts_with('-') && is_secret_variable(&option.replace('-', "_"));
+    let mut found = Vec::new();
+    for (index, arg) in args.iter().enumerate() {
+        if let Some((_, token)) = arg.split_once("Bearer ") {
+            found.push(token.trim().to_owned());
+        }
+        match arg.split_once('=') {
+            Some((option, value)) if is_secret(option) => found.push(value.to_owned()),
+            None if is_secret(arg) => {
+                found.extend(args.get(index + 1).filter(|next| !next.starts_with('-')).cloned());
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// A JSON text without the members that are named like secrets. Only what parses, since that bounds its depth.
@@ -73,6 +93,15 @@ mod tests {
         );
         let deep = "[".repeat(1_000_000);
         assert_eq!(secrets.hide(&deep), deep);
+    }
+
+    #[test]
+    fn arguments_may_be_secrets() {
+        let args =
+            ["-y", "--api-key=k1", "--token", "t1", "--header", "Authorization: Bearer b1", "--verbose"];
+        let args = [&args[..], &["--name", "n1", "--token", "--last"]].concat();
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        assert_eq!(in_arguments(&args), ["k1", "t1", "b1"]);
     }
 
     #[test]
