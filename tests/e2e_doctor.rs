@@ -244,11 +244,11 @@ fn handshakes_are_judged() {
             ("older", &["handshake-refused"]),
             ("newer", &["handshake-refused"]),
             ("shape", &["handshake-invalid"]),
-            ("version", &["handshake-version"]),
-            ("unnamed", &["handshake-invalid"]),
+            ("version", &["handshake-version", "handshake-empty"]),
+            ("unnamed", &["handshake-invalid", "handshake-empty"]),
             ("long", &["instructions-long"]),
             ("dies", &["handshake-died"]),
-            ("fields", &["modern-fields"]),
+            ("fields", &["modern-fields", "list-empty"]),
         ],
     );
     let refused = finding(&report, "refuses", "handshake-refused");
@@ -453,6 +453,11 @@ fn a_wrong_command_line_or_file_is_code_2() {
     let (code, report) = dir.report(&["[servers.a]\ncmd = 1\nnonsense = 2\n".to_owned()], &[]);
     assert_eq!((code, codes(&report, Value::Null)), (Some(2), vec!["config".to_owned(); 2]));
     assert_eq!(report["servers"], json!([]));
+    let twice = [demo("a", &[]), demo("b", &[]).replace("b.sock", "a.sock")];
+    let (code, report) = dir.report(&twice, &[]);
+    assert_eq!((code, codes(&report, Value::Null)), (Some(2), vec!["config".to_owned()]), "one socket");
+    let (code, report) = dir.report(&[demo("a", &[]).replace("a.sock", &"a".repeat(200))], &[]);
+    assert_eq!((code, codes(&report, Value::Null)), (Some(2), vec!["config".to_owned()]), "a path too long");
     let (code, report) = dir.report(&[demo("web", &[])], &["wbe"]);
     assert_eq!((code, codes(&report, Value::Null)), (Some(2), vec!["server-unknown".to_owned()]));
     assert!(report["findings"][0]["cure"].as_str().unwrap().contains("did you mean 'web'"), "{report}");

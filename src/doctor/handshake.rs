@@ -89,6 +89,11 @@ pub fn judge(era: Era, result: &Value, findings: &mut Findings) -> Option<Hello>
         invalid(format!("has {} as `capabilities`, expected an object", kind(capabilities)));
         return None;
     }
+    for (name, value) in capabilities.as_object().into_iter().flatten() {
+        if !value.is_object() && !value.is_null() {
+            invalid(format!("has {} as the capability `{name}`, expected an object", kind(value)));
+        }
+    }
     let server_info = match era {
         Era::Legacy => result["serverInfo"].clone(),
         Era::Modern => result["_meta"]["io.modelcontextprotocol/serverInfo"].clone(),
@@ -112,7 +117,13 @@ pub fn judge(era: Era, result: &Value, findings: &mut Findings) -> Option<Hello>
         let cure = "Shorten them: every client puts them before its model, and some cut them off.";
         findings.add(Finding::warning("instructions-long", message, cure));
     }
-    let lists = List::ALL.into_iter().filter(|list| capabilities[list.capability()].is_object()).collect();
+    let lists: Vec<List> =
+        List::ALL.into_iter().filter(|list| capabilities[list.capability()].is_object()).collect();
+    if lists.is_empty() {
+        let cure = "If it should have some, see whether a key or an argument is missing; else nothing to do.";
+        let finding = Finding::note("handshake-empty", "it has no tools, prompts or resources", cure);
+        findings.add(finding.seen(capabilities.to_string()));
+    }
     Some(Hello { protocol, server_info, lists })
 }
 
@@ -224,6 +235,13 @@ mod tests {
         for (era, result, usable, word) in [
             (Era::Legacy, json!("ok"), false, "null as `capabilities`"),
             (Era::Legacy, edited(legacy(), "capabilities", json!([])), false, "an array as `capabilities`"),
+            (
+                Era::Legacy,
+                edited(legacy(), "capabilities", json!({"tools": {}, "prompts": true})),
+                true,
+                "`prompts`",
+            ),
+            (Era::Legacy, edited(legacy(), "capabilities", json!({"logging": {}})), true, "no tools"),
             (Era::Legacy, edited(legacy(), "serverInfo", json!({"name": "a"})), true, "`serverInfo`"),
             (Era::Legacy, edited(legacy(), "instructions", json!(["a"])), true, "`instructions`"),
             (Era::Legacy, edited(legacy(), "instructions", json!("a".repeat(9000))), true, "9000 bytes"),

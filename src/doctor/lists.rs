@@ -200,6 +200,10 @@ fn tools(entries: &[Value], findings: &mut Findings) {
         findings.add(Finding::warning("tool-undescribed", message, cure));
     }
     schemas(entries, findings);
+    if entries.is_empty() {
+        let cure = "If it should have some, see whether a key, a permission or an argument is missing.";
+        findings.add(Finding::note("list-empty", "it announces tools, and has none", cure));
+    }
     if entries.len() > TOOLS_MANY {
         let message = format!("it has {} tools", entries.len());
         let cure = "Offer fewer at once if you can: hosts have limits (40 to 128), and models choose worse among many.";
@@ -328,6 +332,8 @@ mod tests {
             Vec::<String>::new()
         );
         assert_eq!(judged(List::Resources, json!([{"uri": "a:b", "name": "n"}])), Vec::<String>::new());
+        assert_eq!(judged(List::Prompts, json!([])), Vec::<String>::new());
+        assert_eq!(judged(List::Tools, json!([])), ["list-empty: it announces tools, and has none"]);
     }
 
     #[test]

@@ -170,3 +170,15 @@ pub fn time_bound(servers: usize, patience: Duration) -> Duration {
 
 /// Servers that are tried at once: most of their starts is waiting.
 const AT_ONCE: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_at_once_take_as_long_as_one() {
+        let patience = Duration::from_secs(60);
+        let bounds = [1, 4, 5, 9].map(|servers| time_bound(servers, patience).as_millis());
+        assert_eq!(bounds, [66_500, 66_500, 133_000, 199_500]);
+    }
+}

@@ -315,11 +315,14 @@ impl<'c> Trial<'c> {
     /// An error as the answer to the handshake: with `era = "auto"` the other era is tried in a new process.
     fn on_refusal(&mut self, error: &Value, stage: &mut Stage<'_>) {
         let message = format!("it refuses `{}`", self.era.opening());
-        let cure = match (self.server.policy.era, self.refusal.is_some()) {
-            (EraPolicy::Auto, false) | (EraPolicy::Auto, true) => {
-                "Update the server or its MCP SDK, so that it speaks a version of the protocol that clients know.".to_owned()
+        let cure = match self.server.policy.era {
+            EraPolicy::Auto => {
+                "Update the server or its MCP SDK, so that it speaks a version that clients know.".to_owned()
             }
-            (_, _) => format!("Set era = \"auto\" or \"{}\" for this server, or update it.", self.era.other().word()),
+            _ => format!(
+                "Set era = \"auto\" or \"{}\" for this server, or update it.",
+                self.era.other().word()
+            ),
         };
         let finding = Finding::error("handshake-refused", message, cure).seen(error.to_string());
         if std::mem::take(&mut self.may_switch) {
@@ -448,6 +451,8 @@ impl<'c> Trial<'c> {
             (false, Some(_)) => advice::on_slowness(self.server),
             _ => "What it writes is no MCP: see whether `args` start the server, and over stdio.".to_owned(),
         };
+        let is_cut_short = self.patience < Duration::from_millis(self.server.policy.startup_timeout_ms);
+        let cure = if is_cut_short { format!("{cure} Or give it more time with --timeout.") } else { cure };
         let evidence = process.stderr.last_lines(LINES_SHOWN).join("\n");
         self.tried.findings.add(Finding::error("start-silent", message, cure).seen(evidence));
         self.kill(stage);
