@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | `cli` | yes | the program `muxloop`: command line, daemon, logging |
 //! | `control` | yes | the control socket, status files, `muxloop status` and the like |
+//! | `http` | yes | HTTP, event streams and WebSocket |
 //! | `inspect` | yes | `muxloop logs`, `tap` and `health` |
 //! | `tui` | yes | the dashboard `muxloop tui` |
 //! | `demo` | yes | `muxloop demo-server` |
