@@ -33,6 +33,8 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod engine;
+#[cfg(feature = "http")]
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod library;
