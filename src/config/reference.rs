@@ -175,10 +175,9 @@ socket = \"~/mcp-sockets/memory.sock\"
 annotated file. Unknown keys are errors. Times are in milliseconds. `~` and `~/…` in paths are the home directory. A name
 is any text without `/` and control characters; two servers cannot have one socket. Values of `env` are never shown.
 
-A value on the command line wins over its variable, that over the file, the file over the default. `MUXLOOP_CONFIG`,
-`MUXLOOP_ONLY`, `MUXLOOP_EXCEPT`, `MUXLOOP_LOG` and `MUXLOOP_LOG_FORMAT` stand in for options of `muxloop run`;
-`RUST_LOG` is a filter of log lines in the syntax of env_logger (`info,server::memory=debug`), if neither an option
-nor `MUXLOOP_LOG` sets a level.
+A value on the command line wins over its variable, that over the file, the file over the default. Every option has a
+variable ([environment.md](environment.md)). `RUST_LOG` is a filter of log lines in the syntax of env_logger
+(`info,server::memory=debug`), if neither an option nor `MUXLOOP_LOG` sets a level.
 ";
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::app::App;
 use crate::base::RecvBuf;
-use crate::cli::RunOptions;
+use crate::cli::{RunOptions, TUI_VARIABLE};
 use crate::client::text::plain;
 use crate::client::{Failure, Target};
 use crate::codec::line::{Line, LineFramer};
@@ -56,6 +56,7 @@ impl Beside {
         let failed = |error| Failure::other(format!("muxloop cannot start itself: {error}"));
         let mut command = Command::new(env::current_exe().map_err(failed)?);
         command.args(arguments(options)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_remove(TUI_VARIABLE);
         // A key of the terminal must not reach it, only what the dashboard decides.
         let mut child = command.process_group(0).spawn().map_err(failed)?;
         let stderr = child.stderr.take().ok_or_else(|| Failure::other("the daemon has no stderr"))?;
