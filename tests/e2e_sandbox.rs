@@ -88,6 +88,15 @@ fn probe(words: &[&str]) -> std::io::Result<()> {
         ["connect", address] => TcpStream::connect(address).map(drop),
         ["listen", address] => TcpListener::bind(address).map(drop),
         ["udp", address] => UdpSocket::bind("127.0.0.1:0")?.send_to(b"x", address).map(drop),
+        ["io_uring"] => {
+            let none = std::ptr::null::<u8>();
+            // SAFETY: a null pointer is EFAULT, and one entry a plain number.
+            checked(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, none) })
+        }
+        ["netlink"] => {
+            // SAFETY: plain numbers. The socket is closed with the process.
+            checked(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) }.into())
+        }
         ["unix", path] => UnixStream::connect(path).map(drop),
         ["terminate", pid] => muxloop::reactor::sys::signal_process(pid.parse().unwrap(), libc::SIGTERM),
         ["open", count] => {
@@ -111,6 +120,10 @@ fn probe(words: &[&str]) -> std::io::Result<()> {
         }
         _ => panic!("unknown probe {words:?}"),
     }
+}
+
+fn checked(result: i64) -> std::io::Result<()> {
+    if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Runs one such server and waits until it has done everything.
@@ -164,6 +177,8 @@ fn assert_outcomes(mux: &Mux, outcomes: &[(&str, &str)]) {
 const DENIED: &str = "13";
 /// EXDEV, which linking and renaming give where the target lacks rights of the source.
 const OTHER_PLACE: &str = "18";
+/// ENOSYS.
+const NOT_BUILT: &str = "38";
 /// EPERM.
 const NOT_PERMITTED: &str = "1";
 
@@ -238,12 +253,23 @@ fn without_net_nothing_connects_or_listens() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connect = format!("connect {}", listener.local_addr().unwrap());
-    let lines = [connect.as_str(), "listen 127.0.0.1:0", "read DIR/closed/f"];
+    let outcomes = [
+        (connect.as_str(), DENIED, "ok"),
+        ("listen 127.0.0.1:0", DENIED, "ok"),
+        ("udp 127.0.0.1:9", DENIED, "ok"),
+        ("io_uring", NOT_BUILT, ""),
+        // What is within the machine.
+        ("netlink", "ok", "ok"),
+        ("unix DIR/a.sock", "ok", "ok"),
+        ("read DIR/closed/f", "ok", "ok"),
+    ];
+    let lines = outcomes.map(|(line, _, _)| line);
     let mux = probed(three_directories(), Probes { lines: &lines, sandbox: "sandbox = { net = false }" });
-    assert_outcomes(&mux, &[(&connect, DENIED), ("listen 127.0.0.1:0", DENIED), ("read DIR/closed/f", "ok")]);
-    // The same without the key, so that it is the key that did it.
+    assert_outcomes(&mux, &outcomes.map(|(line, without, _)| (line, without)));
+    // The same without the key, so that it is the key that did it. io_uring may be off in the whole system.
     let mux = probed(three_directories(), Probes { lines: &lines, sandbox: "sandbox = { files = 99 }" });
-    assert_outcomes(&mux, &[(&connect, "ok"), ("listen 127.0.0.1:0", "ok")]);
+    let with = outcomes.iter().filter(|(_, _, with)| !with.is_empty());
+    assert_outcomes(&mux, &with.map(|(line, _, with)| (*line, *with)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -45,6 +45,8 @@ impl Default for Sandbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
     pub landlock: Landlock,
+    /// Whether seccomp can tell which sockets are made.
+    pub filters_sockets: bool,
     /// The kernel counts no processes of root.
     pub is_root: bool,
 }
@@ -61,7 +63,7 @@ pub enum Landlock {
 impl Default for Abilities {
     /// A kernel without Landlock.
     fn default() -> Self {
-        Abilities { landlock: Landlock::Absent(NO_LANDLOCK), is_root: false }
+        Abilities { landlock: Landlock::Absent(NO_LANDLOCK), filters_sockets: false, is_root: false }
     }
 }
 
@@ -93,6 +95,10 @@ impl Sandbox {
         }
         if !self.net {
             needs("net", ABI_NET, "6.7");
+            if unmet.is_empty() && !abilities.filters_sockets {
+                let text = "needs seccomp filters, which this kernel does not have, or muxloop not on this processor";
+                unmet.push(("net", text.to_owned()));
+            }
         }
         if self.processes.is_some() && abilities.is_root {
             let text =
@@ -113,13 +119,15 @@ mod tests {
     use super::*;
 
     fn unmet(sandbox: &Sandbox, landlock: Landlock) -> Vec<String> {
-        let abilities = Abilities { landlock, is_root: true };
+        let abilities = Abilities { landlock, filters_sockets: true, is_root: true };
         sandbox.unmet(&abilities).into_iter().map(|(key, why)| format!("{key} {why}")).collect()
     }
 
     #[test]
     fn each_version_of_landlock_honours_what_it_can() {
         let no_net = Sandbox { net: false, ..Sandbox::default() };
+        let unfiltered = Abilities { landlock: Landlock::Abi(9), filters_sockets: false, is_root: false };
+        assert!(no_net.unmet(&unfiltered)[0].1.starts_with("needs seccomp filters"));
         let read = Sandbox { fs_read: Some(Vec::new()), ..Sandbox::default() };
         let write = Sandbox { fs_write: Some(Vec::new()), ..Sandbox::default() };
         for (abi, files, net) in [(1, false, false), (2, false, false), (3, true, false), (4, true, true)] {

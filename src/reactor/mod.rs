@@ -33,6 +33,8 @@ pub mod sandbox;
 #[cfg(not(all(feature = "sandbox", target_os = "linux")))]
 #[path = "without_sandbox.rs"]
 pub mod sandbox;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod seccomp;
 mod signal;
 pub mod stderr;
 pub mod stdio;

@@ -3,13 +3,14 @@
 //! ```text
 //!   parent: rules of Sandbox ─▶ open paths, ruleset, limits = Confinement
 //!                                                                │ fork
-//!   child:  setrlimit · no new privileges · Landlock   ◀─────────┘   then exec
+//!   child:  setrlimit · no new privileges · Landlock · seccomp ◀──┘   then exec
 //! ```
 //!
 //! After fork nothing is allocated and nothing opened. What a kernel can do is asked in advance
 //! ([`abilities`]); a sandbox that it cannot do whole is not done at all.
 
 use super::landlock::{self, Handled};
+use super::seccomp::SocketFilter;
 use super::sys;
 use crate::engine::sandbox::{Abilities, Landlock, Sandbox};
 use std::fs::OpenOptions;
@@ -20,7 +21,11 @@ use std::path::{Path, PathBuf};
 
 /// What this kernel can hold children of this process to.
 pub fn abilities() -> Abilities {
-    Abilities { landlock: landlock::probe(), is_root: sys::effective_uid() == 0 }
+    Abilities {
+        landlock: landlock::probe(),
+        filters_sockets: SocketFilter::new().is_some(),
+        is_root: sys::effective_uid() == 0,
+    }
 }
 
 /// A sandbox that is ready to be entered.
@@ -28,6 +33,8 @@ pub fn abilities() -> Abilities {
 pub(super) struct Confinement {
     /// `None`: only limits.
     ruleset: Option<OwnedFd>,
+    /// Without network.
+    filter: Option<SocketFilter>,
     limits: [Option<Limit>; 4],
 }
 
@@ -50,7 +57,8 @@ impl Confinement {
             }
             _ => None,
         };
-        Ok(Confinement { ruleset, limits: limits(sandbox) })
+        let filter = if sandbox.net { None } else { SocketFilter::new() };
+        Ok(Confinement { ruleset, filter, limits: limits(sandbox) })
     }
 
     /// Enters it, for a child between fork and exec. Async-signal-safe.
@@ -59,7 +67,8 @@ impl Confinement {
             sys::lower_limit(*resource, *soft, *hard)?;
         }
         landlock::no_new_privileges()?;
-        self.ruleset.as_ref().map_or(Ok(()), |ruleset| landlock::restrict(ruleset.as_fd()))
+        self.ruleset.as_ref().map_or(Ok(()), |ruleset| landlock::restrict(ruleset.as_fd()))?;
+        self.filter.as_ref().map_or(Ok(()), SocketFilter::enter)
     }
 }
 
@@ -173,3 +182,85 @@ const SETTINGS: &[&str] = &[
     "/var/lib/ca-certificates",
 ];
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> Sandbox {
+        let (read, write) = (vec!["/srv/docs".into()], vec!["/tmp/x".into()]);
+        Sandbox { fs_read: Some(read), fs_write: Some(write), ..Sandbox::default() }
+    }
+
+    fn no_net() -> Sandbox {
+        Sandbox { net: false, ..Sandbox::default() }
+    }
+
+    #[test]
+    fn each_version_takes_away_what_it_knows() {
+        let device = landlock::IOCTL_DEV;
+        let all = 0xffff;
+        assert_eq!(handled(&files(), 3), Handled { files: all & !device, net: 0, scopes: 0 });
+        assert_eq!(handled(&files(), 5), Handled { files: all, net: 0, scopes: 0 });
+        assert_eq!(handled(&files(), 6), Handled { files: all, net: 0, scopes: landlock::SIGNALS });
+        let tcp = landlock::BIND_TCP | landlock::CONNECT_TCP;
+        assert_eq!(handled(&no_net(), 4), Handled { files: 0, net: tcp, scopes: 0 });
+        let scopes = landlock::SIGNALS | landlock::ABSTRACT_SOCKETS;
+        assert_eq!(handled(&no_net(), 7), Handled { files: 0, net: tcp, scopes });
+    }
+
+    #[test]
+    fn rules_give_back_what_is_named_and_what_programs_need() {
+        let rules = rules(&files(), &["/home/ana/bin/server".into()]);
+        let of = |path: &str| {
+            let found: Vec<&Rule> = rules.iter().filter(|rule| rule.path == Path::new(path)).collect();
+            found.iter().map(|rule| (rule.rights, rule.key)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("/srv/docs"), [(READ, "fs_read")]);
+        assert_eq!(of("/tmp/x"), [(READ | WRITE, "fs_write")]);
+        assert_eq!(of("/home/ana/bin/server"), [(READ, "")]);
+        assert_eq!(of("/usr"), [(READ, "")]);
+        assert_eq!(of("/etc"), [(landlock::READ_FILE | landlock::READ_DIR, "")]);
+        assert_eq!(of("/dev/null"), [(READ_WRITE_FILE, "")]);
+        // Writing is given by name only, and making devices to nobody.
+        for rule in rules.iter().filter(|rule| rule.key != "fs_write" && !rule.path.starts_with("/dev")) {
+            assert_eq!(rule.rights & WRITE, 0, "{rule:?}");
+        }
+        assert!(rules.iter().all(|rule| rule.rights & NEVER == 0));
+        assert!(rules.iter().all(|rule| {
+            !["/", "/home", "/root", "/tmp", "/var", "/dev"].contains(&rule.path.to_str().unwrap())
+        }));
+    }
+
+    #[test]
+    fn limits_are_those_that_are_named() {
+        assert_eq!(limits(&files()), [None; 4]);
+        let sandbox = Sandbox {
+            memory: Some(1 << 30),
+            files: Some(256),
+            processes: Some(64),
+            cpu_seconds: Some(9),
+            ..Sandbox::default()
+        };
+        assert_eq!(
+            limits(&sandbox),
+            [
+                Some((libc::RLIMIT_DATA, 1 << 30, 1 << 30)),
+                Some((libc::RLIMIT_NOFILE, 256, 256)),
+                Some((libc::RLIMIT_NPROC, 64, 64)),
+                Some((libc::RLIMIT_CPU, 9, 10)),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_vanished_since_the_file_was_read_is_named() {
+        let gone = Sandbox { fs_read: Some(vec!["/no/such/place".into()]), ..Sandbox::default() };
+        let why = Confinement::prepare(&gone, &[]).unwrap_err();
+        let expected = match abilities().landlock {
+            Landlock::Abi(3..) => "sandbox.fs_read: '/no/such/place': No such file or directory",
+            _ => "sandbox.fs_read needs Landlock ABI 3 (Linux 6.2), ",
+        };
+        assert!(why.starts_with(expected), "{why}");
+    }
+}

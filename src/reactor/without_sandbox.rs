@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Nothing.
 pub fn abilities() -> Abilities {
-    Abilities { landlock: Landlock::Absent(WHY), is_root: false }
+    Abilities { landlock: Landlock::Absent(WHY), filters_sockets: false, is_root: false }
 }
 
 /// A sandbox that cannot be had.
