@@ -37,6 +37,7 @@ mod process;
 mod receive;
 #[cfg(feature = "control")]
 mod report;
+pub mod sandbox;
 mod servers;
 
 use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, STDERR_RING};

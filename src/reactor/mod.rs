@@ -20,12 +20,21 @@ pub mod activation;
 mod children;
 pub mod clock;
 pub mod guard;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod landlock;
 pub mod listener;
 pub mod notify;
 pub mod poll;
 pub mod process;
 pub mod procfs;
 pub mod resident;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub mod sandbox;
+#[cfg(not(all(feature = "sandbox", target_os = "linux")))]
+#[path = "without_sandbox.rs"]
+pub mod sandbox;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod seccomp;
 mod signal;
 pub mod stderr;
 pub mod stdio;

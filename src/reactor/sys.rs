@@ -195,6 +195,25 @@ pub fn set_descriptor_limit(limit: libc::rlimit) -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })
 }
 
+/// Which resource, as setrlimit(2) has it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub type Resource = libc::__rlimit_resource_t;
+/// Which resource, as setrlimit(2) has it.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub type Resource = libc::c_int;
+
+/// Lowers the two values of a limit of this process; a hard one that is lower already stays.
+/// Async-signal-safe.
+pub fn lower_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writing.
+    check(unsafe { libc::getrlimit(resource, &mut limit) })?;
+    let hard = (hard as libc::rlim_t).min(limit.rlim_max);
+    limit = libc::rlimit { rlim_cur: (soft as libc::rlim_t).min(hard), rlim_max: hard };
+    // SAFETY: `limit` is valid for reading.
+    check(unsafe { libc::setrlimit(resource, &limit) })
+}
+
 /// User id that counts for permissions.
 pub fn effective_uid() -> u32 {
     // SAFETY: takes and touches nothing.
