@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | `cli` | yes | the program `muxloop`: command line, daemon, logging |
 //! | `control` | yes | the control socket, status files, `muxloop status` and the like |
+//! | `http` | yes | HTTP, event streams and WebSocket |
 //! | `inspect` | yes | `muxloop logs`, `tap`, `health` and `doctor` |
 //! | `tui` | yes | the dashboard `muxloop tui` |
 //! | `demo` | yes | `muxloop demo-server` |
@@ -34,6 +35,8 @@ pub mod demo;
 #[cfg(feature = "inspect")]
 pub mod doctor;
 pub mod engine;
+#[cfg(feature = "http")]
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod library;

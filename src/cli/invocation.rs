@@ -135,7 +135,9 @@ impl CheckOptions {
         for server in servers {
             let disabled = if server.enabled { "" } else { " (disabled)" };
             let (name, socket) = (&server.policy.name, server.socket.display());
-            summary.push_str(&format!("  {name}: {} on {socket}{disabled}\n", server.spawn.program));
+            let sandbox = if server.spawn.sandbox.is_some() { " (sandbox)" } else { "" };
+            let program = &server.spawn.program;
+            summary.push_str(&format!("  {name}: {program} on {socket}{sandbox}{disabled}\n"));
         }
         Ok((summary, loaded.warnings))
     }

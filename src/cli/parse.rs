@@ -82,6 +82,7 @@ fn read(
     let mut values = Values::default();
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        let is_long = matches!(arg, Arg::Long(_));
         let opt = match arg {
             Arg::Short(short) => table::options(command).find(|opt| opt.short == Some(short)),
             Arg::Long(long) => table::options(command).find(|opt| opt.is_called(long)),
@@ -99,7 +100,11 @@ fn read(
         match opt.long {
             "help" => return Ok(Read::Help),
             "version" => return Ok(Read::Version),
-            long if opt.value.is_empty() => values.give(opt, format!("--{long}"), OsString::new()),
+            // `--json` or, against a variable, `--json=false`; after a `-v` may come another short one.
+            long if opt.value.is_empty() => {
+                let value = if is_long { parser.optional_value() } else { None };
+                values.give(opt, format!("--{long}"), value.unwrap_or_default());
+            }
             long => {
                 let missing = |_| format!("--{long} expects a value: --{long} {}", opt.value);
                 values.give(opt, format!("--{long}"), parser.value().map_err(missing)?);
@@ -144,7 +149,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
     };
     let operand = operand(command, values.operand.take())?;
     match command.name {
-        "run" if values.has("status") => {
+        "run" if values.flag("status")? => {
             Ok(Invocation::Client(Ask::Status(target(&values), Default::default())))
         }
         "run" if values.has("restart-service") => {
@@ -161,7 +166,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             }),
-            tui: values.has("tui"),
+            tui: values.flag("tui")?,
             record: file,
         })),
         "replay" => Ok(Invocation::Replay(file.unwrap_or_default())),
@@ -172,7 +177,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
         })),
         "status" => {
             let options =
-                status::Options { server: operand, json: values.has("json"), watch: values.has("watch") };
+                status::Options { server: operand, json: values.flag("json")?, watch: values.flag("watch")? };
             Ok(Invocation::Client(Ask::Status(target(&values), options)))
         }
         "start" | "stop" | "restart" | "reload" | "drain" | "shutdown" => {
@@ -191,18 +196,18 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             let what = What::Logs {
                 server: operand,
                 lines: values.number("lines", 0..=1000)?.unwrap_or(100),
-                follow: values.has("follow"),
+                follow: values.flag("follow")?,
             };
             Ok(Invocation::Client(Ask::Follow(
                 target(&values),
-                FollowOptions { what, json: values.has("json") },
+                FollowOptions { what, json: values.flag("json")? },
             )))
         }
         "tap" => {
             let what = What::Tap { server: operand.unwrap_or_default() };
             Ok(Invocation::Client(Ask::Follow(
                 target(&values),
-                FollowOptions { what, json: values.has("json") },
+                FollowOptions { what, json: values.flag("json")? },
             )))
         }
         "health" => Ok(Invocation::Client(Ask::Health(HealthOptions {
@@ -223,7 +228,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
         "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
         "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
         "version" => Ok(Invocation::Print(version())),
-        "help" if values.has("man") => Ok(Invocation::Print(man::page())),
+        "help" if values.flag("man")? => Ok(Invocation::Print(man::page())),
         "help" => Ok(Invocation::Print(match operand.as_deref() {
             None => help::overview(),
             Some("config") => reference::annotated(),
@@ -278,15 +283,17 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
     }
 }
 
-/// `--log-level`, else `-v` and `-vv`, else the environment's level.
+/// `--log-level`, else `-v` and `-vv`, else the environment's level, else its `-v`.
 fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
-    match values.times("verbose") {
-        0 => {}
-        _ if values.is_given("log-level") => {}
-        1 => return Ok(Some(LevelFilter::Debug)),
-        _ => return Ok(Some(LevelFilter::Trace)),
+    let is_overruled = values.is_given("verbose") && !values.is_given("log-level");
+    if values.has("log-level") && !is_overruled {
+        return Ok(values.word("log-level")?.and_then(|word| word.parse().ok()));
     }
-    Ok(values.word("log-level")?.and_then(|word| word.parse().ok()))
+    Ok(match values.count("verbose")? {
+        0 => None,
+        1 => Some(LevelFilter::Debug),
+        _ => Some(LevelFilter::Trace),
+    })
 }
 
 /// The daemon's own default (`docs/control.md`).

@@ -52,7 +52,8 @@ pub struct Opt {
     pub short: Option<char>,
     /// Name of its value; empty if it takes none.
     pub value: &'static str,
-    /// Variable that stands in where the option is not given; empty if there is none.
+    /// Variable that stands in where the option is not given; empty for those of [`EVERYWHERE`] only. One that
+    /// takes no value is `true` or `false` there.
     pub env: &'static str,
     pub required: bool,
     pub doc: &'static str,
@@ -423,7 +424,8 @@ const LOG_LEVEL: Opt = Opt {
     words: &["off", "error", "warn", "info", "debug", "trace"],
     ..opt("log-level", "LEVEL", "MUXLOOP_LOG", "off, error, warn, info, debug, trace")
 };
-const VERBOSE: Opt = Opt { short: Some('v'), ..opt("verbose", "", "", "log level debug; -vv: trace") };
+const VERBOSE: Opt =
+    Opt { short: Some('v'), ..opt("verbose", "", "MUXLOOP_VERBOSE", "log level debug; -vv: trace") };
 const LOG_FORMAT: Opt =
     Opt { words: &["text", "json"], ..opt("log-format", "FORMAT", "MUXLOOP_LOG_FORMAT", "text or json") };
 const SOCKET: Opt = Opt {
@@ -438,10 +440,11 @@ const CONTROL: Opt = Opt {
     is_path: true,
     ..opt("control", "PATH", "MUXLOOP_CONTROL", "control socket")
 };
-const JSON: Opt = opt("json", "", "", "as JSON, for programs");
-const WATCH: Opt = Opt { short: Some('w'), ..opt("watch", "", "", "again at each change, until Ctrl-C") };
+const JSON: Opt = opt("json", "", "MUXLOOP_JSON", "as JSON, for programs");
+const WATCH: Opt =
+    Opt { short: Some('w'), ..opt("watch", "", "MUXLOOP_WATCH", "again at each change, until Ctrl-C") };
 const FOLLOW_ON: Opt =
-    Opt { short: Some('f'), ..opt("follow", "", "", "and then each new line, until Ctrl-C") };
+    Opt { short: Some('f'), ..opt("follow", "", "MUXLOOP_FOLLOW", "then each new line, until Ctrl-C") };
 const LINES: Opt =
     Opt { short: Some('n'), ..opt("lines", "LINES", "MUXLOOP_LINES", "begin with so many (100)") };
 const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
@@ -449,11 +452,15 @@ const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
 const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
 const TIMEOUT_DOCTOR: Opt = opt("timeout", "S", "MUXLOOP_DOCTOR_TIMEOUT", "seconds per server (60)");
 const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
-const TUI: Opt = opt("tui", "", "", "with the dashboard: muxloop help tui");
+const TUI: Opt = opt("tui", "", TUI_VARIABLE, "with the dashboard: muxloop help tui");
 const STATUS_INSTEAD: Opt =
-    Opt { aliases: &["show-status"], ..opt("status", "", "", "instead: muxloop status") };
-const RESTART_INSTEAD: Opt = opt("restart-service", "NAME", "", "instead: muxloop restart NAME");
-const MAN: Opt = opt("man", "", "", "print the man page (roff)");
+    Opt { aliases: &["show-status"], ..opt("status", "", "MUXLOOP_STATUS", "instead: muxloop status") };
+const RESTART_INSTEAD: Opt =
+    opt("restart-service", "NAME", "MUXLOOP_RESTART_SERVICE", "instead: restart NAME");
+const MAN: Opt = opt("man", "", "MUXLOOP_MAN", "print the man page (roff)");
+
+/// Not for the daemon that the dashboard starts: it would start one, too.
+pub const TUI_VARIABLE: &str = "MUXLOOP_TUI";
 
 const fn opt(long: &'static str, value: &'static str, env: &'static str, doc: &'static str) -> Opt {
     Opt { long, aliases: &[], short: None, value, env, required: false, doc, words: &[], is_path: false }
@@ -512,19 +519,31 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_named_after_the_program() {
-        for opt in COMMANDS.iter().flat_map(options) {
-            assert!(opt.env.is_empty() || opt.env.starts_with("MUXLOOP_"), "--{}", opt.long);
-            // What is done instead of running is said for one time only.
-            if opt.long == RESTART_INSTEAD.long {
-                continue;
-            }
-            assert_eq!(
-                opt.env.is_empty(),
-                opt.value.is_empty(),
-                "--{}: every value also by environment",
+    fn every_option_has_a_variable_named_after_the_program() {
+        for opt in COMMANDS.iter().flat_map(|command| command.options) {
+            let name = opt.env.strip_prefix("MUXLOOP_").unwrap_or_default();
+            assert!(
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+                "--{}",
                 opt.long
             );
+        }
+        assert!(EVERYWHERE.iter().all(|opt| opt.env.is_empty()), "help and version are asked for by hand");
+    }
+
+    #[test]
+    fn a_variable_means_one_option() {
+        let opts = || COMMANDS.iter().flat_map(|command| command.options);
+        for opt in opts() {
+            let others = opts().filter(|other| other.env == opt.env);
+            for other in others {
+                assert_eq!(
+                    (other.long, other.value, other.words),
+                    (opt.long, opt.value, opt.words),
+                    "{}",
+                    opt.env
+                );
+            }
         }
     }
 }

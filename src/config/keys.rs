@@ -5,6 +5,8 @@
 
 use super::{Config, LogFormat, SearchPath, ServerConfig};
 use crate::base::limits;
+#[cfg(feature = "sandbox")]
+use crate::engine::sandbox::Sandbox;
 use crate::mux::policy::{EraPolicy, Interactive, Root, Share};
 use log::LevelFilter;
 use std::path::PathBuf;
@@ -44,6 +46,19 @@ pub enum Kind<T: 'static> {
     /// One of some words.
     Choice(&'static [Choice<T>]),
     Roots(fn(&mut T, Vec<Root>)),
+    /// An array of full paths that exist, `~` expanded.
+    #[cfg(feature = "sandbox")]
+    Paths(fn(&mut T, Vec<PathBuf>)),
+    /// A number, or a text with a binary unit.
+    #[cfg(feature = "sandbox")]
+    Bytes {
+        min: u64,
+        max: u64,
+        set: fn(&mut T, u64),
+    },
+    /// A table of the keys in `sandbox.rs`.
+    #[cfg(feature = "sandbox")]
+    Sandbox(fn(&mut T, Sandbox)),
     /// Known, but no released behaviour yet: refused, so that nobody relies on it. Says what it will do.
     Later(&'static str),
 }
@@ -400,15 +415,27 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         inert: "this version has no tray",
         ..key("tray", Kind::Flag(|s, on| s.tray = on), "false", "true", "Show it in the tray.")
     },
+    SANDBOX_KEY,
     later("tools", "{ allow = [\"read_*\"], deny = [] }", "filters which tools clients see and call"),
     later("resources", "{ deny = [\"file:///secret/*\"] }", "filters which resources clients see and read"),
     later("prompts", "{ allow = [\"review\"] }", "filters which prompts clients see and use"),
-    later("sandbox", "{ fs_read = [\"/usr\"], net = false }", "restricts what the process may do"),
     later("spare", "1", "keeps a started process ready"),
     later("timeouts", "\"patient\"", "sets all timeouts together"),
     later("url", "\"https://example.com/mcp\"", "uses a remote server"),
     later("headers", "{ Authorization = \"…\" }", "sends headers to a remote server"),
 ];
+
+#[cfg(feature = "sandbox")]
+const SANDBOX_KEY: Key<ServerConfig> = key(
+    "sandbox",
+    Kind::Sandbox(|server, sandbox| server.spawn.sandbox = Some(Box::new(sandbox))),
+    "",
+    "{ fs_read = [\"/usr/share\"], net = false }",
+    "What its processes may do (Linux); its keys are below.",
+);
+#[cfg(not(feature = "sandbox"))]
+const SANDBOX_KEY: Key<ServerConfig> =
+    later("sandbox", "{ net = false }", "it needs the feature `sandbox` when muxloop is built");
 
 /// Longest time in milliseconds: a year.
 const MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -458,7 +485,7 @@ const ERAS: &[Choice<ServerConfig>] = &[
     choice("modern", "stateless, 2026-07-28", |server| server.policy.era = EraPolicy::Modern),
 ];
 
-const fn key<T>(
+pub(super) const fn key<T>(
     name: &'static str,
     kind: Kind<T>,
     default: &'static str,

@@ -16,6 +16,8 @@ pub mod path;
 mod problem;
 mod read;
 pub mod reference;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 mod select;
 
 pub use path::Surroundings;

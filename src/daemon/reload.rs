@@ -246,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "sandbox")]
+    fn another_sandbox_is_another_process() {
+        let server = |key: &str| config(&format!("[servers.a]\ncmd='x'\n{key}\n")).servers.remove(0);
+        let (none, few, more) = (server(""), server("sandbox.files = 64"), server("sandbox.files = 65"));
+        assert_eq!(fate(&few, &few), Fate::Unchanged);
+        for (old, new) in [(&none, &few), (&few, &more), (&few, &none)] {
+            assert_eq!(fate(old, new), Fate::Restart);
+        }
+    }
+
+    #[test]
     fn only_what_was_changed_needs_a_restart() {
         let one = config("[servers.a]\ncmd='x'\n");
         let two = config("[servers.a]\ncmd='x'\n[servers.b]\ncmd='x'\n");

@@ -13,6 +13,7 @@
 
 use super::activation::NOT_FOR_CHILDREN;
 use super::procfs;
+use super::sandbox::Confinement;
 use super::stream::Pipes;
 use super::sys::{self, Pid};
 use crate::engine::port::SpawnSpec;
@@ -95,11 +96,15 @@ pub(super) fn start(
         command.current_dir(directory);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let confinement = spec.sandbox.as_deref().map(|sandbox| Confinement::prepare(sandbox, &files(spec)));
+    let confinement =
+        confinement.transpose().map_err(|why| format!("cannot start '{}': {why}", spec.program))?;
     // SAFETY: the closure only makes system calls that are async-signal-safe.
     unsafe {
         command.pre_exec(move || {
             sys::die_with(owner.pid)?;
-            limit.map_or(Ok(()), sys::set_descriptor_limit)
+            limit.map_or(Ok(()), sys::set_descriptor_limit)?;
+            confinement.as_ref().map_or(Ok(()), Confinement::enter)
         });
     }
     let mut child = command.spawn().map_err(|error| explain(spec, &error))?;
@@ -179,6 +184,16 @@ fn explain_directory(directory: &Path) -> Option<String> {
             _ => None,
         },
     }
+}
+
+/// The files that are run first, as far as they exist: the program, and the interpreter of a script.
+fn files(spec: &SpawnSpec) -> Vec<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let program = candidates(spec).into_iter().find(is_program);
+    let interpreter = program.as_deref().and_then(interpreter).map(PathBuf::from);
+    program.into_iter().chain(interpreter).collect()
 }
 
 /// The files that the program's name may mean, in the order they are tried.
