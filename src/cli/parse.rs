@@ -222,7 +222,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
                 .into_iter()
                 .chain(values.more.iter().map(|name| name.to_string_lossy().into_owned()))
                 .collect(),
-            json: values.has("json"),
+            json: values.flag("json")?,
             timeout_ms: values.number("timeout", 1..=3600)?.unwrap_or(DOCTOR_S) * 1000,
         })),
         "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),

@@ -7,6 +7,10 @@ use std::path::Path;
 /// A cure for a server that ended before it answered; `lines` are its last ones on stderr.
 pub fn on_early_end(server: &ServerConfig, status: ExitStatus, lines: &[String]) -> String {
     let said = lines.join("\n").to_ascii_lowercase();
+    let is_denied = DENIED.iter().any(|word| said.contains(word));
+    if is_denied && server.spawn.sandbox.is_some() {
+        return "Its `sandbox` may forbid what it needs: allow that there, or try it without.".to_owned();
+    }
     let of_words = WORDS.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
     match (of_words, status) {
         (Some((_, cure)), _) => (*cure).to_owned(),
@@ -52,6 +56,10 @@ pub fn ending(status: ExitStatus) -> String {
         },
     }
 }
+
+/// Words of the kernel about what may not be done.
+const DENIED: [&str; 5] =
+    ["eacces", "eperm", "permission denied", "operation not permitted", "address family not supported"];
 
 const FETCHERS: [&str; 8] = ["npx", "uvx", "bunx", "pipx", "pnpm", "yarn", "docker", "podman"];
 
@@ -114,10 +122,7 @@ const WORDS: [(&[&str], &str); 8] = [
         &["api key", "api_key", "apikey", "token", "environment variable", "credential", "unauthorized"],
         "It seems to miss a key or a setting: give it in `env`.",
     ),
-    (
-        &["eacces", "permission denied", "operation not permitted"],
-        "It may not use a file or directory: correct its rights, or `args` and `cwd`.",
-    ),
+    (&DENIED, "It may not use a file or directory: correct its rights, or `args` and `cwd`."),
     (
         &["eaddrinuse", "address already in use"],
         "It opens a port that is taken: give it another one, or have it speak over stdio.",
@@ -155,6 +160,11 @@ mod tests {
         assert!(cure("", ExitStatus::Code(127)).contains("PATH"));
         assert!(cure("", ExitStatus::Signal(libc::SIGKILL)).contains("memory"));
         assert!(cure("boom", one).contains("Run 'x'"));
+        let denied = ["EACCES: permission denied, open '/x'".to_owned()];
+        assert!(on_early_end(&server("x"), one, &denied).contains("correct its rights"));
+        let mut held = server("x");
+        held.spawn.sandbox = Some(Box::default());
+        assert!(on_early_end(&held, one, &denied).contains("`sandbox`"));
         assert!(on_slowness(&server("/usr/bin/npx")).starts_with("npx may be fetching"));
         assert!(on_slowness(&server("x")).contains("startup_timeout_ms (60000 now)"));
         assert_eq!(ending(ExitStatus::Signal(11)), "by signal 11 (SIGSEGV)");
