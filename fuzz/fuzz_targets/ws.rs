@@ -78,6 +78,6 @@ fn compare(choice: u8, stream: &[u8], ours: &[Frame], error: Option<WsError>) {
     assert_eq!(ours[..common], theirs[..common]);
     // Who refuses sees no more than the other: they refuse bad UTF-8 before the message ends, we
     // refuse lengths in more bytes than needed.
-    assert!(error.is_some() || ours.len() >= theirs.len() , "we miss {:?}", &theirs[common..]);
+    assert!(error.is_some() || ours.len() >= theirs.len(), "we miss {:?}", &theirs[common..]);
     assert!(refused || theirs.len() >= ours.len(), "we make up {:?}", &ours[common..]);
 }

@@ -102,7 +102,7 @@ fn check_request(request: &Request, body: &[u8]) {
     let headers: Vec<_> = request.headers.iter().filter(|(name, _)| kept(name)).collect();
     let host = request.headers.get("host").unwrap_or("h");
     let mut out = Vec::new();
-    let framing = if body.len() % 2 == 0 { Framing::Sized(body.len()) } else { Framing::Chunked };
+    let framing = if body.len().is_multiple_of(2) { Framing::Sized(body.len()) } else { Framing::Chunked };
     http::write_request_head(&mut out, request.method.as_str(), &target, host, &headers, framing);
     if framing == Framing::Chunked {
         http::write_chunk(&mut out, body);
@@ -156,7 +156,7 @@ fn answers(stream: &[u8], limits: Limits, step: usize) -> Vec<Told> {
     if let (Some(Told::Body(_)), Some(_)) = (told.last(), &error) {
         told.pop();
     }
-    for error in error {
+    if let Some(error) = error {
         check_refusal(&error);
         told.push(Told::Refused(error));
     }
