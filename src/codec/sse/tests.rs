@@ -126,7 +126,7 @@ fn what_is_too_long_is_refused_for_good() {
     let (events, refused, _) = events_however_cut(["data: a\n\n", &lines].concat().as_bytes(), 100);
     assert_eq!((events, refused), (vec![event("", "", "a")], true));
     let empty_lines = "data\n".repeat(102);
-    assert_eq!(events_however_cut(empty_lines.as_bytes(), 100).1, true, "LFs count, too");
+    assert!(events_however_cut(empty_lines.as_bytes(), 100).1, "LFs count, too");
 }
 
 #[test]
