@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use support::mux::{Scratch, command};
-use support::{Mux, Server, holds_within, text};
+use support::{Mux, Server, Watched, holds_within, text};
 
 /// A server that does what the lines say, tells on stderr how each went, and waits for its end. A line is a
 /// verb and its words; `DIR` is the directory of the test.
@@ -320,6 +320,21 @@ fn a_real_server_works_in_a_sandbox() {
     assert_eq!(text(&client.call("echo", json!({ "text": "inside" }))), "inside");
     let status = fs::read_to_string(format!("/proc/{}/status", client.server_pid())).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+}
+
+#[test]
+fn nothing_in_a_sandbox_outlives_muxloop() {
+    if !has_landlock(3, "fs_read", "[\"/\"]") {
+        return;
+    }
+    let script = "setsid sh -c 'echo sleeper $$ >&2; exec sleep 1000' & exec cat >/dev/null";
+    let mut mux = Mux::start(&[Server::script("a", script).keys("sandbox = { fs_read = [], net = true }")]);
+    let line = mux.wait_log("sleeper ");
+    let sleeper = Watched::new(line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).unwrap());
+    assert!(sleeper.lives());
+    mux.signal(libc::SIGKILL);
+    mux.ended();
+    sleeper.assert_ends();
 }
 
 #[test]

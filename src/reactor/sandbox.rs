@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 /// What this kernel can hold children of this process to.
 pub fn abilities() -> Abilities {
     Abilities {
+        nothing: None,
         landlock: landlock::probe(),
         filters_sockets: SocketFilter::new().is_some(),
         is_root: sys::effective_uid() == 0,
