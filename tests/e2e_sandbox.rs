@@ -12,7 +12,10 @@ use serde_json::json;
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use support::mux::{Scratch, command};
@@ -97,6 +100,7 @@ fn probe(words: &[&str]) -> std::io::Result<()> {
             // SAFETY: plain numbers. The socket is closed with the process.
             checked(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) }.into())
         }
+        ["abstract", name] => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?).map(drop),
         ["unix", path] => UnixStream::connect(path).map(drop),
         ["terminate", pid] => muxloop::reactor::sys::signal_process(pid.parse().unwrap(), libc::SIGTERM),
         ["open", count] => {
@@ -253,6 +257,11 @@ fn without_net_nothing_connects_or_listens() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connect = format!("connect {}", listener.local_addr().unwrap());
+    // Those outside are out of reach since ABI 6.
+    let new = matches!(abilities().landlock, Landlock::Abi(6..));
+    let name = format!("muxloop-test-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let abstract_socket = format!("abstract {name}");
     let outcomes = [
         (connect.as_str(), DENIED, "ok"),
         ("listen 127.0.0.1:0", DENIED, "ok"),
@@ -261,6 +270,7 @@ fn without_net_nothing_connects_or_listens() {
         // What is within the machine.
         ("netlink", "ok", "ok"),
         ("unix DIR/a.sock", "ok", "ok"),
+        (&abstract_socket, if new { NOT_PERMITTED } else { "ok" }, "ok"),
         ("read DIR/closed/f", "ok", "ok"),
     ];
     let lines = outcomes.map(|(line, _, _)| line);
@@ -270,6 +280,30 @@ fn without_net_nothing_connects_or_listens() {
     let mux = probed(three_directories(), Probes { lines: &lines, sandbox: "sandbox = { files = 99 }" });
     let with = outcomes.iter().filter(|(_, _, with)| !with.is_empty());
     assert_outcomes(&mux, &with.map(|(line, _, with)| (*line, *with)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_muxloop_has_open_is_closed() {
+    if !has_landlock(3, "fs_read", "[\"/\"]") {
+        return;
+    }
+    let run = |sandbox| {
+        let dir = three_directories();
+        let lines = ["read /proc/self/fd/99"];
+        fs::write(dir.0.join("mux.toml"), Probes { lines: &lines, sandbox }.toml("a", &dir)).unwrap();
+        let file = fs::File::open(dir.0.join("closed/f")).unwrap();
+        let mux = Mux::run(dir, &["-c", "mux.toml", "--log-level", "debug"], |command| {
+            // SAFETY: dup2(2) is async-signal-safe, and `file` is open until the program has started.
+            unsafe {
+                command.pre_exec(move || checked(libc::dup2(file.as_raw_fd(), 99).into()));
+            }
+        });
+        mux.wait_log("probe done");
+        mux
+    };
+    assert_outcomes(&run(FILES), &[("read /proc/self/fd/99", "2")]);
+    // Without a sandbox it is passed on, so that the line above shows something.
+    assert_outcomes(&run(""), &[("read /proc/self/fd/99", "ok")]);
 }
 
 #[test]
@@ -297,6 +331,20 @@ fn limits_bite() {
             ("allocate 80000000", "memory allocation failed because the memory allocator returned an error"),
         ],
     );
+}
+
+#[test]
+fn the_number_of_processes_is_limited_unless_it_is_root() {
+    let dir = Arc::new(Scratch::new());
+    let probes = Probes { lines: &["limit Max_processes"], sandbox: "sandbox = { processes = 4321 }" };
+    if !abilities().is_root {
+        let mux = probed(dir, probes);
+        return assert_outcomes(&mux, &[("limit Max_processes", "4321 4321")]);
+    }
+    fs::write(dir.0.join("mux.toml"), probes.toml("a", &dir)).unwrap();
+    let output = command(&dir.0).args(["check"]).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("servers.a.sandbox.processes: does not bind root"), "{said}");
 }
 
 #[test]

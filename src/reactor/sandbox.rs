@@ -3,7 +3,8 @@
 //! ```text
 //!   parent: rules of Sandbox ─▶ open paths, ruleset, limits = Confinement
 //!                                                                │ fork
-//!   child:  setrlimit · no new privileges · Landlock · seccomp ◀──┘   then exec
+//!   child:  limits · no new privileges · inherited files closed   ◀─┘
+//!           · Landlock · seccomp, then exec
 //! ```
 //!
 //! After fork nothing is allocated and nothing opened. What a kernel can do is asked in advance
@@ -68,6 +69,11 @@ impl Confinement {
             sys::lower_limit(*resource, *soft, *hard)?;
         }
         landlock::no_new_privileges()?;
+        if self.ruleset.is_some() {
+            // What muxloop was started with open would go past every rule. The kernel has the call: it is
+            // older than Landlock's ABI 3.
+            sys::close_on_exec_from(3)?;
+        }
         self.ruleset.as_ref().map_or(Ok(()), |ruleset| landlock::restrict(ruleset.as_fd()))?;
         self.filter.as_ref().map_or(Ok(()), SocketFilter::enter)
     }
