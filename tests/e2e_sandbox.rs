@@ -307,13 +307,18 @@ fn what_muxloop_has_open_is_closed() {
 }
 
 #[test]
-fn a_server_cannot_signal_muxloop() {
+fn a_server_cannot_signal_what_is_outside() {
     if !matches!(abilities().landlock, Landlock::Abi(6..)) {
         return;
     }
-    let own = format!("terminate {}", std::process::id());
-    let mux = probed(three_directories(), Probes { lines: &[&own], sandbox: FILES });
-    assert_outcomes(&mux, &[(&own, NOT_PERMITTED)]);
+    let mut outside = Command::new("sleep").arg("1000").spawn().unwrap();
+    let line = format!("terminate {}", outside.id());
+    let mux = probed(three_directories(), Probes { lines: &[&line], sandbox: FILES });
+    let lives = outside.try_wait();
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+    assert_outcomes(&mux, &[(&line, NOT_PERMITTED)]);
+    assert!(matches!(lives, Ok(None)), "{lives:?}");
 }
 
 #[test]
