@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | `cli` | yes | the program `muxloop`: command line, daemon, logging |
 //! | `control` | yes | the control socket, status files, `muxloop status` and the like |
+//! | `http` | yes | HTTP, event streams and WebSocket |
 //! | `inspect` | yes | `muxloop logs`, `tap` and `health` |
 //! | `tui` | yes | the dashboard `muxloop tui` |
 //! | `demo` | yes | `muxloop demo-server` |
@@ -32,6 +33,8 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod engine;
+#[cfg(feature = "http")]
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod library;

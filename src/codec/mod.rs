@@ -4,12 +4,16 @@
 
 pub mod batch;
 pub mod envelope;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod json;
 pub mod line;
 pub mod message;
 mod scan;
 mod scan_simd;
 mod skip;
+#[cfg(feature = "http")]
+pub mod sse;
 
 pub use envelope::{Envelope, Incoming, Kind, ScanError, ScanErrorKind, Span};
 pub use line::{Line, LineFramer, Overlong};

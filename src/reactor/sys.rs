@@ -279,6 +279,29 @@ pub fn set_pipe_capacity(pipe: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel look every half minute whether the other end of a TCP connection still exists.
+pub fn keep_alive(socket: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    let idle = libc::TCP_KEEPIDLE;
+    #[cfg(not(target_os = "linux"))]
+    let idle = libc::TCP_KEEPALIVE;
+    let options = [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, idle, 30),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 10),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
+    ];
+    for (level, name, value) in options {
+        let value: i32 = value;
+        let len = size_of::<i32>() as libc::socklen_t;
+        // SAFETY: `value` is valid for reading, and `len` is its size.
+        check(unsafe {
+            libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len)
+        })?;
+    }
+    Ok(())
+}
+
 /// Sets the send buffer of a socket in bytes; the kernel doubles it and holds it below its maximum.
 pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     let len = size_of::<i32>() as libc::socklen_t;
