@@ -14,6 +14,7 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -374,6 +375,25 @@ fn a_real_server_works_in_a_sandbox() {
     assert_eq!(text(&client.call("echo", json!({ "text": "inside" }))), "inside");
     let status = fs::read_to_string(format!("/proc/{}/status", client.server_pid())).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+}
+
+#[test]
+fn a_script_starts_with_all_that_it_is_run_by() {
+    if !has_landlock(3, "fs_read", "[\"/\"]") {
+        return;
+    }
+    let dir = three_directories();
+    let write = |name: &str, text: &str| {
+        let path = dir.0.join(name);
+        fs::write(&path, text.replace("DIR", &dir.0.display().to_string())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    write("inner", "#!/bin/sh\ncat DIR/closed/f \"$1\" >&2\necho both ran >&2\nexec cat >/dev/null\n");
+    let outer = write("outer", "#!DIR/inner\nread by inner\n");
+    let mux = Mux::start_in(dir, &[Server::command("a", &outer).keys("sandbox = { fs_read = [] }")]);
+    mux.wait_log("both ran");
+    assert_eq!((mux.logged("stderr: read by inner"), mux.logged("stderr: closed")), (1, 0), "{}", mux.log());
 }
 
 #[test]

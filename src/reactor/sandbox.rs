@@ -261,6 +261,18 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_cannot_be_run_in_its_sandbox_has_a_hint() {
+        use crate::engine::port::SpawnSpec;
+        let denied = io::Error::from_raw_os_error(libc::EACCES);
+        let mut spec = SpawnSpec { program: "/bin/sh".into(), ..SpawnSpec::default() };
+        let plain = super::super::process::explain(&spec, &denied);
+        assert_eq!(plain, "cannot start '/bin/sh': '/bin/sh': Permission denied (os error 13)");
+        spec.sandbox = Some(Box::new(files()));
+        let hinted = super::super::process::explain(&spec, &denied);
+        assert_eq!(hinted, plain + "; what it is run by may not be in its sandbox's fs_read");
+    }
+
+    #[test]
     fn what_vanished_since_the_file_was_read_is_named() {
         let gone = Sandbox { fs_read: Some(vec!["/no/such/place".into()]), ..Sandbox::default() };
         let why = Confinement::prepare(&gone, &[]).unwrap_err();

@@ -295,9 +295,7 @@ pub fn keep_alive(socket: BorrowedFd<'_>) -> io::Result<()> {
         let value: i32 = value;
         let len = size_of::<i32>() as libc::socklen_t;
         // SAFETY: `value` is valid for reading, and `len` is its size.
-        check(unsafe {
-            libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len)
-        })?;
+        check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) })?;
     }
     Ok(())
 }
