@@ -218,7 +218,9 @@ mod tests {
         assert_eq!(long, None);
     }
 
+    // A smaller build has fewer keys.
     #[test]
+    #[cfg(feature = "sandbox")]
     fn docs_are_in_step_with_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
         if std::env::var_os("MUXLOOP_WRITE_DOCS").is_some() {
