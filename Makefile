@@ -38,7 +38,7 @@ REQUESTS ?= 1000000
 soak:
 	MUXLOOP_SOAK=$(REQUESTS) $(CARGO) test --release --test soak -- --nocapture
 
-## fuzz: one target (TARGET=line|envelope|splice|config|world) for a while (SECONDS=n); needs nightly and cargo-fuzz
+## fuzz: one target (TARGET=line|envelope|splice|config|http|sse|ws|world) for a while (SECONDS=n); needs nightly and cargo-fuzz
 fuzz:
 	sh tools/fuzz.sh "$(TARGET)" "$(SECONDS)"
 

@@ -10,8 +10,12 @@ use crate::codec::{Value, batch, json};
 
 mod config;
 mod model;
+#[cfg(feature = "http")]
+mod wire;
 
 pub use config::config;
+#[cfg(feature = "http")]
+pub use wire::{http, sse, ws, ws_settings};
 
 /// The whole of it: the engine in a simulated world whose every accident is one of these bytes.
 pub fn world(data: &[u8]) {

@@ -12,11 +12,15 @@ use serde_json::json;
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use support::mux::{Scratch, command};
-use support::{Mux, Server, holds_within, text};
+use support::{Mux, Server, Watched, holds_within, text};
 
 /// A server that does what the lines say, tells on stderr how each went, and waits for its end. A line is a
 /// verb and its words; `DIR` is the directory of the test.
@@ -97,6 +101,7 @@ fn probe(words: &[&str]) -> std::io::Result<()> {
             // SAFETY: plain numbers. The socket is closed with the process.
             checked(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) }.into())
         }
+        ["abstract", name] => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?).map(drop),
         ["unix", path] => UnixStream::connect(path).map(drop),
         ["terminate", pid] => muxloop::reactor::sys::signal_process(pid.parse().unwrap(), libc::SIGTERM),
         ["open", count] => {
@@ -253,6 +258,11 @@ fn without_net_nothing_connects_or_listens() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connect = format!("connect {}", listener.local_addr().unwrap());
+    // Those outside are out of reach since ABI 6.
+    let new = matches!(abilities().landlock, Landlock::Abi(6..));
+    let name = format!("muxloop-test-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let abstract_socket = format!("abstract {name}");
     let outcomes = [
         (connect.as_str(), DENIED, "ok"),
         ("listen 127.0.0.1:0", DENIED, "ok"),
@@ -261,6 +271,7 @@ fn without_net_nothing_connects_or_listens() {
         // What is within the machine.
         ("netlink", "ok", "ok"),
         ("unix DIR/a.sock", "ok", "ok"),
+        (&abstract_socket, if new { NOT_PERMITTED } else { "ok" }, "ok"),
         ("read DIR/closed/f", "ok", "ok"),
     ];
     let lines = outcomes.map(|(line, _, _)| line);
@@ -273,13 +284,42 @@ fn without_net_nothing_connects_or_listens() {
 }
 
 #[test]
-fn a_server_cannot_signal_muxloop() {
+fn what_muxloop_has_open_is_closed() {
+    if !has_landlock(3, "fs_read", "[\"/\"]") {
+        return;
+    }
+    let run = |sandbox| {
+        let dir = three_directories();
+        let lines = ["read /proc/self/fd/99"];
+        fs::write(dir.0.join("mux.toml"), Probes { lines: &lines, sandbox }.toml("a", &dir)).unwrap();
+        let file = fs::File::open(dir.0.join("closed/f")).unwrap();
+        let mux = Mux::run(dir, &["-c", "mux.toml", "--log-level", "debug"], |command| {
+            // SAFETY: dup2(2) is async-signal-safe, and `file` is open until the program has started.
+            unsafe {
+                command.pre_exec(move || checked(libc::dup2(file.as_raw_fd(), 99).into()));
+            }
+        });
+        mux.wait_log("probe done");
+        mux
+    };
+    assert_outcomes(&run(FILES), &[("read /proc/self/fd/99", "2")]);
+    // Without a sandbox it is passed on, so that the line above shows something.
+    assert_outcomes(&run(""), &[("read /proc/self/fd/99", "ok")]);
+}
+
+#[test]
+fn a_server_cannot_signal_what_is_outside() {
     if !matches!(abilities().landlock, Landlock::Abi(6..)) {
         return;
     }
-    let own = format!("terminate {}", std::process::id());
-    let mux = probed(three_directories(), Probes { lines: &[&own], sandbox: FILES });
-    assert_outcomes(&mux, &[(&own, NOT_PERMITTED)]);
+    let mut outside = Command::new("sleep").arg("1000").spawn().unwrap();
+    let line = format!("terminate {}", outside.id());
+    let mux = probed(three_directories(), Probes { lines: &[&line], sandbox: FILES });
+    let lives = outside.try_wait();
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+    assert_outcomes(&mux, &[(&line, NOT_PERMITTED)]);
+    assert!(matches!(lives, Ok(None)), "{lives:?}");
 }
 
 #[test]
@@ -300,12 +340,27 @@ fn limits_bite() {
 }
 
 #[test]
+fn the_number_of_processes_is_limited_unless_it_is_root() {
+    let dir = Arc::new(Scratch::new());
+    let probes = Probes { lines: &["limit Max_processes"], sandbox: "sandbox = { processes = 4321 }" };
+    if !abilities().is_root {
+        let mux = probed(dir, probes);
+        return assert_outcomes(&mux, &[("limit Max_processes", "4321 4321")]);
+    }
+    fs::write(dir.0.join("mux.toml"), probes.toml("a", &dir)).unwrap();
+    let output = command(&dir.0).args(["check"]).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("servers.a.sandbox.processes: does not bind root"), "{said}");
+}
+
+#[test]
 fn a_process_that_used_up_its_time_ends_and_muxloop_says_how() {
     let dir = Arc::new(Scratch::new());
     let probes = Probes { lines: &["limit Max_cpu_time", "spin"], sandbox: "sandbox = { cpu_seconds = 1 }" };
     fs::write(dir.0.join("mux.toml"), probes.toml("a", &dir)).unwrap();
     let mux = Mux::run(dir, &["-c", "mux.toml", "--log-level", "debug"], |_| {});
     mux.wait_log("probe limit Max_cpu_time: 1 2");
+    // Whether the end of its output or its own is seen first is not certain.
     mux.wait_log(&format!("was killed by signal {}", libc::SIGXCPU));
 }
 
@@ -320,6 +375,40 @@ fn a_real_server_works_in_a_sandbox() {
     assert_eq!(text(&client.call("echo", json!({ "text": "inside" }))), "inside");
     let status = fs::read_to_string(format!("/proc/{}/status", client.server_pid())).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+}
+
+#[test]
+fn a_script_starts_with_all_that_it_is_run_by() {
+    if !has_landlock(3, "fs_read", "[\"/\"]") {
+        return;
+    }
+    let dir = three_directories();
+    let write = |name: &str, text: &str| {
+        let path = dir.0.join(name);
+        fs::write(&path, text.replace("DIR", &dir.0.display().to_string())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    write("inner", "#!/bin/sh\ncat DIR/closed/f \"$1\" >&2\necho both ran >&2\nexec cat >/dev/null\n");
+    let outer = write("outer", "#!DIR/inner\nread by inner\n");
+    let mux = Mux::start_in(dir, &[Server::command("a", &outer).keys("sandbox = { fs_read = [] }")]);
+    mux.wait_log("both ran");
+    assert_eq!((mux.logged("stderr: read by inner"), mux.logged("stderr: closed")), (1, 0), "{}", mux.log());
+}
+
+#[test]
+fn nothing_in_a_sandbox_outlives_muxloop() {
+    if !has_landlock(3, "fs_read", "[\"/\"]") {
+        return;
+    }
+    let script = "setsid sh -c 'echo sleeper $$ >&2; exec sleep 1000' & exec cat >/dev/null";
+    let mut mux = Mux::start(&[Server::script("a", script).keys("sandbox = { fs_read = [], net = true }")]);
+    let line = mux.wait_log("sleeper ");
+    let sleeper = Watched::new(line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).unwrap());
+    assert!(sleeper.lives());
+    mux.signal(libc::SIGKILL);
+    mux.ended();
+    sleeper.assert_ends();
 }
 
 #[test]

@@ -19,7 +19,9 @@ command -v cargo-fuzz >/dev/null || fail "needs cargo-fuzz: cargo install cargo-
 
 case $target in
     config) set -- -dict=fuzz/toml.dict ;;
-    world) set -- ;; # its bytes are decisions, not text
+    http) set -- -dict=fuzz/http.dict ;;
+    sse) set -- -dict=fuzz/sse.dict ;;
+    world | ws) set -- ;; # their bytes are decisions, or binary
     *) set -- -dict=fuzz/json.dict ;;
 esac
 mkdir -p "fuzz/found/$target" "fuzz/corpus/$target"

@@ -36,6 +36,8 @@ case $target in
         done ;;
     config)
         cp fuzz/seeds/config/*.toml "$stage/in/" ;;
+    http | sse | ws) # they begin with a byte of limits and a byte of piece length
+        cp fuzz/seeds/wire/"$target"/* "$stage/in/" ;;
 esac
 
 cargo +nightly fuzz run "$target" "$stage/out" "$stage/in" "$corpus" "fuzz/found/$target" -- \

@@ -32,6 +32,10 @@ pub struct RunOptions {
     pub config: Option<PathBuf>,
     /// Control socket, before what the file says (see [`crate::control::path::place`]).
     pub control: Option<PathBuf>,
+    /// Address of the HTTP front, before what the file says.
+    pub http: Option<String>,
+    /// Serve HTTP beyond this machine without a token.
+    pub insecure_listen: bool,
     /// Names of servers; empty means all.
     pub only: Vec<String>,
     pub except: Vec<String>,
@@ -79,7 +83,29 @@ impl RunOptions {
         let path = find(self.config.as_deref(), surroundings)?;
         let mut loaded = Config::load(&path, surroundings).map_err(|problems| report(&problems))?;
         loaded.config.select(&self.only, &self.except)?;
+        self.apply_http(&mut loaded.config, surroundings)?;
         Ok(loaded)
+    }
+
+    #[cfg(feature = "http")]
+    fn apply_http(&self, config: &mut Config, surroundings: &Surroundings) -> Result<(), String> {
+        use crate::config::http::Address;
+        if let Some(text) = &self.http {
+            config.http.listen = match text.as_str() {
+                "off" => Vec::new(),
+                _ => vec![Address::parse(text, surroundings).map_err(|why| format!("--http {why}"))?],
+            };
+        }
+        config.http.insecure |= self.insecure_listen;
+        config.http.exposure().map_or(Ok(()), Err)
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn apply_http(&self, _: &mut Config, _: &Surroundings) -> Result<(), String> {
+        match (&self.http, self.insecure_listen) {
+            (None, false) => Ok(()),
+            _ => Err("--http needs the feature `http` when muxloop is built".to_owned()),
+        }
     }
 
     /// Command line and `MUXLOOP_LOG` before `RUST_LOG` before the file before `info`. Levels of single
@@ -138,6 +164,12 @@ impl CheckOptions {
             let sandbox = if server.spawn.sandbox.is_some() { " (sandbox)" } else { "" };
             let program = &server.spawn.program;
             summary.push_str(&format!("  {name}: {program} on {socket}{sandbox}{disabled}\n"));
+        }
+        #[cfg(feature = "http")]
+        {
+            let http = &loaded.config.http;
+            http.exposure().map_or(Ok(()), |why| Err(format!("{}: {why}", path.display())))?;
+            http.listen.iter().for_each(|address| summary.push_str(&format!("  HTTP on {address}\n")));
         }
         Ok((summary, loaded.warnings))
     }

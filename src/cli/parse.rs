@@ -159,6 +159,8 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
         "run" | "record" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
             control: values.path("control"),
+            http: values.text("http")?,
+            insecure_listen: values.flag("insecure-listen")?,
             only: values.names("only")?,
             except: values.names("except")?,
             level: level(&values)?,

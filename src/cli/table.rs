@@ -84,6 +84,8 @@ pub const COMMANDS: &[Command] = &[
         passes_through: false,
         options: &[
             CONFIG,
+            HTTP,
+            INSECURE_LISTEN,
             ONLY,
             EXCEPT,
             CONTROL,
@@ -322,7 +324,7 @@ pub const COMMANDS: &[Command] = &[
         ],
         operand: Some(Operand { name: "FILE", required: true, words: Words::Path }),
         passes_through: false,
-        options: &[CONFIG, ONLY, EXCEPT, CONTROL, LOG_LEVEL, VERBOSE, LOG_FORMAT],
+        options: &[CONFIG, HTTP, INSECURE_LISTEN, ONLY, EXCEPT, CONTROL, LOG_LEVEL, VERBOSE, LOG_FORMAT],
         examples: &[("muxloop record trouble.jsonl -c mux.toml", "format: docs/capture.md")],
     },
     Command {
@@ -418,6 +420,8 @@ const CONFIG: Opt = Opt {
     is_path: true,
     ..opt("config", "FILE", "MUXLOOP_CONFIG", "configuration to read")
 };
+const HTTP: Opt = opt("http", "ADDRESS", "MUXLOOP_HTTP", "PORT, HOST:PORT, unix:PATH, off");
+const INSECURE_LISTEN: Opt = opt("insecure-listen", "", "MUXLOOP_INSECURE_LISTEN", "HTTP for all, no token");
 const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
 const LOG_LEVEL: Opt = Opt {

@@ -14,6 +14,8 @@ mod scan_simd;
 mod skip;
 #[cfg(feature = "http")]
 pub mod sse;
+#[cfg(feature = "http")]
+pub mod ws;
 
 pub use envelope::{Envelope, Incoming, Kind, ScanError, ScanErrorKind, Span};
 pub use line::{Line, LineFramer, Overlong};

@@ -3,6 +3,8 @@
 //! Reading, `muxloop help config`, `docs/configuration.md` and the tests all walk it. A new key is one
 //! more entry. Checks that concern several keys are in `finish.rs`.
 
+#[cfg(feature = "http")]
+use super::http::{Address, HttpConfig};
 use super::{Config, LogFormat, SearchPath, ServerConfig};
 use crate::base::limits;
 #[cfg(feature = "sandbox")]
@@ -59,6 +61,15 @@ pub enum Kind<T: 'static> {
     /// A table of the keys in `sandbox.rs`.
     #[cfg(feature = "sandbox")]
     Sandbox(fn(&mut T, Sandbox)),
+    /// A port, an address, or several.
+    #[cfg(feature = "http")]
+    Addresses(fn(&mut T, Vec<Address>)),
+    /// Addresses, or a table of the keys in `http.rs`.
+    #[cfg(feature = "http")]
+    Http(fn(&mut T) -> &mut HttpConfig),
+    /// A table of keys about HTTP.
+    #[cfg(feature = "http")]
+    Session(fn(&mut T) -> &mut HttpConfig),
     /// Known, but no released behaviour yet: refused, so that nobody relies on it. Says what it will do.
     Later(&'static str),
 }
@@ -136,7 +147,8 @@ pub const TOP: &[Key<Config>] = &[
         "PATH of all servers that name none of their own; see there.",
     ),
     later("gateway", "{ names = \"prefix\" }", "one endpoint for all servers"),
-    later("http", "5151", "the HTTP front"),
+    HTTP_KEY,
+    SESSION_KEY,
 ];
 
 /// Keys of a `[servers.NAME]`.
@@ -424,6 +436,29 @@ pub const SERVER: &[Key<ServerConfig>] = &[
     later("url", "\"https://example.com/mcp\"", "uses a remote server"),
     later("headers", "{ Authorization = \"…\" }", "sends headers to a remote server"),
 ];
+
+#[cfg(feature = "http")]
+const HTTP_KEY: Key<Config> = key(
+    "http",
+    Kind::Http(|top| &mut top.http),
+    "",
+    "\"127.0.0.1:5151\"",
+    "Where HTTP is served; a table of the keys below, or an address only.",
+);
+#[cfg(not(feature = "http"))]
+const HTTP_KEY: Key<Config> = later("http", "5151", "it needs the feature `http` when muxloop is built");
+
+#[cfg(feature = "http")]
+const SESSION_KEY: Key<Config> = key(
+    "session",
+    Kind::Session(|top| &mut top.http),
+    "",
+    "{ timeout = 3600 }",
+    "Sessions of HTTP clients; its keys are below.",
+);
+#[cfg(not(feature = "http"))]
+const SESSION_KEY: Key<Config> =
+    later("session", "{ timeout = 60 }", "it needs the feature `http` when muxloop is built");
 
 #[cfg(feature = "sandbox")]
 const SANDBOX_KEY: Key<ServerConfig> = key(

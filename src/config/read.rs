@@ -3,6 +3,8 @@
 //! Leaves to `finish.rs` what concerns several keys or several servers.
 
 use super::finish::{self, Given};
+#[cfg(feature = "http")]
+use super::http::SESSION;
 use super::keys::{Choice, Key, Kind, SERVER, TOP};
 use super::nearest::{nearest, suggestion};
 use super::path::Surroundings;
@@ -56,6 +58,8 @@ pub(super) enum Scope {
     Server,
     #[cfg(feature = "sandbox")]
     Sandbox,
+    #[cfg(feature = "http")]
+    Http,
 }
 
 /// What reading one text needs and finds.
@@ -158,7 +162,7 @@ impl Reader<'_> {
     }
 
     /// The same for all of a table.
-    #[cfg(feature = "sandbox")]
+    #[cfg(any(feature = "http", feature = "sandbox"))]
     pub(super) fn table<T>(
         &mut self,
         table: &DeTable<'_>,
@@ -248,6 +252,14 @@ impl Reader<'_> {
             },
             #[cfg(feature = "sandbox")]
             (Kind::Sandbox(set), DeValue::Table(table)) => set(target, self.sandbox(table, at, path)),
+            #[cfg(feature = "http")]
+            (Kind::Addresses(set), value) => set(target, self.addresses(value, at, path)),
+            #[cfg(feature = "http")]
+            (Kind::Http(part), value) => self.http(value, at, path, part(target)),
+            #[cfg(feature = "http")]
+            (Kind::Session(part), DeValue::Table(table)) => {
+                self.table(table, SESSION, Scope::Http, path, part(target));
+            }
             (kind, other) => {
                 let text = format!("expected {}, found {}", kind.expected(), type_of(other));
                 self.problem(at, path, text);
@@ -377,6 +389,8 @@ fn unknown<T>(word: &str, keys: &'static [Key<T>], scope: Scope) -> String {
     let misplaced = match scope {
         Scope::Top => SERVER.iter().any(|key| key.name == word).then_some("in a [servers.NAME] table"),
         Scope::Server => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
+        #[cfg(feature = "http")]
+        Scope::Http => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
         #[cfg(feature = "sandbox")]
         Scope::Sandbox => SERVER.iter().any(|key| key.name == word).then_some("in a [servers.NAME] table"),
     };
@@ -461,6 +475,12 @@ impl<T> Kind<T> {
             Kind::Bytes { min, max, .. } => expected_bytes(*min, *max),
             #[cfg(feature = "sandbox")]
             Kind::Sandbox(_) => "a table".to_owned(),
+            #[cfg(feature = "http")]
+            Kind::Addresses(_) => "a port, an address, or an array of them".to_owned(),
+            #[cfg(feature = "http")]
+            Kind::Http(_) => "a port, an address, or a table".to_owned(),
+            #[cfg(feature = "http")]
+            Kind::Session(_) => "a table".to_owned(),
             Kind::Later(_) => "nothing".to_owned(),
         }
     }

@@ -1,6 +1,8 @@
 //! The annotated reference, made from the table of keys: as a `mux.toml` for `muxloop help config`, and
 //! as Markdown for `docs/configuration.md`.
 
+#[cfg(feature = "http")]
+use super::http::{HTTP, SESSION};
 use super::keys::{Key, Kind, SERVER, TOP};
 #[cfg(feature = "sandbox")]
 use super::sandbox::SANDBOX;
@@ -57,6 +59,13 @@ pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     text.push_str("\n## Keys at the top of the file\n\n");
     rows(&mut text, TOP);
+    #[cfg(feature = "http")]
+    {
+        text.push_str("\n## Keys of `[http]`\n\n`http = \"127.0.0.1:5151\"` says the address alone.\n\n");
+        rows(&mut text, HTTP);
+        text.push_str("\n## Keys of `[session]`\n\n");
+        rows(&mut text, SESSION);
+    }
     text.push_str("\n## Keys of `[servers.NAME]`\n\n");
     rows(&mut text, SERVER);
     #[cfg(feature = "sandbox")]
@@ -143,6 +152,12 @@ fn type_name<T>(kind: &Kind<T>) -> String {
         Kind::Bytes { .. } => "bytes".to_owned(),
         #[cfg(feature = "sandbox")]
         Kind::Sandbox(_) => "table".to_owned(),
+        #[cfg(feature = "http")]
+        Kind::Addresses(_) => "address".to_owned(),
+        #[cfg(feature = "http")]
+        Kind::Http(_) => "address or table".to_owned(),
+        #[cfg(feature = "http")]
+        Kind::Session(_) => "table".to_owned(),
         Kind::Later(_) => String::new(),
     }
 }
@@ -203,7 +218,9 @@ mod tests {
         assert_eq!(long, None);
     }
 
+    // A smaller build has fewer keys.
     #[test]
+    #[cfg(feature = "sandbox")]
     fn docs_are_in_step_with_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
         if std::env::var_os("MUXLOOP_WRITE_DOCS").is_some() {

@@ -157,7 +157,7 @@ mod tests {
     use crate::engine::sandbox::{Abilities, Landlock, NO_LANDLOCK};
 
     fn on(landlock: Landlock, is_root: bool) -> Surroundings {
-        let abilities = Abilities { landlock, filters_sockets: true, is_root };
+        let abilities = Abilities { nothing: None, landlock, filters_sockets: true, is_root };
         Surroundings { home: Some("/usr".into()), abilities, ..Default::default() }
     }
 

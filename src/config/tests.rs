@@ -6,7 +6,8 @@ use crate::engine::sandbox::{Abilities, Landlock};
 use crate::mux::policy::{EraPolicy, Heartbeat, Interactive, Root, Share};
 
 fn ana() -> Surroundings {
-    let abilities = Abilities { landlock: Landlock::Abi(7), filters_sockets: true, is_root: false };
+    let abilities =
+        Abilities { nothing: None, landlock: Landlock::Abi(7), filters_sockets: true, is_root: false };
     Surroundings { home: Some("/home/ana".into()), abilities, ..Default::default() }
 }
 

@@ -104,6 +104,10 @@ impl Daemon<'_> {
         self.tape.arrange_servers(&order);
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
+        #[cfg(feature = "http")]
+        if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new) {
+            changes.warnings.push(format!("{why}; it stays as it was"));
+        }
         self.snapshots.change(&new);
         self.config = new;
         Ok(changes)

@@ -62,6 +62,13 @@ impl Engine {
         self.accepting[listener] = true;
     }
 
+    /// No more connections come by this listener; those that have come stay.
+    pub fn close_http_door(&mut self, listener: usize) {
+        if let Some(door) = self.doors.get_mut(listener) {
+            *door = Door::Closed;
+        }
+    }
+
     /// Reads a connection of any kind.
     pub(super) fn read_any(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
         match self.conns.get(key).map(|conn| conn.role) {

@@ -508,7 +508,8 @@ impl Engine {
                     self.take_out(now, key, platform);
                 }
                 (Some(_), true) => self.take_out(now, key, platform),
-                (None, true) if conn.role == Role::Http && conn.send.is_empty() && conn.must_be_heard_out() => {}
+                (None, true)
+                    if conn.role == Role::Http && conn.send.is_empty() && conn.must_be_heard_out() => {}
                 (None, true) if conn.send.is_empty() => self.take_out(now, key, platform),
                 _ => {}
             }

@@ -44,6 +44,8 @@ impl Default for Sandbox {
 /// What a kernel, and this process's place in it, can hold children to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
+    /// Why there is no sandbox at all, if so; the rest does not count then.
+    pub nothing: Option<&'static str>,
     pub landlock: Landlock,
     /// Whether seccomp can tell which sockets are made.
     pub filters_sockets: bool,
@@ -63,7 +65,8 @@ pub enum Landlock {
 impl Default for Abilities {
     /// A kernel without Landlock.
     fn default() -> Self {
-        Abilities { landlock: Landlock::Absent(NO_LANDLOCK), filters_sockets: false, is_root: false }
+        let landlock = Landlock::Absent(NO_LANDLOCK);
+        Abilities { nothing: None, landlock, filters_sockets: false, is_root: false }
     }
 }
 
@@ -78,6 +81,9 @@ impl Sandbox {
 
     /// The keys that this kernel cannot honour, and why not.
     pub fn unmet(&self, abilities: &Abilities) -> Vec<(&'static str, String)> {
+        if let Some(why) = abilities.nothing {
+            return self.keys().into_iter().map(|key| (key, format!("cannot be had: {why}"))).collect();
+        }
         let mut unmet = Vec::new();
         let mut needs = |key, wanted: u32, linux: &str| {
             let found = match abilities.landlock {
@@ -107,6 +113,20 @@ impl Sandbox {
         }
         unmet
     }
+
+    /// The keys that restrict something.
+    fn keys(&self) -> Vec<&'static str> {
+        let keys = [
+            ("fs_read", self.fs_read.is_some()),
+            ("fs_write", self.fs_write.is_some()),
+            ("net", !self.net),
+            ("memory", self.memory.is_some()),
+            ("files", self.files.is_some()),
+            ("processes", self.processes.is_some()),
+            ("cpu_seconds", self.cpu_seconds.is_some()),
+        ];
+        keys.into_iter().filter(|(_, restricts)| *restricts).map(|(key, _)| key).collect()
+    }
 }
 
 /// Before it, any file could be emptied (truncate(2)).
@@ -119,14 +139,14 @@ mod tests {
     use super::*;
 
     fn unmet(sandbox: &Sandbox, landlock: Landlock) -> Vec<String> {
-        let abilities = Abilities { landlock, filters_sockets: true, is_root: true };
+        let abilities = Abilities { nothing: None, landlock, filters_sockets: true, is_root: true };
         sandbox.unmet(&abilities).into_iter().map(|(key, why)| format!("{key} {why}")).collect()
     }
 
     #[test]
     fn each_version_of_landlock_honours_what_it_can() {
         let no_net = Sandbox { net: false, ..Sandbox::default() };
-        let unfiltered = Abilities { landlock: Landlock::Abi(9), filters_sockets: false, is_root: false };
+        let unfiltered = Abilities { landlock: Landlock::Abi(9), ..Abilities::default() };
         assert!(no_net.unmet(&unfiltered)[0].1.starts_with("needs seccomp filters"));
         let read = Sandbox { fs_read: Some(Vec::new()), ..Sandbox::default() };
         let write = Sandbox { fs_write: Some(Vec::new()), ..Sandbox::default() };
@@ -149,6 +169,9 @@ mod tests {
     fn limits_need_no_landlock_and_root_has_no_number_of_processes() {
         let limits = Sandbox { memory: Some(1), files: Some(1), cpu_seconds: Some(1), ..Sandbox::default() };
         assert_eq!(unmet(&limits, Landlock::Absent(NO_LANDLOCK)), Vec::<String>::new());
+        let elsewhere = Abilities { nothing: Some("no Linux"), ..Abilities::default() };
+        let refused: Vec<_> = limits.unmet(&elsewhere).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(refused, ["memory", "files", "cpu_seconds"]);
         let processes = Sandbox { processes: Some(1), ..limits };
         assert!(unmet(&processes, Landlock::Abi(9))[0].starts_with("processes does not bind root"));
         assert_eq!(processes.unmet(&Abilities::default()), []);

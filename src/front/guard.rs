@@ -43,17 +43,19 @@ impl Guard {
             if !is_local_name(name) && !self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 return Err(Denial::new(
                     403,
-                    format!("the Host header names '{name}', which is not this machine; add it to `http.hosts`"),
+                    format!(
+                        "the Host header names '{name}', which is not this machine; add it to `http.hosts`"
+                    ),
                 ));
             }
         }
-        if let Some(origin) = headers.get("origin") {
-            if headers.is_duplicated("origin") || !self.allows(origin, loopback) {
-                return Err(Denial::new(
-                    403,
-                    format!("web pages of '{origin}' may not ask here; add it to `http.origins`"),
-                ));
-            }
+        if let Some(origin) = headers.get("origin")
+            && (headers.is_duplicated("origin") || !self.allows(origin, loopback))
+        {
+            return Err(Denial::new(
+                403,
+                format!("web pages of '{origin}' may not ask here; add it to `http.origins`"),
+            ));
         }
         let Some(token) = &self.token else { return Ok(()) };
         // A preflight carries no credentials by design, and tells nothing.
@@ -137,8 +139,13 @@ mod tests {
         for origin in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:1"] {
             assert!(is_local_origin(origin), "{origin}");
         }
-        let foreign =
-            ["null", "http://localhost.evil.example", "file://", "http://evil@localhost", "http://localhost/x"];
+        let foreign = [
+            "null",
+            "http://localhost.evil.example",
+            "file://",
+            "http://evil@localhost",
+            "http://localhost/x",
+        ];
         for origin in foreign {
             assert!(!is_local_origin(origin), "{origin}");
         }

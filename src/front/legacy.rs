@@ -136,7 +136,10 @@ impl Front {
         let id = known.id.clone();
         let Kinds::Streamable(streamable) = &mut known.kind else { return };
         let resumed = seen.filter(|(number, sequence)| {
-            streamable.streams.get(number).is_some_and(|stream| stream.committed && stream.has_said(*sequence))
+            streamable
+                .streams
+                .get(number)
+                .is_some_and(|stream| stream.committed && stream.has_said(*sequence))
         });
         let number = resumed.map_or(STANDALONE, |(number, _)| number);
         let primes = streamable.primes() && resumed.is_none();
@@ -267,7 +270,9 @@ impl Front {
                 let answer = Answer::json(200, body).with("Mcp-Session-Id", id);
                 self.respond(now, conn, &answer, below);
             }
-            None => log::debug!(target: "http", "an answer was dropped: its client had left before it knew the stream"),
+            None => {
+                log::debug!(target: "http", "an answer was dropped: its client had left before it knew the stream")
+            }
         }
     }
 
@@ -391,7 +396,8 @@ impl Front {
             return Err(Answer::error(400, id, -32600, text));
         };
         let known = self.by_id.get(name).and_then(|key| Some((*key, self.sessions.get(*key)?)));
-        let known = known.filter(|(_, known)| known.server == server && matches!(known.kind, Kinds::Streamable(_)));
+        let known =
+            known.filter(|(_, known)| known.server == server && matches!(known.kind, Kinds::Streamable(_)));
         let Some((key, _)) = known else {
             let text = "this session is not known (any more); send `initialize` without Mcp-Session-Id";
             return Err(Answer::error(404, id, -32001, text));
@@ -450,7 +456,8 @@ impl Front {
         let is_used = match &known.kind {
             Kinds::Events(conn) => is_read(conn),
             Kinds::Streamable(streamable) => {
-                streamable.is_asked() || streamable.streams.values().any(|stream| stream.conn.as_ref().is_some_and(is_read))
+                streamable.is_asked()
+                    || streamable.streams.values().any(|stream| stream.conn.as_ref().is_some_and(is_read))
             }
         };
         if is_used {
@@ -472,7 +479,9 @@ impl Front {
     }
 
     fn remove_stream(&mut self, session: Key, number: u32) {
-        if let Some(Kinds::Streamable(streamable)) = self.sessions.get_mut(session).map(|known| &mut known.kind) {
+        if let Some(Kinds::Streamable(streamable)) =
+            self.sessions.get_mut(session).map(|known| &mut known.kind)
+        {
             streamable.streams.remove(&number);
         }
     }

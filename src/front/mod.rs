@@ -29,7 +29,9 @@ pub use guard::Guard;
 pub use route::{Routes, Target};
 
 use crate::base::{Arena, Key, KeyMap, RecvBuf, Time, TimerKey, TimerWheel};
-use crate::codec::http::{HttpError, HttpEvent, Limits, Method, Phase, Request, RequestDecoder, percent_decode};
+use crate::codec::http::{
+    HttpError, HttpEvent, Limits, Method, Phase, Request, RequestDecoder, percent_decode,
+};
 use crate::codec::http::{write_chunk, write_continue, write_last_chunk};
 use crate::codec::sse;
 use crate::mux::ServerId;
@@ -515,7 +517,8 @@ fn preflight(request: &Request, target: Target) -> Answer {
         return answer;
     }
     let asked = request.headers.get("access-control-request-headers");
-    let headers = asked.unwrap_or("Authorization, Content-Type, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version");
+    let headers =
+        asked.unwrap_or("Authorization, Content-Type, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version");
     answer
         .with("Access-Control-Allow-Methods", methods(target))
         .with("Access-Control-Allow-Headers", headers)

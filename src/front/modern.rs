@@ -78,7 +78,8 @@ impl Front {
                     self.write_message(conn, line, below);
                     return self.end_stream(now, conn, below);
                 }
-                let status = message.envelope.error.map_or(200, |error| status(message.text(error), incomplete));
+                let status =
+                    message.envelope.error.map_or(200, |error| status(message.text(error), incomplete));
                 self.respond(now, conn, &Answer::json(status, line.to_vec()), below);
             }
             // Its end by notification is for pipes and sockets; here the stream ends.
@@ -164,4 +165,3 @@ fn decode(value: &str) -> Result<String, String> {
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| format!("the Mcp-Name header cannot be decoded: '{value}'"))
 }
-

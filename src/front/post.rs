@@ -24,7 +24,8 @@ impl Front {
         }
         let wanted = ["application/json", "text/event-stream"];
         if let Some(missing) = wanted.iter().find(|wanted| !accepts(request, wanted)) {
-            let text = format!("Accept must allow application/json and text/event-stream, but {missing} is missing");
+            let text =
+                format!("Accept must allow application/json and text/event-stream, but {missing} is missing");
             return Some(Answer::error(406, None, -32600, &text));
         }
         let (Target::Mcp(server) | Target::Events(server)) = target else { return None };
@@ -105,8 +106,9 @@ impl Front {
 }
 
 fn too_large(length: usize, limit: usize) -> Answer {
-    let text =
-        format!("a body of {length} bytes exceeds the limit of {limit} bytes (`max_request_bytes` of this server)");
+    let text = format!(
+        "a body of {length} bytes exceeds the limit of {limit} bytes (`max_request_bytes` of this server)"
+    );
     Answer::error(413, None, -32600, &text)
 }
 

@@ -81,7 +81,9 @@ mod tests {
         assert_eq!(routes.find("/servers/files/mcp/"), Some(Target::Mcp(7)));
         assert_eq!(routes.find("/sse/memory"), Some(Target::Events(0)));
         assert_eq!(routes.find("/message"), Some(Target::Message));
-        for wrong in ["/", "", "/servers/files", "/servers//mcp", "/Servers/files/mcp", "/servers/files/mcp//"] {
+        for wrong in
+            ["/", "", "/servers/files", "/servers//mcp", "/Servers/files/mcp", "/servers/files/mcp//"]
+        {
             assert_eq!(routes.find(wrong), None, "{wrong}");
         }
         assert!(routes.hint().contains("/servers/memory/mcp"));

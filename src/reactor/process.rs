@@ -126,7 +126,7 @@ pub(super) fn start(
 
 /// Why a child did not start. The kernel's answer is the same number for a missing directory, a missing
 /// program and a missing interpreter, so each is looked at.
-fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
+pub(super) fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
     let program = &spec.program;
     if let Some(text) = spec.cwd.as_deref().and_then(explain_directory) {
         return format!("cannot start '{program}': {text}");
@@ -155,7 +155,7 @@ fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
             Some(name) if !Path::new(&name).exists() => {
                 format!("cannot start '{program}': its interpreter '{name}' does not exist")
             }
-            _ => format!("cannot start '{program}': '{shown}': {error}"),
+            _ => format!("cannot start '{program}': '{shown}': {error}{}", hint(spec)),
         };
     }
     if program.contains('/') {
@@ -167,6 +167,14 @@ fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
         false => "muxloop's PATH (path = \"login\" takes that of the login shell)",
     };
     format!("cannot start '{program}': no such command; searched {whose}: {}", searched.to_string_lossy())
+}
+
+/// What else can keep a program from starting that is there and may be run.
+fn hint(spec: &SpawnSpec) -> &'static str {
+    match &spec.sandbox {
+        Some(sandbox) if sandbox.has_files() => "; what it is run by may not be in its sandbox's fs_read",
+        _ => "",
+    }
 }
 
 fn explain_directory(directory: &Path) -> Option<String> {
@@ -186,14 +194,15 @@ fn explain_directory(directory: &Path) -> Option<String> {
     }
 }
 
-/// The files that are run first, as far as they exist: the program, and the interpreter of a script.
+/// The files that are run first, as far as they exist: the program, and the interpreter of a script, which
+/// may be a script again.
 fn files(spec: &SpawnSpec) -> Vec<PathBuf> {
     let is_program = |path: &PathBuf| {
         fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
     let program = candidates(spec).into_iter().find(is_program);
-    let interpreter = program.as_deref().and_then(interpreter).map(PathBuf::from);
-    program.into_iter().chain(interpreter).collect()
+    // The kernel follows no more.
+    std::iter::successors(program, |file| interpreter(file).map(PathBuf::from)).take(6).collect()
 }
 
 /// The files that the program's name may mean, in the order they are tried.

@@ -3,7 +3,8 @@
 //! ```text
 //!   parent: rules of Sandbox ─▶ open paths, ruleset, limits = Confinement
 //!                                                                │ fork
-//!   child:  setrlimit · no new privileges · Landlock · seccomp ◀──┘   then exec
+//!   child:  limits · no new privileges · inherited files closed   ◀─┘
+//!           · Landlock · seccomp, then exec
 //! ```
 //!
 //! After fork nothing is allocated and nothing opened. What a kernel can do is asked in advance
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 /// What this kernel can hold children of this process to.
 pub fn abilities() -> Abilities {
     Abilities {
+        nothing: None,
         landlock: landlock::probe(),
         filters_sockets: SocketFilter::new().is_some(),
         is_root: sys::effective_uid() == 0,
@@ -67,6 +69,11 @@ impl Confinement {
             sys::lower_limit(*resource, *soft, *hard)?;
         }
         landlock::no_new_privileges()?;
+        if self.ruleset.is_some() {
+            // What muxloop was started with open would go past every rule. The kernel has the call: it is
+            // older than Landlock's ABI 3.
+            sys::close_on_exec_from(3)?;
+        }
         self.ruleset.as_ref().map_or(Ok(()), |ruleset| landlock::restrict(ruleset.as_fd()))?;
         self.filter.as_ref().map_or(Ok(()), SocketFilter::enter)
     }
@@ -251,6 +258,18 @@ mod tests {
                 Some((libc::RLIMIT_CPU, 9, 10)),
             ]
         );
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_run_in_its_sandbox_has_a_hint() {
+        use crate::engine::port::SpawnSpec;
+        let denied = io::Error::from_raw_os_error(libc::EACCES);
+        let mut spec = SpawnSpec { program: "/bin/sh".into(), ..SpawnSpec::default() };
+        let plain = super::super::process::explain(&spec, &denied);
+        assert_eq!(plain, "cannot start '/bin/sh': '/bin/sh': Permission denied (os error 13)");
+        spec.sandbox = Some(Box::new(files()));
+        let hinted = super::super::process::explain(&spec, &denied);
+        assert_eq!(hinted, plain + "; what it is run by may not be in its sandbox's fs_read");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! No sandboxes: for other systems than Linux, and for builds without the feature `sandbox`.
 
-use crate::engine::sandbox::{Abilities, Landlock, Sandbox};
+use crate::engine::sandbox::{Abilities, Sandbox};
 use std::io;
 use std::path::PathBuf;
 
 /// Nothing.
 pub fn abilities() -> Abilities {
-    Abilities { landlock: Landlock::Absent(WHY), filters_sockets: false, is_root: false }
+    Abilities { nothing: Some(WHY), ..Abilities::default() }
 }
 
 /// A sandbox that cannot be had.

@@ -32,6 +32,8 @@ fn without_a_word_the_servers_run() {
     let full = RunOptions {
         config: Some("m.toml".into()),
         control: None,
+        http: Some("5151".into()),
+        insecure_listen: true,
         only: vec!["a".into(), "b".into(), "c".into()],
         except: vec!["b".into()],
         level: Some(LevelFilter::Warn),
@@ -39,7 +41,7 @@ fn without_a_word_the_servers_run() {
         tui: false,
         record: None,
     };
-    let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json";
+    let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json --http 5151 --insecure-listen";
     assert_eq!(run(&format!("muxloop {options}")), full);
     assert_eq!(run(&format!("/usr/bin/muxloop run {options}")), full);
     assert_eq!(run("muxloop --config=m.toml").config, run("muxloop -cm.toml").config);

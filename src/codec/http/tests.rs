@@ -1,6 +1,8 @@
 //! Byte-level tables: what is taken, what is refused, and that neither depends on how the bytes are cut.
 
 mod request;
+mod response;
+mod write;
 
 use super::*;
 use crate::base::RecvBuf;

@@ -117,16 +117,16 @@ fn retry_is_a_number_or_nothing() {
 #[test]
 fn what_is_too_long_is_refused_for_good() {
     let fits = ["data: ", &"x".repeat(94), "\n\n"].concat();
-    assert_eq!(events_however_cut(fits.as_bytes(), 100).1, false);
+    assert!(!events_however_cut(fits.as_bytes(), 100).1);
     let line = ["data: ", &"x".repeat(95), "\n\n"].concat();
-    assert_eq!(events_however_cut(line.as_bytes(), 100).1, true);
+    assert!(events_however_cut(line.as_bytes(), 100).1);
     let unended = "y".repeat(101);
-    assert_eq!(events_however_cut(unended.as_bytes(), 100).1, true);
+    assert!(events_however_cut(unended.as_bytes(), 100).1);
     let lines = "data: xxxxxxxxxxxxxxxxxxx\n".repeat(6);
     let (events, refused, _) = events_however_cut(["data: a\n\n", &lines].concat().as_bytes(), 100);
     assert_eq!((events, refused), (vec![event("", "", "a")], true));
     let empty_lines = "data\n".repeat(102);
-    assert_eq!(events_however_cut(empty_lines.as_bytes(), 100).1, true, "LFs count, too");
+    assert!(events_however_cut(empty_lines.as_bytes(), 100).1, "LFs count, too");
 }
 
 #[test]
