@@ -2,8 +2,10 @@
 //!
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
-use super::invocation::{CheckOptions, DoctorOptions, Invocation, ProxyOptions, RunOptions};
-use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX, Words};
+use super::invocation::{
+    CheckOptions, DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport,
+};
+use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
 use crate::client::verbs::Verb;
@@ -54,9 +56,15 @@ fn choose<'a>(program: &OsStr, args: &'a [OsString]) -> Result<(&'static Command
         return Ok((named("proxy")?, args));
     }
     match args.first().map(|word| word.to_string_lossy()) {
+        Some(word) if word == "proxy" && args[1..].iter().any(is_stdio) => Ok((named(EXPOSE)?, &args[1..])),
         Some(word) if !word.starts_with('-') => Ok((named(&word)?, &args[1..])),
         _ => Ok((named(DEFAULT_COMMAND)?, args)),
     }
+}
+
+/// `--stdio`: the proxy from HTTP to a server, not the shim.
+fn is_stdio(arg: &OsString) -> bool {
+    arg.to_str().is_some_and(|arg| arg == "--stdio" || arg.starts_with("--stdio="))
 }
 
 fn unknown_command(name: &str) -> String {
@@ -177,6 +185,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             socket: values.path("socket").unwrap_or_default(),
             wait_ms: values.milliseconds("wait")?.unwrap_or(0),
         })),
+        "expose" => Ok(Invocation::Expose(expose(&values)?)),
         "status" => {
             let options =
                 status::Options { server: operand, json: values.flag("json")?, watch: values.flag("watch")? };
@@ -286,6 +295,35 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
 }
 
 /// `--log-level`, else `-v` and `-vv`, else the environment's level, else its `-v`.
+fn expose(values: &Values) -> Result<ExposeOptions, String> {
+    let path = |long: &str, default: &str| -> Result<String, String> {
+        match values.text(long)? {
+            None => Ok(default.to_owned()),
+            Some(path) if path.starts_with('/') => Ok(path),
+            Some(path) => Err(format!("--{long} is '{path}', expected a path that begins with '/'")),
+        }
+    };
+    Ok(ExposeOptions {
+        stdio: values.text("stdio")?.unwrap_or_default(),
+        transport: match values.word("outputTransport")? {
+            Some("streamableHttp") => Transport::StreamableHttp,
+            _ => Transport::Sse,
+        },
+        port: values.text("port")?.unwrap_or_else(|| "8000".to_owned()),
+        base_path: path("basePath", "")?,
+        sse_path: path("ssePath", "/sse")?,
+        message_path: path("messagePath", "/message")?,
+        streamable_http_path: path("streamableHttpPath", "/mcp")?,
+        stateful: values.flag("stateful")?,
+        session_timeout_ms: values.milliseconds("sessionTimeout")?.unwrap_or(60_000).max(1),
+        health_endpoint: path("healthEndpoint", "/health")?,
+        cors: values.flag("cors")? && !values.flag("no-cors")?,
+        max_restarts: values.number("maxRestarts", 0..=1_000)?.unwrap_or(3) as u32,
+        insecure_listen: values.flag("insecure-listen")?,
+        level: level(values)?,
+    })
+}
+
 fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
     let is_overruled = values.is_given("verbose") && !values.is_given("log-level");
     if values.has("log-level") && !is_overruled {

@@ -66,6 +66,9 @@ pub struct Opt {
 /// The command that runs when the command line names none.
 pub const DEFAULT_COMMAND: &str = "run";
 
+/// The command that `proxy --stdio` is.
+pub const EXPOSE: &str = "expose";
+
 /// The command that a program whose name ends so is.
 pub const PROXY_SUFFIX: &str = "-proxy";
 
@@ -115,6 +118,33 @@ pub const COMMANDS: &[Command] = &[
             ("muxloop proxy --socket ~/mcp-sockets/memory.sock", ""),
             ("muxloop proxy --socket /tmp/web.sock --wait 5000", "while it starts"),
         ],
+    },
+    Command {
+        name: EXPOSE,
+        aliases: &[],
+        summary: "serve one stdio server over HTTP (also: proxy --stdio CMD)",
+        group: "",
+        about: &["For one server without a configuration. streamableHttp: a process per request."],
+        operand: None,
+        passes_through: false,
+        options: &[
+            STDIO,
+            OUTPUT_TRANSPORT,
+            PORT,
+            BASE_PATH,
+            SSE_PATH,
+            MESSAGE_PATH,
+            STREAMABLE_HTTP_PATH,
+            STATEFUL,
+            SESSION_TIMEOUT,
+            HEALTH_ENDPOINT,
+            CORS,
+            NO_CORS,
+            MAX_RESTARTS,
+            INSECURE_LISTEN,
+            LOG_LEVEL,
+        ],
+        examples: &[("muxloop proxy --stdio 'npx -y @modelcontextprotocol/server-memory' -p 8000", "")],
     },
     Command {
         name: "check",
@@ -422,6 +452,25 @@ const CONFIG: Opt = Opt {
 };
 const HTTP: Opt = opt("http", "ADDRESS", "MUXLOOP_HTTP", "PORT, HOST:PORT, unix:PATH, off");
 const INSECURE_LISTEN: Opt = opt("insecure-listen", "", "MUXLOOP_INSECURE_LISTEN", "HTTP for all, no token");
+const STDIO: Opt =
+    Opt { required: true, ..opt("stdio", "CMD", "MUXLOOP_STDIO", "command line of the server") };
+const OUTPUT_TRANSPORT: Opt = Opt {
+    words: &["sse", "streamableHttp"],
+    ..opt("outputTransport", "T", "MUXLOOP_OUTPUT_TRANSPORT", "sse, streamableHttp")
+};
+const PORT: Opt =
+    Opt { short: Some('p'), ..opt("port", "PORT", "MUXLOOP_PORT", "or HOST:PORT; default 8000") };
+const BASE_PATH: Opt = opt("basePath", "P", "MUXLOOP_BASE_PATH", "before the next three");
+const SSE_PATH: Opt = opt("ssePath", "P", "MUXLOOP_SSE_PATH", "default /sse");
+const MESSAGE_PATH: Opt = opt("messagePath", "P", "MUXLOOP_MESSAGE_PATH", "default /message");
+const STREAMABLE_HTTP_PATH: Opt =
+    opt("streamableHttpPath", "P", "MUXLOOP_STREAMABLE_HTTP_PATH", "default /mcp");
+const STATEFUL: Opt = opt("stateful", "", "MUXLOOP_STATEFUL", "sessions, with a process each");
+const SESSION_TIMEOUT: Opt = opt("sessionTimeout", "MS", "MUXLOOP_SESSION_TIMEOUT", "default 60000");
+const HEALTH_ENDPOINT: Opt = opt("healthEndpoint", "P", "MUXLOOP_HEALTH_ENDPOINT", "default /health");
+const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origins may ask");
+const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "pages of this machine only (default)");
+const MAX_RESTARTS: Opt = opt("maxRestarts", "N", "MUXLOOP_MAX_RESTARTS", "default 3; 0: no limit");
 const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
 const LOG_LEVEL: Opt = Opt {

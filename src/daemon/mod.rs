@@ -2,6 +2,8 @@
 
 mod audit;
 #[cfg(feature = "http")]
+pub mod expose;
+#[cfg(feature = "http")]
 mod http;
 pub(crate) mod login;
 mod reload;

@@ -13,6 +13,7 @@
 //! request at a time; what was sent ahead waits in its buffer (so pipelined requests are answered in
 //! order).
 
+mod alone;
 mod answer;
 mod below;
 mod events;
@@ -37,7 +38,7 @@ use crate::codec::sse;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
 use session::Session;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a front is told at its start, and at a reload.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,8 @@ pub struct Settings {
     pub session_timeout_ms: u64,
     /// Most sessions at a time (G06).
     pub max_sessions: usize,
+    /// Servers that have a process per request, and no sessions (G05).
+    pub stateless: BTreeSet<ServerId>,
 }
 
 /// Everything that speaks HTTP.
@@ -337,7 +340,10 @@ impl Front {
         if request.method == Method::Options {
             return None;
         }
-        let methods = methods(target);
+        let methods = match target {
+            Target::Mcp(server) if self.is_stateless(server) => "POST, OPTIONS",
+            _ => methods(target),
+        };
         if !methods.split(", ").any(|method| method == request.method.as_str()) {
             let text = format!("{} is not offered here, but {methods}", request.method.as_str());
             return Some(Answer::error(405, None, -32600, &text).with("Allow", methods));
@@ -438,6 +444,7 @@ impl Front {
 
     /// A request of a connection has got all it gets.
     fn release(&mut self, now: Time, conn: Key, below: &mut dyn Below) {
+        self.end_alone(conn, below);
         let Some(state) = self.conns.get_mut(conn) else { return };
         if !state.manner.keep_alive {
             return self.close(conn, below);
