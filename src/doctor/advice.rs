@@ -76,7 +76,7 @@ const SIGNALS: [(i32, &str); 9] = [
 ];
 
 /// Words of launchers and runtimes, in lower case, and what they mean. The first that is found counts.
-const WORDS: [(&[&str], &str); 8] = [
+const WORDS: [(&[&str], &str); 9] = [
     (
         &[
             "npm error 404",
@@ -122,6 +122,10 @@ const WORDS: [(&[&str], &str); 8] = [
         &["api key", "api_key", "apikey", "token", "environment variable", "credential", "unauthorized"],
         "It seems to miss a key or a setting: give it in `env`.",
     ),
+    (
+        &["enoent", "no such file", "cannot access", "are accessible", "does not exist"],
+        "A file or directory that it was told to use is not there: correct `args`, `env` or `cwd`.",
+    ),
     (&DENIED, "It may not use a file or directory: correct its rights, or `args` and `cwd`."),
     (
         &["eaddrinuse", "address already in use"],
@@ -159,6 +163,7 @@ mod tests {
         assert!(cure("Error: API key is required", one).contains("`env`"));
         assert!(cure("", ExitStatus::Code(127)).contains("PATH"));
         assert!(cure("", ExitStatus::Signal(libc::SIGKILL)).contains("memory"));
+        assert!(cure("Error: ENOENT, open '/data'", one).contains("is not there"));
         assert!(cure("boom", one).contains("Run 'x'"));
         let denied = ["EACCES: permission denied, open '/x'".to_owned()];
         assert!(on_early_end(&server("x"), one, &denied).contains("correct its rights"));
