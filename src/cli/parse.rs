@@ -299,8 +299,7 @@ fn expose(values: &Values) -> Result<ExposeOptions, String> {
     let path = |long: &str, default: &str| -> Result<String, String> {
         match values.text(long)? {
             None => Ok(default.to_owned()),
-            Some(path) if path.starts_with('/') => Ok(path),
-            Some(path) => Err(format!("--{long} is '{path}', expected a path that begins with '/'")),
+            Some(path) => Ok(format!("/{}", path.trim_start_matches('/'))),
         }
     };
     let (cors, no_cors) = (values.flag("cors")?, values.flag("no-cors")?);

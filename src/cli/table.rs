@@ -105,7 +105,7 @@ pub const COMMANDS: &[Command] = &[
         name: "proxy",
         aliases: &[],
         summary: "connect stdin and stdout to a server's socket",
-        group: "",
+        group: ONE,
         about: &[
             "The command that an MCP host starts instead of the server itself. A link whose",
             "name ends in \"-proxy\" is this command. Exit codes: 0 at the end of stdin, 1 if",
@@ -123,7 +123,7 @@ pub const COMMANDS: &[Command] = &[
         name: EXPOSE,
         aliases: &[],
         summary: "serve one stdio server over HTTP (also: proxy --stdio CMD)",
-        group: "",
+        group: ONE,
         about: &[],
         operand: None,
         passes_through: false,
@@ -437,6 +437,7 @@ pub const EVERYWHERE: &[Opt] = &[
 
 /// What the overview says of several commands at once.
 const CHECKS: &str = "check a file; try each server, and say how to cure it";
+const ONE: &str = "connect stdio to a socket; serve one server over HTTP";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";

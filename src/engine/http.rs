@@ -187,13 +187,16 @@ impl Floor<'_> {
 }
 
 impl Below for Floor<'_> {
-    fn attach(&mut self, server: ServerId) -> Option<Key> {
+    fn attach(&mut self, server: ServerId, guest: bool) -> Option<Key> {
         if self.conns.is_full() || server >= self.setups.len() {
             return None;
         }
         let link = self.conns.insert(Box::new(Nowhere), Role::Link, 0);
         let (mux, mut out) = self.outbox();
-        let number = mux.attach_peer(out.now, link, server, &mut out);
+        let number = match guest {
+            true => mux.attach_guest(out.now, link, server, &mut out),
+            false => mux.attach_peer(out.now, link, server, &mut out),
+        };
         if let Some(conn) = self.conns.get_mut(link) {
             (conn.server, conn.number) = (server, number);
         }

@@ -374,7 +374,7 @@ impl Front {
             return Err(Answer::error(503, None, -32603, &text).with("Retry-After", "5"));
         }
         let full = || Answer::error(503, None, -32603, "muxloop has no room for another client");
-        let link = below.attach(server).ok_or_else(full)?;
+        let link = below.attach(server, false).ok_or_else(full)?;
         let id = format!("{:032x}", below.random());
         let session = self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now });
         self.by_id.insert(id, session);

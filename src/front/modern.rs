@@ -64,7 +64,7 @@ impl Front {
             }
             None => {}
         }
-        let link = below.attach(server)?;
+        let link = below.attach(server, true)?;
         self.links.insert(link, Owner::Conn(conn));
         self.conns.get_mut(conn)?.modern = Some((server, link));
         Some(link)
