@@ -25,6 +25,8 @@ pub trait Below {
     fn close(&mut self, conn: Key);
     /// 128 bits that nobody can guess.
     fn random(&mut self) -> u128;
+    /// What everything below counts, as the text of `/metrics`.
+    fn metrics(&self) -> String;
     /// Whether this server can answer now; in words if not.
     fn readiness(&self) -> Result<(), String>;
 }

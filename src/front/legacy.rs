@@ -289,6 +289,7 @@ impl Front {
             return;
         };
         let lost = streamable.shrink();
+        self.counts.lost += lost as u64;
         if lost > 0 {
             log::warn!(target: "http", "{lost} events were dropped: nobody fetched them, and a session keeps 1 MiB");
         }

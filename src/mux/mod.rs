@@ -26,6 +26,8 @@ mod reply;
 mod request;
 mod retry;
 mod reverse;
+#[cfg(feature = "http")]
+pub mod series;
 mod server;
 pub mod sink;
 pub mod status;
