@@ -257,7 +257,7 @@ impl Setup {
             program: self.program.clone(),
             args: vec![self.spec.to_string(), self.policy.name.clone()],
             env: self.env.iter().map(|name| (name.clone(), String::new())).collect(),
-            cwd: None,
+            ..SpawnSpec::default()
         };
         ServerSetup {
             policy: self.policy.clone(),

@@ -1,6 +1,6 @@
 //! What `--help` prints, made from the table. Each text fits a screen of 24 lines of 80 characters.
 
-use super::table::{self, COMMANDS, Command, Opt};
+use super::table::{self, COMMANDS, Command, EVERYWHERE, Opt};
 use std::fmt::Write;
 
 /// The whole program.
@@ -25,7 +25,7 @@ pub fn overview() -> String {
 
 /// One command.
 pub fn of(command: &'static Command) -> String {
-    let mut text = format!("muxloop {}: {}\n\nUsage: {}\n", command.name, command.summary, usage(command));
+    let mut text = format!("muxloop {}: {}\nUsage: {}\n", command.name, command.summary, usage(command));
     if !command.about.is_empty() {
         text.push('\n');
     }
@@ -34,7 +34,9 @@ pub fn of(command: &'static Command) -> String {
     }
     if !command.passes_through {
         text.push_str("\nOptions:\n");
-        table::options(command).for_each(|opt| option(&mut text, opt));
+        command.options.iter().for_each(|opt| option(&mut text, opt));
+        let everywhere: Vec<String> = EVERYWHERE.iter().map(|opt| spelling(opt).trim().to_owned()).collect();
+        let _ = writeln!(text, "  {:<26} print this help; the version", everywhere.join(", "));
     }
     text.push_str("\nExamples:\n");
     for (line, doc) in command.examples {
@@ -56,7 +58,8 @@ pub fn usage(command: &'static Command) -> String {
             let _ = write!(text, " {}", if words.is_empty() { operand.name } else { &words });
         }
         Some(operand) => {
-            let _ = write!(text, " [{}]", operand.name);
+            let many = if matches!(operand.words, table::Words::Servers) { "..." } else { "" };
+            let _ = write!(text, " [{}]{many}", operand.name);
         }
         None => {}
     }

@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 pub enum Invocation {
     Run(RunOptions),
     Proxy(ProxyOptions),
+    /// One server over HTTP, without a configuration.
+    Expose(ExposeOptions),
     Check(CheckOptions),
+    /// Each server is tried.
+    Doctor(DoctorOptions),
     /// What is asked of a muxloop that runs.
     Client(crate::client::Command),
     /// The recording to be replayed.
@@ -30,6 +34,10 @@ pub struct RunOptions {
     pub config: Option<PathBuf>,
     /// Control socket, before what the file says (see [`crate::control::path::place`]).
     pub control: Option<PathBuf>,
+    /// Address of the HTTP front, before what the file says.
+    pub http: Option<String>,
+    /// Serve HTTP beyond this machine without a token.
+    pub insecure_listen: bool,
     /// Names of servers; empty means all.
     pub only: Vec<String>,
     pub except: Vec<String>,
@@ -51,10 +59,61 @@ pub struct ProxyOptions {
     pub wait_ms: u64,
 }
 
+/// `muxloop proxy --stdio`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExposeOptions {
+    /// Command line of the server, for the shell.
+    pub stdio: String,
+    pub transport: Transport,
+    /// Port or address.
+    pub port: String,
+    /// Before the paths of the transport.
+    pub base_path: String,
+    pub sse_path: String,
+    pub message_path: String,
+    pub streamable_http_path: String,
+    /// A process per session instead of one per request.
+    pub stateful: bool,
+    pub session_timeout_ms: u64,
+    pub health_endpoint: String,
+    /// Pages of all origins may ask.
+    pub cors: bool,
+    pub max_restarts: u32,
+    pub insecure_listen: bool,
+    pub level: Option<LevelFilter>,
+}
+
+/// What `muxloop proxy --stdio` speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    #[default]
+    Sse,
+    StreamableHttp,
+}
+
 /// `muxloop check`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckOptions {
     pub config: Option<PathBuf>,
+}
+
+/// `muxloop doctor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoctorOptions {
+    pub config: Option<PathBuf>,
+    /// Names of servers; empty means all that are enabled.
+    pub servers: Vec<String>,
+    pub json: bool,
+    /// For one server, from its start to the end of its lists.
+    pub timeout_ms: u64,
+}
+
+impl ExposeOptions {
+    /// What is logged: `info` unless told otherwise.
+    pub fn levels(&self) -> Levels {
+        let level = self.level.unwrap_or(LevelFilter::Info);
+        Levels { filter: level.as_str().to_ascii_lowercase(), servers: Vec::new() }
+    }
 }
 
 impl RunOptions {
@@ -66,7 +125,29 @@ impl RunOptions {
         let path = find(self.config.as_deref(), surroundings)?;
         let mut loaded = Config::load(&path, surroundings).map_err(|problems| report(&problems))?;
         loaded.config.select(&self.only, &self.except)?;
+        self.apply_http(&mut loaded.config, surroundings)?;
         Ok(loaded)
+    }
+
+    #[cfg(feature = "http")]
+    fn apply_http(&self, config: &mut Config, surroundings: &Surroundings) -> Result<(), String> {
+        use crate::config::http::Address;
+        if let Some(text) = &self.http {
+            config.http.listen = match text.as_str() {
+                "off" => Vec::new(),
+                _ => vec![Address::parse(text, surroundings).map_err(|why| format!("--http {why}"))?],
+            };
+        }
+        config.http.insecure |= self.insecure_listen;
+        config.http.exposure().map_or(Ok(()), Err)
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn apply_http(&self, _: &mut Config, _: &Surroundings) -> Result<(), String> {
+        match (&self.http, self.insecure_listen) {
+            (None, false) => Ok(()),
+            _ => Err("--http needs the feature `http` when muxloop is built".to_owned()),
+        }
     }
 
     /// Command line and `MUXLOOP_LOG` before `RUST_LOG` before the file before `info`. Levels of single
@@ -122,7 +203,15 @@ impl CheckOptions {
         for server in servers {
             let disabled = if server.enabled { "" } else { " (disabled)" };
             let (name, socket) = (&server.policy.name, server.socket.display());
-            summary.push_str(&format!("  {name}: {} on {socket}{disabled}\n", server.spawn.program));
+            let sandbox = if server.spawn.sandbox.is_some() { " (sandbox)" } else { "" };
+            let program = &server.spawn.program;
+            summary.push_str(&format!("  {name}: {program} on {socket}{sandbox}{disabled}\n"));
+        }
+        #[cfg(feature = "http")]
+        {
+            let http = &loaded.config.http;
+            http.exposure().map_or(Ok(()), |why| Err(format!("{}: {why}", path.display())))?;
+            http.listen.iter().for_each(|address| summary.push_str(&format!("  HTTP on {address}\n")));
         }
         Ok((summary, loaded.warnings))
     }

@@ -21,7 +21,9 @@ pub fn page() -> String {
     variables.sort_by_key(|opt| opt.env);
     variables.dedup_by_key(|opt| opt.env);
     for opt in variables {
-        let _ = writeln!(text, ".TP\n.B {}\nStands in for \\fB\\-\\-{}\\fR.", roff(opt.env), roff(opt.long));
+        let (env, long) = (roff(opt.env), roff(opt.long));
+        let words = if opt.value.is_empty() { ": true or false" } else { "" };
+        let _ = writeln!(text, ".TP\n.B {env}\nStands in for \\fB\\-\\-{long}\\fR{words}.");
     }
     text.push_str(
         ".TP\n.B RUST_LOG\nFilter of log lines (LEVEL, or TARGET=LEVEL with commas between), if neither an option \

@@ -15,11 +15,17 @@ mod man;
 mod parse;
 mod table;
 mod values;
+#[cfg(test)]
+mod variables;
 
-pub use invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+pub use invocation::{
+    CheckOptions, DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport,
+};
 #[cfg(feature = "inspect")]
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;
+#[cfg(feature = "tui")]
+pub(crate) use table::TUI_VARIABLE;
 
 use crate::client::Failure;
 use std::io::{self, Write};

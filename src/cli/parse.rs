@@ -2,8 +2,10 @@
 //!
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
-use super::invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
-use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX, Words};
+use super::invocation::{
+    CheckOptions, DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport,
+};
+use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
 use crate::client::verbs::Verb;
@@ -54,9 +56,15 @@ fn choose<'a>(program: &OsStr, args: &'a [OsString]) -> Result<(&'static Command
         return Ok((named("proxy")?, args));
     }
     match args.first().map(|word| word.to_string_lossy()) {
+        Some(word) if word == "proxy" && args[1..].iter().any(is_stdio) => Ok((named(EXPOSE)?, &args[1..])),
         Some(word) if !word.starts_with('-') => Ok((named(&word)?, &args[1..])),
         _ => Ok((named(DEFAULT_COMMAND)?, args)),
     }
+}
+
+/// `--stdio`: the proxy from HTTP to a server, not the shim.
+fn is_stdio(arg: &OsString) -> bool {
+    arg.to_str().is_some_and(|arg| arg == "--stdio" || arg.starts_with("--stdio="))
 }
 
 fn unknown_command(name: &str) -> String {
@@ -82,11 +90,16 @@ fn read(
     let mut values = Values::default();
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        let is_long = matches!(arg, Arg::Long(_));
         let opt = match arg {
             Arg::Short(short) => table::options(command).find(|opt| opt.short == Some(short)),
             Arg::Long(long) => table::options(command).find(|opt| opt.is_called(long)),
             Arg::Value(ref word) if command.operand.is_some() && values.operand.is_none() => {
                 values.operand = Some(word.clone());
+                continue;
+            }
+            Arg::Value(ref word) if takes_many(command) => {
+                values.more.push(word.clone());
                 continue;
             }
             Arg::Value(_) => None,
@@ -95,7 +108,11 @@ fn read(
         match opt.long {
             "help" => return Ok(Read::Help),
             "version" => return Ok(Read::Version),
-            long if opt.value.is_empty() => values.give(opt, format!("--{long}"), OsString::new()),
+            // `--json` or, against a variable, `--json=false`; after a `-v` may come another short one.
+            long if opt.value.is_empty() => {
+                let value = if is_long { parser.optional_value() } else { None };
+                values.give(opt, format!("--{long}"), value.unwrap_or_default());
+            }
             long => {
                 let missing = |_| format!("--{long} expects a value: --{long} {}", opt.value);
                 values.give(opt, format!("--{long}"), parser.value().map_err(missing)?);
@@ -111,6 +128,10 @@ fn read(
         }
     }
     Ok(Read::Values(values))
+}
+
+fn takes_many(command: &Command) -> bool {
+    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Servers))
 }
 
 fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
@@ -136,7 +157,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
     };
     let operand = operand(command, values.operand.take())?;
     match command.name {
-        "run" if values.has("status") => {
+        "run" if values.flag("status")? => {
             Ok(Invocation::Client(Ask::Status(target(&values), Default::default())))
         }
         "run" if values.has("restart-service") => {
@@ -146,6 +167,8 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
         "run" | "record" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
             control: values.path("control"),
+            http: values.text("http")?,
+            insecure_listen: values.flag("insecure-listen")?,
             only: values.names("only")?,
             except: values.names("except")?,
             level: level(&values)?,
@@ -153,7 +176,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
             }),
-            tui: values.has("tui"),
+            tui: values.flag("tui")?,
             record: file,
         })),
         "replay" => Ok(Invocation::Replay(file.unwrap_or_default())),
@@ -162,9 +185,10 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             socket: values.path("socket").unwrap_or_default(),
             wait_ms: values.milliseconds("wait")?.unwrap_or(0),
         })),
+        "expose" => Ok(Invocation::Expose(expose(&values)?)),
         "status" => {
             let options =
-                status::Options { server: operand, json: values.has("json"), watch: values.has("watch") };
+                status::Options { server: operand, json: values.flag("json")?, watch: values.flag("watch")? };
             Ok(Invocation::Client(Ask::Status(target(&values), options)))
         }
         "start" | "stop" | "restart" | "reload" | "drain" | "shutdown" => {
@@ -183,18 +207,18 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             let what = What::Logs {
                 server: operand,
                 lines: values.number("lines", 0..=1000)?.unwrap_or(100),
-                follow: values.has("follow"),
+                follow: values.flag("follow")?,
             };
             Ok(Invocation::Client(Ask::Follow(
                 target(&values),
-                FollowOptions { what, json: values.has("json") },
+                FollowOptions { what, json: values.flag("json")? },
             )))
         }
         "tap" => {
             let what = What::Tap { server: operand.unwrap_or_default() };
             Ok(Invocation::Client(Ask::Follow(
                 target(&values),
-                FollowOptions { what, json: values.has("json") },
+                FollowOptions { what, json: values.flag("json")? },
             )))
         }
         "health" => Ok(Invocation::Client(Ask::Health(HealthOptions {
@@ -203,10 +227,19 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             service: values.text("service")?,
             timeout_ms: values.milliseconds("timeout")?.unwrap_or(HEALTH_MS),
         }))),
+        "doctor" => Ok(Invocation::Doctor(DoctorOptions {
+            config: values.path("config"),
+            servers: operand
+                .into_iter()
+                .chain(values.more.iter().map(|name| name.to_string_lossy().into_owned()))
+                .collect(),
+            json: values.flag("json")?,
+            timeout_ms: values.number("timeout", 1..=3600)?.unwrap_or(DOCTOR_S) * 1000,
+        })),
         "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
         "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
         "version" => Ok(Invocation::Print(version())),
-        "help" if values.has("man") => Ok(Invocation::Print(man::page())),
+        "help" if values.flag("man")? => Ok(Invocation::Print(man::page())),
         "help" => Ok(Invocation::Print(match operand.as_deref() {
             None => help::overview(),
             Some("config") => reference::annotated(),
@@ -239,7 +272,7 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
     }
     let words = table::operand_words(operand);
     let expected = || format!("expected one of: {}", words.join(", "));
-    let is_server = matches!(operand.words, Words::Server);
+    let is_server = matches!(operand.words, Words::Server | Words::Servers);
     let Some(given) = given else {
         return match operand.required {
             true if is_server => Err(format!("{} is missing, expected the name of a server", operand.name)),
@@ -261,19 +294,52 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
     }
 }
 
-/// `--log-level`, else `-v` and `-vv`, else the environment's level.
+/// `--log-level`, else `-v` and `-vv`, else the environment's level, else its `-v`.
+fn expose(values: &Values) -> Result<ExposeOptions, String> {
+    let path = |long: &str, default: &str| -> Result<String, String> {
+        match values.text(long)? {
+            None => Ok(default.to_owned()),
+            Some(path) if path.starts_with('/') => Ok(path),
+            Some(path) => Err(format!("--{long} is '{path}', expected a path that begins with '/'")),
+        }
+    };
+    Ok(ExposeOptions {
+        stdio: values.text("stdio")?.unwrap_or_default(),
+        transport: match values.word("outputTransport")? {
+            Some("streamableHttp") => Transport::StreamableHttp,
+            _ => Transport::Sse,
+        },
+        port: values.text("port")?.unwrap_or_else(|| "8000".to_owned()),
+        base_path: path("basePath", "")?,
+        sse_path: path("ssePath", "/sse")?,
+        message_path: path("messagePath", "/message")?,
+        streamable_http_path: path("streamableHttpPath", "/mcp")?,
+        stateful: values.flag("stateful")?,
+        session_timeout_ms: values.milliseconds("sessionTimeout")?.unwrap_or(60_000).max(1),
+        health_endpoint: path("healthEndpoint", "/health")?,
+        cors: values.flag("cors")? && !values.flag("no-cors")?,
+        max_restarts: values.number("maxRestarts", 0..=1_000)?.unwrap_or(3) as u32,
+        insecure_listen: values.flag("insecure-listen")?,
+        level: level(values)?,
+    })
+}
+
 fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
-    match values.times("verbose") {
-        0 => {}
-        _ if values.is_given("log-level") => {}
-        1 => return Ok(Some(LevelFilter::Debug)),
-        _ => return Ok(Some(LevelFilter::Trace)),
+    let is_overruled = values.is_given("verbose") && !values.is_given("log-level");
+    if values.has("log-level") && !is_overruled {
+        return Ok(values.word("log-level")?.and_then(|word| word.parse().ok()));
     }
-    Ok(values.word("log-level")?.and_then(|word| word.parse().ok()))
+    Ok(match values.count("verbose")? {
+        0 => None,
+        1 => Some(LevelFilter::Debug),
+        _ => Some(LevelFilter::Trace),
+    })
 }
 
 /// The daemon's own default (`docs/control.md`).
 const DRAIN_MS: u64 = 30_000;
+/// As long as the daemon waits for a handshake.
+const DOCTOR_S: u64 = 60;
 /// Enough for most servers to be started first.
 const HEALTH_MS: u64 = 10_000;
 

@@ -37,6 +37,8 @@ pub enum Words {
     Commands,
     /// The name of a server, which only the muxloop that runs it knows.
     Server,
+    /// Any number of names of servers.
+    Servers,
     /// A file.
     Path,
 }
@@ -50,7 +52,8 @@ pub struct Opt {
     pub short: Option<char>,
     /// Name of its value; empty if it takes none.
     pub value: &'static str,
-    /// Variable that stands in where the option is not given; empty if there is none.
+    /// Variable that stands in where the option is not given; empty for those of [`EVERYWHERE`] only. One that
+    /// takes no value is `true` or `false` there.
     pub env: &'static str,
     pub required: bool,
     pub doc: &'static str,
@@ -62,6 +65,9 @@ pub struct Opt {
 
 /// The command that runs when the command line names none.
 pub const DEFAULT_COMMAND: &str = "run";
+
+/// The command that `proxy --stdio` is.
+pub const EXPOSE: &str = "expose";
 
 /// The command that a program whose name ends so is.
 pub const PROXY_SUFFIX: &str = "-proxy";
@@ -81,6 +87,8 @@ pub const COMMANDS: &[Command] = &[
         passes_through: false,
         options: &[
             CONFIG,
+            HTTP,
+            INSECURE_LISTEN,
             ONLY,
             EXCEPT,
             CONTROL,
@@ -112,10 +120,37 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: EXPOSE,
+        aliases: &[],
+        summary: "serve one stdio server over HTTP (also: proxy --stdio CMD)",
+        group: "",
+        about: &["For one server without a configuration. streamableHttp: a process per request."],
+        operand: None,
+        passes_through: false,
+        options: &[
+            STDIO,
+            OUTPUT_TRANSPORT,
+            PORT,
+            BASE_PATH,
+            SSE_PATH,
+            MESSAGE_PATH,
+            STREAMABLE_HTTP_PATH,
+            STATEFUL,
+            SESSION_TIMEOUT,
+            HEALTH_ENDPOINT,
+            CORS,
+            NO_CORS,
+            MAX_RESTARTS,
+            INSECURE_LISTEN,
+            LOG_LEVEL,
+        ],
+        examples: &[("muxloop proxy --stdio 'npx -y @modelcontextprotocol/server-memory' -p 8000", "")],
+    },
+    Command {
         name: "check",
         aliases: &["validate"],
         summary: "check a configuration without starting anything",
-        group: "",
+        group: CHECKS,
         about: &[
             "Prints every problem as FILE:LINE:COLUMN: KEY: what is wrong, what was expected.",
             "Exit codes: 0 the file is fine, 2 it is not.",
@@ -124,6 +159,26 @@ pub const COMMANDS: &[Command] = &[
         passes_through: false,
         options: &[CONFIG],
         examples: &[("muxloop check -c mux.toml", "")],
+    },
+    Command {
+        name: "doctor",
+        aliases: &["diagnose"],
+        summary: "try each server alone; say what is wrong, and its cure",
+        group: CHECKS,
+        about: &[
+            "Checks the file, the programs and the sockets, and each server in a process",
+            "of its own: start, handshake, lists, schemas, stop. Needs no muxloop that",
+            "runs, and leaves one that does alone. Exit codes: 0 no error (there may be",
+            "warnings), 1 an error, 2 the command line or the file is wrong. All findings:",
+            "docs/doctor.md.",
+        ],
+        operand: Some(Operand { name: "NAME", required: false, words: Words::Servers }),
+        passes_through: false,
+        options: &[CONFIG, JSON, TIMEOUT_DOCTOR],
+        examples: &[
+            ("muxloop doctor", "every server of the default configuration"),
+            ("muxloop doctor memory web -c mux.toml --json", "two of them, for programs"),
+        ],
     },
     Command {
         name: "status",
@@ -299,7 +354,7 @@ pub const COMMANDS: &[Command] = &[
         ],
         operand: Some(Operand { name: "FILE", required: true, words: Words::Path }),
         passes_through: false,
-        options: &[CONFIG, ONLY, EXCEPT, CONTROL, LOG_LEVEL, VERBOSE, LOG_FORMAT],
+        options: &[CONFIG, HTTP, INSECURE_LISTEN, ONLY, EXCEPT, CONTROL, LOG_LEVEL, VERBOSE, LOG_FORMAT],
         examples: &[("muxloop record trouble.jsonl -c mux.toml", "format: docs/capture.md")],
     },
     Command {
@@ -381,6 +436,7 @@ pub const EVERYWHERE: &[Opt] = &[
 ];
 
 /// What the overview says of several commands at once.
+const CHECKS: &str = "check a file; try each server, and say how to cure it";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
@@ -394,13 +450,35 @@ const CONFIG: Opt = Opt {
     is_path: true,
     ..opt("config", "FILE", "MUXLOOP_CONFIG", "configuration to read")
 };
+const HTTP: Opt = opt("http", "ADDRESS", "MUXLOOP_HTTP", "PORT, HOST:PORT, unix:PATH, off");
+const INSECURE_LISTEN: Opt = opt("insecure-listen", "", "MUXLOOP_INSECURE_LISTEN", "HTTP for all, no token");
+const STDIO: Opt =
+    Opt { required: true, ..opt("stdio", "CMD", "MUXLOOP_STDIO", "command line of the server") };
+const OUTPUT_TRANSPORT: Opt = Opt {
+    words: &["sse", "streamableHttp"],
+    ..opt("outputTransport", "T", "MUXLOOP_OUTPUT_TRANSPORT", "sse, streamableHttp")
+};
+const PORT: Opt =
+    Opt { short: Some('p'), ..opt("port", "PORT", "MUXLOOP_PORT", "or HOST:PORT; default 8000") };
+const BASE_PATH: Opt = opt("basePath", "P", "MUXLOOP_BASE_PATH", "before the next three");
+const SSE_PATH: Opt = opt("ssePath", "P", "MUXLOOP_SSE_PATH", "default /sse");
+const MESSAGE_PATH: Opt = opt("messagePath", "P", "MUXLOOP_MESSAGE_PATH", "default /message");
+const STREAMABLE_HTTP_PATH: Opt =
+    opt("streamableHttpPath", "P", "MUXLOOP_STREAMABLE_HTTP_PATH", "default /mcp");
+const STATEFUL: Opt = opt("stateful", "", "MUXLOOP_STATEFUL", "sessions, with a process each");
+const SESSION_TIMEOUT: Opt = opt("sessionTimeout", "MS", "MUXLOOP_SESSION_TIMEOUT", "default 60000");
+const HEALTH_ENDPOINT: Opt = opt("healthEndpoint", "P", "MUXLOOP_HEALTH_ENDPOINT", "default /health");
+const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origins may ask");
+const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "pages of this machine only (default)");
+const MAX_RESTARTS: Opt = opt("maxRestarts", "N", "MUXLOOP_MAX_RESTARTS", "default 3; 0: no limit");
 const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
 const LOG_LEVEL: Opt = Opt {
     words: &["off", "error", "warn", "info", "debug", "trace"],
     ..opt("log-level", "LEVEL", "MUXLOOP_LOG", "off, error, warn, info, debug, trace")
 };
-const VERBOSE: Opt = Opt { short: Some('v'), ..opt("verbose", "", "", "log level debug; -vv: trace") };
+const VERBOSE: Opt =
+    Opt { short: Some('v'), ..opt("verbose", "", "MUXLOOP_VERBOSE", "log level debug; -vv: trace") };
 const LOG_FORMAT: Opt =
     Opt { words: &["text", "json"], ..opt("log-format", "FORMAT", "MUXLOOP_LOG_FORMAT", "text or json") };
 const SOCKET: Opt = Opt {
@@ -415,21 +493,27 @@ const CONTROL: Opt = Opt {
     is_path: true,
     ..opt("control", "PATH", "MUXLOOP_CONTROL", "control socket")
 };
-const JSON: Opt = opt("json", "", "", "as JSON, for programs");
-const WATCH: Opt = Opt { short: Some('w'), ..opt("watch", "", "", "again at each change, until Ctrl-C") };
+const JSON: Opt = opt("json", "", "MUXLOOP_JSON", "as JSON, for programs");
+const WATCH: Opt =
+    Opt { short: Some('w'), ..opt("watch", "", "MUXLOOP_WATCH", "again at each change, until Ctrl-C") };
 const FOLLOW_ON: Opt =
-    Opt { short: Some('f'), ..opt("follow", "", "", "and then each new line, until Ctrl-C") };
+    Opt { short: Some('f'), ..opt("follow", "", "MUXLOOP_FOLLOW", "then each new line, until Ctrl-C") };
 const LINES: Opt =
     Opt { short: Some('n'), ..opt("lines", "LINES", "MUXLOOP_LINES", "begin with so many (100)") };
 const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
 const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
 const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
+const TIMEOUT_DOCTOR: Opt = opt("timeout", "S", "MUXLOOP_DOCTOR_TIMEOUT", "seconds per server (60)");
 const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
-const TUI: Opt = opt("tui", "", "", "with the dashboard: muxloop help tui");
+const TUI: Opt = opt("tui", "", TUI_VARIABLE, "with the dashboard: muxloop help tui");
 const STATUS_INSTEAD: Opt =
-    Opt { aliases: &["show-status"], ..opt("status", "", "", "instead: muxloop status") };
-const RESTART_INSTEAD: Opt = opt("restart-service", "NAME", "", "instead: muxloop restart NAME");
-const MAN: Opt = opt("man", "", "", "print the man page (roff)");
+    Opt { aliases: &["show-status"], ..opt("status", "", "MUXLOOP_STATUS", "instead: muxloop status") };
+const RESTART_INSTEAD: Opt =
+    opt("restart-service", "NAME", "MUXLOOP_RESTART_SERVICE", "instead: restart NAME");
+const MAN: Opt = opt("man", "", "MUXLOOP_MAN", "print the man page (roff)");
+
+/// Not for the daemon that the dashboard starts: it would start one, too.
+pub const TUI_VARIABLE: &str = "MUXLOOP_TUI";
 
 const fn opt(long: &'static str, value: &'static str, env: &'static str, doc: &'static str) -> Opt {
     Opt { long, aliases: &[], short: None, value, env, required: false, doc, words: &[], is_path: false }
@@ -450,7 +534,7 @@ pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
     match operand.words {
         Words::Commands => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
         Words::OneOf(words) => words.to_vec(),
-        Words::Server | Words::Path => Vec::new(),
+        Words::Server | Words::Servers | Words::Path => Vec::new(),
     }
 }
 
@@ -488,19 +572,31 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_named_after_the_program() {
-        for opt in COMMANDS.iter().flat_map(options) {
-            assert!(opt.env.is_empty() || opt.env.starts_with("MUXLOOP_"), "--{}", opt.long);
-            // What is done instead of running is said for one time only.
-            if opt.long == RESTART_INSTEAD.long {
-                continue;
-            }
-            assert_eq!(
-                opt.env.is_empty(),
-                opt.value.is_empty(),
-                "--{}: every value also by environment",
+    fn every_option_has_a_variable_named_after_the_program() {
+        for opt in COMMANDS.iter().flat_map(|command| command.options) {
+            let name = opt.env.strip_prefix("MUXLOOP_").unwrap_or_default();
+            assert!(
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+                "--{}",
                 opt.long
             );
+        }
+        assert!(EVERYWHERE.iter().all(|opt| opt.env.is_empty()), "help and version are asked for by hand");
+    }
+
+    #[test]
+    fn a_variable_means_one_option() {
+        let opts = || COMMANDS.iter().flat_map(|command| command.options);
+        for opt in opts() {
+            let others = opts().filter(|other| other.env == opt.env);
+            for other in others {
+                assert_eq!(
+                    (other.long, other.value, other.words),
+                    (opt.long, opt.value, opt.words),
+                    "{}",
+                    opt.env
+                );
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Values {
     options: BTreeMap<&'static str, Given>,
     /// The word after the command.
     pub(super) operand: Option<OsString>,
+    /// Further ones, where there may be some.
+    pub(super) more: Vec<OsString>,
 }
 
 struct Given {
@@ -53,8 +55,33 @@ impl Values {
         self.options.get(long).is_some_and(|given| given.on_command_line)
     }
 
-    pub(super) fn times(&self, long: &str) -> usize {
-        self.options.get(long).map_or(0, |given| given.values.len())
+    /// Whether an option without a value is on.
+    pub(super) fn flag(&self, long: &str) -> Result<bool, String> {
+        let Some((given, value)) = self.last(long) else { return Ok(false) };
+        match value.to_str().map(str::to_ascii_lowercase).as_deref() {
+            Some("" | "true" | "yes" | "on" | "1") => Ok(true),
+            Some("false" | "no" | "off" | "0") => Ok(false),
+            _ => Err(format!("{} is '{}', expected true or false", given.source, value.to_string_lossy())),
+        }
+    }
+
+    /// How often an option without a value is given; a number stands for so many times.
+    pub(super) fn count(&self, long: &str) -> Result<u64, String> {
+        let Some(given) = self.options.get(long) else { return Ok(0) };
+        let mut count = 0;
+        for value in &given.values {
+            count += match value.to_str() {
+                Some("" | "true") => 1,
+                Some("false" | "0") => 0,
+                Some("1") => 1,
+                Some("2") => 2,
+                _ => {
+                    let (source, value) = (&given.source, value.to_string_lossy());
+                    return Err(format!("{source} is '{value}', expected true, false, or a number up to 2"));
+                }
+            };
+        }
+        Ok(count)
     }
 
     pub(super) fn path(&self, long: &str) -> Option<PathBuf> {

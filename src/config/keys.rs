@@ -3,8 +3,12 @@
 //! Reading, `muxloop help config`, `docs/configuration.md` and the tests all walk it. A new key is one
 //! more entry. Checks that concern several keys are in `finish.rs`.
 
+#[cfg(feature = "http")]
+use super::http::{Address, HttpConfig};
 use super::{Config, LogFormat, SearchPath, ServerConfig};
 use crate::base::limits;
+#[cfg(feature = "sandbox")]
+use crate::engine::sandbox::Sandbox;
 use crate::mux::policy::{EraPolicy, Interactive, Root, Share};
 use log::LevelFilter;
 use std::path::PathBuf;
@@ -44,6 +48,28 @@ pub enum Kind<T: 'static> {
     /// One of some words.
     Choice(&'static [Choice<T>]),
     Roots(fn(&mut T, Vec<Root>)),
+    /// An array of full paths that exist, `~` expanded.
+    #[cfg(feature = "sandbox")]
+    Paths(fn(&mut T, Vec<PathBuf>)),
+    /// A number, or a text with a binary unit.
+    #[cfg(feature = "sandbox")]
+    Bytes {
+        min: u64,
+        max: u64,
+        set: fn(&mut T, u64),
+    },
+    /// A table of the keys in `sandbox.rs`.
+    #[cfg(feature = "sandbox")]
+    Sandbox(fn(&mut T, Sandbox)),
+    /// A port, an address, or several.
+    #[cfg(feature = "http")]
+    Addresses(fn(&mut T, Vec<Address>)),
+    /// Addresses, or a table of the keys in `http.rs`.
+    #[cfg(feature = "http")]
+    Http(fn(&mut T) -> &mut HttpConfig),
+    /// A table of keys about HTTP.
+    #[cfg(feature = "http")]
+    Session(fn(&mut T) -> &mut HttpConfig),
     /// Known, but no released behaviour yet: refused, so that nobody relies on it. Says what it will do.
     Later(&'static str),
 }
@@ -121,7 +147,8 @@ pub const TOP: &[Key<Config>] = &[
         "PATH of all servers that name none of their own; see there.",
     ),
     later("gateway", "{ names = \"prefix\" }", "one endpoint for all servers"),
-    later("http", "5151", "the HTTP front"),
+    HTTP_KEY,
+    SESSION_KEY,
 ];
 
 /// Keys of a `[servers.NAME]`.
@@ -400,15 +427,50 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         inert: "this version has no tray",
         ..key("tray", Kind::Flag(|s, on| s.tray = on), "false", "true", "Show it in the tray.")
     },
+    SANDBOX_KEY,
     later("tools", "{ allow = [\"read_*\"], deny = [] }", "filters which tools clients see and call"),
     later("resources", "{ deny = [\"file:///secret/*\"] }", "filters which resources clients see and read"),
     later("prompts", "{ allow = [\"review\"] }", "filters which prompts clients see and use"),
-    later("sandbox", "{ fs_read = [\"/usr\"], net = false }", "restricts what the process may do"),
     later("spare", "1", "keeps a started process ready"),
     later("timeouts", "\"patient\"", "sets all timeouts together"),
     later("url", "\"https://example.com/mcp\"", "uses a remote server"),
     later("headers", "{ Authorization = \"…\" }", "sends headers to a remote server"),
 ];
+
+#[cfg(feature = "http")]
+const HTTP_KEY: Key<Config> = key(
+    "http",
+    Kind::Http(|top| &mut top.http),
+    "",
+    "\"127.0.0.1:5151\"",
+    "Where HTTP is served; a table of the keys below, or an address only.",
+);
+#[cfg(not(feature = "http"))]
+const HTTP_KEY: Key<Config> = later("http", "5151", "it needs the feature `http` when muxloop is built");
+
+#[cfg(feature = "http")]
+const SESSION_KEY: Key<Config> = key(
+    "session",
+    Kind::Session(|top| &mut top.http),
+    "",
+    "{ timeout = 3600 }",
+    "Sessions of HTTP clients; its keys are below.",
+);
+#[cfg(not(feature = "http"))]
+const SESSION_KEY: Key<Config> =
+    later("session", "{ timeout = 60 }", "it needs the feature `http` when muxloop is built");
+
+#[cfg(feature = "sandbox")]
+const SANDBOX_KEY: Key<ServerConfig> = key(
+    "sandbox",
+    Kind::Sandbox(|server, sandbox| server.spawn.sandbox = Some(Box::new(sandbox))),
+    "",
+    "{ fs_read = [\"/usr/share\"], net = false }",
+    "What its processes may do (Linux); its keys are below.",
+);
+#[cfg(not(feature = "sandbox"))]
+const SANDBOX_KEY: Key<ServerConfig> =
+    later("sandbox", "{ net = false }", "it needs the feature `sandbox` when muxloop is built");
 
 /// Longest time in milliseconds: a year.
 const MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -458,7 +520,7 @@ const ERAS: &[Choice<ServerConfig>] = &[
     choice("modern", "stateless, 2026-07-28", |server| server.policy.era = EraPolicy::Modern),
 ];
 
-const fn key<T>(
+pub(super) const fn key<T>(
     name: &'static str,
     kind: Kind<T>,
     default: &'static str,

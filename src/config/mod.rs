@@ -10,12 +10,16 @@
 //! `--except`) is decided by [`Config::select`]; starting them is left to the daemon.
 
 mod finish;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod keys;
 pub mod nearest;
 pub mod path;
 mod problem;
 mod read;
 pub mod reference;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 mod select;
 
 pub use path::Surroundings;
@@ -23,6 +27,8 @@ pub use problem::{Place, Problem};
 
 use crate::engine::port::SpawnSpec;
 use crate::mux::policy::ServerPolicy;
+#[cfg(feature = "http")]
+use http::HttpConfig;
 use log::LevelFilter;
 use std::fs::File;
 use std::io::{self, Read};
@@ -44,6 +50,8 @@ pub struct Config {
     pub search_path: Option<SearchPath>,
     /// The control socket; `off` for none (see [`crate::control::path`]).
     pub control: Option<PathBuf>,
+    #[cfg(feature = "http")]
+    pub http: HttpConfig,
 }
 
 /// The audit log (row E10).

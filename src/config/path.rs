@@ -1,5 +1,7 @@
 //! Paths of a configuration: `~`, default places, and what the system allows as a socket path.
 
+use crate::engine::sandbox::Abilities;
+use crate::reactor::sandbox;
 use std::path::{Path, PathBuf};
 
 /// Longest path of a Unix socket in bytes: `sun_path` less its terminating NUL.
@@ -15,6 +17,8 @@ pub struct Surroundings {
     pub runtime_dir: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
+    /// What the kernel can hold servers to.
+    pub abilities: Abilities,
 }
 
 impl Surroundings {
@@ -25,6 +29,7 @@ impl Surroundings {
             home: dir("HOME"),
             runtime_dir: dir("XDG_RUNTIME_DIR"),
             config_home: dir("XDG_CONFIG_HOME"),
+            abilities: sandbox::abilities(),
         }
     }
 

@@ -3,10 +3,14 @@
 //! Leaves to `finish.rs` what concerns several keys or several servers.
 
 use super::finish::{self, Given};
+#[cfg(feature = "http")]
+use super::http::SESSION;
 use super::keys::{Choice, Key, Kind, SERVER, TOP};
 use super::nearest::{nearest, suggestion};
 use super::path::Surroundings;
 use super::problem::{Lines, Problem};
+#[cfg(feature = "sandbox")]
+use super::sandbox::{bytes, expected_bytes};
 use super::{Config, Loaded};
 use crate::mux::policy::Root;
 use toml::Spanned;
@@ -49,9 +53,13 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
 
 /// Which table a key stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
+pub(super) enum Scope {
     Top,
     Server,
+    #[cfg(feature = "sandbox")]
+    Sandbox,
+    #[cfg(feature = "http")]
+    Http,
 }
 
 /// What reading one text needs and finds.
@@ -153,6 +161,19 @@ impl Reader<'_> {
         Some(finish::Draft { server, given, prefix, at })
     }
 
+    /// The same for all of a table.
+    #[cfg(any(feature = "http", feature = "sandbox"))]
+    pub(super) fn table<T>(
+        &mut self,
+        table: &DeTable<'_>,
+        keys: &'static [Key<T>],
+        scope: Scope,
+        prefix: &str,
+        target: &mut T,
+    ) -> Given {
+        self.entries(in_order(table), keys, scope, prefix, target)
+    }
+
     /// Reads the entries of one table into `target`; answers which keys were given, and where.
     fn entries<T>(
         &mut self,
@@ -215,6 +236,30 @@ impl Reader<'_> {
                 Err(text) => self.problem(at, path, text),
             },
             (Kind::Roots(set), DeValue::Array(array)) => set(target, self.roots(array, path)),
+            #[cfg(feature = "sandbox")]
+            (Kind::Paths(set), DeValue::Array(array)) => set(target, self.paths(array, path)),
+            #[cfg(feature = "sandbox")]
+            (Kind::Bytes { min, max, set }, DeValue::Integer(integer)) => {
+                match in_range(integer, *min, *max) {
+                    Ok(number) => set(target, number),
+                    Err(text) => self.problem(at, path, text),
+                }
+            }
+            #[cfg(feature = "sandbox")]
+            (Kind::Bytes { min, max, set }, DeValue::String(text)) => match bytes(text, *min, *max) {
+                Ok(number) => set(target, number),
+                Err(text) => self.problem(at, path, text),
+            },
+            #[cfg(feature = "sandbox")]
+            (Kind::Sandbox(set), DeValue::Table(table)) => set(target, self.sandbox(table, at, path)),
+            #[cfg(feature = "http")]
+            (Kind::Addresses(set), value) => set(target, self.addresses(value, at, path)),
+            #[cfg(feature = "http")]
+            (Kind::Http(part), value) => self.http(value, at, path, part(target)),
+            #[cfg(feature = "http")]
+            (Kind::Session(part), DeValue::Table(table)) => {
+                self.table(table, SESSION, Scope::Http, path, part(target));
+            }
             (kind, other) => {
                 let text = format!("expected {}, found {}", kind.expected(), type_of(other));
                 self.problem(at, path, text);
@@ -344,6 +389,10 @@ fn unknown<T>(word: &str, keys: &'static [Key<T>], scope: Scope) -> String {
     let misplaced = match scope {
         Scope::Top => SERVER.iter().any(|key| key.name == word).then_some("in a [servers.NAME] table"),
         Scope::Server => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
+        #[cfg(feature = "http")]
+        Scope::Http => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
+        #[cfg(feature = "sandbox")]
+        Scope::Sandbox => SERVER.iter().any(|key| key.name == word).then_some("in a [servers.NAME] table"),
     };
     let servers = ["server", "mcpServers", "mcp_servers", "servers"];
     match (misplaced, scope) {
@@ -420,12 +469,24 @@ impl<T> Kind<T> {
             Kind::Variables(_) => "a table of strings".to_owned(),
             Kind::Choice(choices) => words(choices),
             Kind::Roots(_) => "an array of file:// URIs or { uri, name } tables".to_owned(),
+            #[cfg(feature = "sandbox")]
+            Kind::Paths(_) => "an array of paths".to_owned(),
+            #[cfg(feature = "sandbox")]
+            Kind::Bytes { min, max, .. } => expected_bytes(*min, *max),
+            #[cfg(feature = "sandbox")]
+            Kind::Sandbox(_) => "a table".to_owned(),
+            #[cfg(feature = "http")]
+            Kind::Addresses(_) => "a port, an address, or an array of them".to_owned(),
+            #[cfg(feature = "http")]
+            Kind::Http(_) => "a port, an address, or a table".to_owned(),
+            #[cfg(feature = "http")]
+            Kind::Session(_) => "a table".to_owned(),
             Kind::Later(_) => "nothing".to_owned(),
         }
     }
 }
 
-fn type_of(value: &DeValue<'_>) -> &'static str {
+pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",
@@ -452,7 +513,7 @@ fn shown(word: &str) -> String {
 }
 
 /// The beginning of a text, without anything that could steer a terminal.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(QUOTE_CHARS_MAX).collect::<String>().escape_debug().to_string();
     if text.chars().nth(QUOTE_CHARS_MAX).is_some() {
         short.push('…');

@@ -1,7 +1,11 @@
 //! The annotated reference, made from the table of keys: as a `mux.toml` for `muxloop help config`, and
 //! as Markdown for `docs/configuration.md`.
 
+#[cfg(feature = "http")]
+use super::http::{HTTP, SESSION};
 use super::keys::{Key, Kind, SERVER, TOP};
+#[cfg(feature = "sandbox")]
+use super::sandbox::SANDBOX;
 use std::fmt::Write;
 
 /// A `mux.toml` with every key, its default and its doc. It is valid itself.
@@ -13,6 +17,13 @@ pub fn annotated() -> String {
     annotate(&mut text, TOP);
     text.push_str("\n[servers.NAME]          # one table per MCP server; a name has no '/'\n");
     annotate(&mut text, SERVER);
+    #[cfg(feature = "sandbox")]
+    {
+        text.push_str("\n# [servers.NAME.sandbox]  # or in one line, see there; Linux only\n");
+        for key in SANDBOX {
+            let _ = writeln!(text, "# # {}\n# {} = {}", key.doc, key.name, key.example);
+        }
+    }
     text.push_str("\n# Known, but refused until a later version:\n");
     for (name, doc) in later(TOP) {
         let _ = writeln!(text, "#   {name}: {doc}");
@@ -48,8 +59,21 @@ pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     text.push_str("\n## Keys at the top of the file\n\n");
     rows(&mut text, TOP);
+    #[cfg(feature = "http")]
+    {
+        text.push_str("\n## Keys of `[http]`\n\n`http = \"127.0.0.1:5151\"` says the address alone.\n\n");
+        rows(&mut text, HTTP);
+        text.push_str("\n## Keys of `[session]`\n\n");
+        rows(&mut text, SESSION);
+    }
     text.push_str("\n## Keys of `[servers.NAME]`\n\n");
     rows(&mut text, SERVER);
+    #[cfg(feature = "sandbox")]
+    {
+        text.push_str("\n## Keys of `[servers.NAME.sandbox]`\n\n");
+        rows(&mut text, SANDBOX);
+        text.push_str("\nLinux only. What they mean to the letter, and recipes: [sandbox.md](sandbox.md).\n");
+    }
     text.push_str("\n## Words\n");
     words(&mut text, TOP);
     words(&mut text, SERVER);
@@ -122,6 +146,18 @@ fn type_name<T>(kind: &Kind<T>) -> String {
         Kind::Variables(_) => "table of strings".to_owned(),
         Kind::Choice(_) => "word".to_owned(),
         Kind::Roots(_) => "URIs or tables".to_owned(),
+        #[cfg(feature = "sandbox")]
+        Kind::Paths(_) => "full paths".to_owned(),
+        #[cfg(feature = "sandbox")]
+        Kind::Bytes { .. } => "bytes".to_owned(),
+        #[cfg(feature = "sandbox")]
+        Kind::Sandbox(_) => "table".to_owned(),
+        #[cfg(feature = "http")]
+        Kind::Addresses(_) => "address".to_owned(),
+        #[cfg(feature = "http")]
+        Kind::Http(_) => "address or table".to_owned(),
+        #[cfg(feature = "http")]
+        Kind::Session(_) => "table".to_owned(),
         Kind::Later(_) => String::new(),
     }
 }
@@ -154,10 +190,9 @@ socket = \"~/mcp-sockets/memory.sock\"
 annotated file. Unknown keys are errors. Times are in milliseconds. `~` and `~/…` in paths are the home directory. A name
 is any text without `/` and control characters; two servers cannot have one socket. Values of `env` are never shown.
 
-A value on the command line wins over its variable, that over the file, the file over the default. `MUXLOOP_CONFIG`,
-`MUXLOOP_ONLY`, `MUXLOOP_EXCEPT`, `MUXLOOP_LOG` and `MUXLOOP_LOG_FORMAT` stand in for options of `muxloop run`;
-`RUST_LOG` is a filter of log lines in the syntax of env_logger (`info,server::memory=debug`), if neither an option
-nor `MUXLOOP_LOG` sets a level.
+A value on the command line wins over its variable, that over the file, the file over the default. Every option has a
+variable ([environment.md](environment.md)). `RUST_LOG` is a filter of log lines in the syntax of env_logger
+(`info,server::memory=debug`), if neither an option nor `MUXLOOP_LOG` sets a level.
 ";
 
 #[cfg(test)]
@@ -183,7 +218,9 @@ mod tests {
         assert_eq!(long, None);
     }
 
+    // A smaller build has fewer keys.
     #[test]
+    #[cfg(feature = "sandbox")]
     fn docs_are_in_step_with_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
         if std::env::var_os("MUXLOOP_WRITE_DOCS").is_some() {

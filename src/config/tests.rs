@@ -2,10 +2,13 @@
 
 use super::keys::{Key, Kind, SERVER, TOP};
 use super::*;
+use crate::engine::sandbox::{Abilities, Landlock};
 use crate::mux::policy::{EraPolicy, Heartbeat, Interactive, Root, Share};
 
 fn ana() -> Surroundings {
-    Surroundings { home: Some("/home/ana".into()), ..Default::default() }
+    let abilities =
+        Abilities { nothing: None, landlock: Landlock::Abi(7), filters_sockets: true, is_root: false };
+    Surroundings { home: Some("/home/ana".into()), abilities, ..Default::default() }
 }
 
 fn parse(text: &str) -> Result<Loaded, Vec<Problem>> {

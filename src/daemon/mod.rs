@@ -1,7 +1,11 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod audit;
-mod login;
+#[cfg(feature = "http")]
+pub mod expose;
+#[cfg(feature = "http")]
+mod http;
+pub(crate) mod login;
 mod reload;
 mod service;
 #[cfg(feature = "control")]
@@ -67,6 +71,8 @@ struct Daemon<'o> {
     /// Where everything is recorded, with `muxloop record`.
     tape: Tape,
     login: LoginPath,
+    #[cfg(feature = "http")]
+    http: http::HttpDoors,
 }
 
 impl<'o> Daemon<'o> {
@@ -110,6 +116,13 @@ impl<'o> Daemon<'o> {
         if let Some(path) = control {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
         }
+        #[cfg(feature = "http")]
+        let http = {
+            let mut doors = http::HttpDoors::default();
+            http::warn_of_exposure(&config.http);
+            doors.change(&mut engine, &mut reactor, &config)?;
+            doors
+        };
         let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
         let audit = AuditLog::open(&config.audit)?;
         engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
@@ -126,6 +139,8 @@ impl<'o> Daemon<'o> {
             unix_ms_at_start,
             tape,
             login,
+            #[cfg(feature = "http")]
+            http,
         })
     }
 

@@ -104,6 +104,10 @@ impl Daemon<'_> {
         self.tape.arrange_servers(&order);
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
+        #[cfg(feature = "http")]
+        if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new) {
+            changes.warnings.push(format!("{why}; it stays as it was"));
+        }
         self.snapshots.change(&new);
         self.config = new;
         Ok(changes)
@@ -243,6 +247,17 @@ mod tests {
     fn config(text: &str) -> Config {
         let surroundings = Surroundings { home: Some("/home/ana".into()), ..Default::default() };
         Config::parse("mux.toml", text.as_bytes(), &surroundings).unwrap().config
+    }
+
+    #[test]
+    #[cfg(feature = "sandbox")]
+    fn another_sandbox_is_another_process() {
+        let server = |key: &str| config(&format!("[servers.a]\ncmd='x'\n{key}\n")).servers.remove(0);
+        let (none, few, more) = (server(""), server("sandbox.files = 64"), server("sandbox.files = 65"));
+        assert_eq!(fate(&few, &few), Fate::Unchanged);
+        for (old, new) in [(&none, &few), (&few, &more), (&few, &none)] {
+            assert_eq!(fate(old, new), Fate::Restart);
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub(super) enum Role {
     Stderr(Key),
     /// Somebody at the control socket.
     Control,
+    /// An HTTP connection.
+    Http,
+    /// A peer of the mux that speaks HTTP: has no stream of its own. What is sent to it is for the front.
+    Link,
 }
 
 pub(super) struct Conn {
@@ -65,6 +69,8 @@ pub(super) struct Conn {
     pub broken: Option<CloseReason>,
     /// `shutdown_write` is due once `send` is empty.
     pub close_input: bool,
+    /// Its writing direction has ended; what still comes is read for nothing.
+    pub discards: bool,
 }
 
 #[derive(Default)]
@@ -72,6 +78,8 @@ pub(super) struct Conns {
     table: Arena<Conn>,
     pub runnable: VecDeque<Key>,
     dirty: Vec<Key>,
+    /// Links that something was sent to.
+    heard: Vec<Key>,
     /// Connections to look at in the reap phase.
     doomed: Vec<Key>,
     /// Links that fell below the low mark.
@@ -88,6 +96,33 @@ pub(super) struct Conns {
 }
 
 impl Conn {
+    /// A TCP connection that is closed with bytes unread is reset, and the other side may lose what it was
+    /// told last: so its direction is ended, and it is closed once it ends, too. False: it can be closed.
+    pub fn must_be_heard_out(&mut self) -> bool {
+        if self.discards {
+            return !self.hangup && !self.finished;
+        }
+        self.discards = true;
+        !self.hangup && !self.finished && self.io.shutdown_write().is_ok() && !self.discard()
+    }
+
+    /// Reads what there is for nothing. True at the end of the stream.
+    pub fn discard(&mut self) -> bool {
+        let mut scrap = [0; 4_096];
+        for _ in 0..DISCARD_READS {
+            match self.io.read(&mut scrap) {
+                Ok(0) => self.finished = true,
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(_) => self.finished = true,
+            }
+            return true;
+        }
+        // It will not stop.
+        self.finished = true;
+        true
+    }
+
     /// Writes a large piece past the send buffer, after what is in there, as far as the stream takes it
     /// now: most of the time that saves its one copy.
     fn send_large(&mut self, part: &[u8], pool: &mut Vec<SendBuf>) {
@@ -143,6 +178,7 @@ impl Conns {
             extensions: 0,
             broken: None,
             close_input: false,
+            discards: false,
         })
     }
 
@@ -224,6 +260,63 @@ impl Conns {
         }
     }
 
+    /// Appends bytes that are no message of their own.
+    #[cfg(feature = "http")]
+    pub fn write(&mut self, key: Key, bytes: &[u8]) {
+        let Some(conn) = self.table.get_mut(key) else { return };
+        if conn.closing || conn.broken.is_some() {
+            return;
+        }
+        conn.written += bytes.len() as u64;
+        if conn.send.capacity() == 0
+            && let Some(pooled) =
+                take_buffer(&mut self.send_pool, bytes.len().min(DIRECT_MIN), SendBuf::capacity)
+        {
+            conn.send = pooled;
+        }
+        conn.send_large(bytes, &mut self.send_pool);
+        if conn.send.len() > CLIENT_SEND_MAX {
+            conn.broken = Some(CloseReason::SlowReader);
+            self.doomed.push(key);
+        }
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Links that something was sent to, which [`Conns::take_sent`] gives.
+    #[cfg(feature = "http")]
+    pub fn take_heard(&mut self) -> Vec<Key> {
+        let mut heard = std::mem::take(&mut self.heard);
+        heard.sort_unstable_by_key(|key| key.as_u64());
+        heard.dedup();
+        heard
+    }
+
+    pub fn has_heard(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
+    /// Takes everything that was sent to a link.
+    #[cfg(feature = "http")]
+    pub fn take_sent(&mut self, key: Key) -> SendBuf {
+        let Some(conn) = self.table.get_mut(key) else { return SendBuf::new() };
+        let sent = std::mem::take(&mut conn.send);
+        conn.congested = false;
+        if conn.closing {
+            self.doomed.push(key);
+        }
+        sent
+    }
+
+    /// Gives such a buffer back.
+    #[cfg(feature = "http")]
+    pub fn put_sent(&mut self, mut sent: SendBuf) {
+        sent.clear();
+        self.grown |= keep_buffer(&mut self.send_pool, sent, SendBuf::capacity);
+    }
+
     pub fn is_congested(&self, key: Key) -> bool {
         self.table.get(key).is_some_and(|conn| conn.congested)
     }
@@ -280,6 +373,9 @@ impl Conns {
     pub fn flush_one(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.dirty = false;
+        if conn.role == Role::Link {
+            return self.heard.push(key);
+        }
         while conn.writable && !conn.send.is_empty() && conn.broken.is_none() {
             let pending = conn.send.pending();
             match conn.io.write(&[IoSlice::new(pending)]) {
@@ -362,6 +458,11 @@ impl Conns {
         std::mem::take(&mut self.doomed)
     }
 
+    /// Has the reap phase look at a connection.
+    pub fn doom(&mut self, key: Key) {
+        self.doomed.push(key);
+    }
+
     pub fn has_doomed(&self) -> bool {
         !self.doomed.is_empty()
     }
@@ -369,7 +470,7 @@ impl Conns {
     /// Takes a connection out and closes it.
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         if let Some(mut conn) = self.table.remove(key) {
-            if conn.role == Role::Client {
+            if matches!(conn.role, Role::Client | Role::Link) {
                 let (read, written) = self.past.entry(conn.server).or_default();
                 *read += conn.read;
                 *written += conn.written;
@@ -393,6 +494,8 @@ fn write_failure(error: &io::Error) -> CloseReason {
 const LINGER_MS: u64 = 5_000;
 /// How often it gets that time again because it does read.
 const LINGER_EXTENSIONS: u32 = 11;
+/// Most reads of a stream whose bytes nobody wants, at a time.
+const DISCARD_READS: usize = 256;
 /// Takes the buffer out of a pool that has room for `size` bytes with the least to spare, or the largest.
 fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
     let fitting =

@@ -23,6 +23,8 @@ macro_rules! tell {
 }
 
 mod conn;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "control")]
 mod journal;
 #[cfg(feature = "control")]
@@ -35,6 +37,7 @@ mod process;
 mod receive;
 #[cfg(feature = "control")]
 mod report;
+pub mod sandbox;
 mod servers;
 
 use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, STDERR_RING};
@@ -65,6 +68,9 @@ enum Door {
     Closed,
     Server(ServerId),
     Control,
+    /// HTTP; whether only programs of this machine can come by it.
+    #[cfg(feature = "http")]
+    Http(bool),
 }
 
 /// Everything below the command line, over a [`Platform`].
@@ -81,10 +87,14 @@ pub struct Engine {
     /// By listener.
     doors: Vec<Door>,
     control: ControlPlane,
+    #[cfg(feature = "http")]
+    front: Option<Box<crate::front::Front>>,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
     abandoned: bool,
+    /// HTTP connections whose other side has ended its direction.
+    http_ended: Vec<Key>,
 }
 
 /// What the mux asked for that needs the platform.
@@ -141,6 +151,8 @@ impl Engine {
             accepting: vec![false; setups.len()],
             doors: (0..setups.len()).map(Door::Server).collect(),
             control: ControlPlane::default(),
+            #[cfg(feature = "http")]
+            front: None,
             drain_until: None,
             order: (0..setups.len()).collect(),
             setups,
@@ -148,6 +160,7 @@ impl Engine {
             exited: Vec::new(),
             stopping: false,
             abandoned: false,
+            http_ended: Vec::new(),
         }
     }
 
@@ -170,13 +183,14 @@ impl Engine {
         self.accept(now, platform);
         for _ in 0..self.conns.runnable.len() {
             if let Some(key) = self.conns.next_runnable() {
-                self.read(now, key);
+                self.read_any(now, key, platform);
                 self.conns.wake(key);
             }
         }
         self.operate(now, platform);
         self.act(now, platform);
         self.conns.flush();
+        self.serve_http(now, platform);
         self.reap(now, platform);
         self.act(now, platform);
         self.conns.flush();
@@ -188,6 +202,7 @@ impl Engine {
         let busy = !self.conns.runnable.is_empty()
             || !self.actions.is_empty()
             || self.conns.has_doomed()
+            || self.conns.has_heard()
             || self.accepting.contains(&true)
             || self.control.is_busy()
             || self.has_drained()
@@ -201,6 +216,7 @@ impl Engine {
             self.conns.trim_at(),
             self.control.deadline(),
             self.drain_until,
+            self.http_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -245,11 +261,18 @@ impl Engine {
                 conn.writable |= writable;
                 conn.ended |= ended;
                 conn.hangup |= hangup;
+                if conn.discards && (conn.hangup || conn.discard()) {
+                    self.conns.doom(key);
+                    return;
+                }
                 if conn.hangup && conn.role == Role::Client && conn.paused {
                     // Nobody is left who could be slowed down.
                     conn.paused = false;
                 }
                 let void = conn.hangup && matches!(conn.role, Role::Client | Role::Control) && conn.finished;
+                if conn.role == Role::Http && (conn.hangup || (conn.ended && conn.paused)) {
+                    self.http_ended.push(key);
+                }
                 if void {
                     // It had ended its side and waited for answers or news; now it does not even wait.
                     self.conns.fail(key, CloseReason::PeerClosed);
@@ -327,8 +350,30 @@ impl Engine {
                 self.attach_control(now, key);
                 self.conns.wake(key);
             }
+            #[cfg(feature = "http")]
+            Some(Door::Http(loopback)) => {
+                let loopback = *loopback;
+                let Some(key) = self.open(io, Role::Http, 0, platform) else { return };
+                if let Some(front) = &mut self.front {
+                    front.open(now, key, loopback);
+                }
+                self.conns.wake(key);
+            }
             Some(Door::Closed) | None => {}
         }
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn read_any(&mut self, now: Time, key: Key, _platform: &mut dyn Platform) {
+        self.read(now, key);
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn serve_http(&mut self, _now: Time, _platform: &mut dyn Platform) {}
+
+    #[cfg(not(feature = "http"))]
+    fn http_deadline(&self) -> Option<Time> {
+        None
     }
 
     fn open(
@@ -444,7 +489,7 @@ impl Engine {
     fn reap(&mut self, now: Time, platform: &mut dyn Platform) {
         while let Some(key) = self.conns.linger.pop_expired(now) {
             if self.stopping || !self.conns.extend(now, key) {
-                self.conns.remove(key, platform);
+                self.take_out(now, key, platform);
             }
         }
         for key in self.conns.take_doomed() {
@@ -457,12 +502,15 @@ impl Engine {
                     }
                     match role {
                         Role::Control => self.control.forget(key),
+                        Role::Http => {}
                         _ => tell!(self, now, handle_closed, key, why),
                     }
-                    self.conns.remove(key, platform);
+                    self.take_out(now, key, platform);
                 }
-                (Some(_), true) => self.conns.remove(key, platform),
-                (None, true) if conn.send.is_empty() => self.conns.remove(key, platform),
+                (Some(_), true) => self.take_out(now, key, platform),
+                (None, true)
+                    if conn.role == Role::Http && conn.send.is_empty() && conn.must_be_heard_out() => {}
+                (None, true) if conn.send.is_empty() => self.take_out(now, key, platform),
                 _ => {}
             }
         }
@@ -470,6 +518,13 @@ impl Engine {
         for key in std::mem::take(&mut self.conns.drained) {
             tell!(self, now, handle_drained, key);
         }
+    }
+}
+
+#[cfg(not(feature = "http"))]
+impl Engine {
+    fn take_out(&mut self, _now: Time, key: Key, platform: &mut dyn Platform) {
+        self.conns.remove(key, platform);
     }
 }
 

@@ -441,12 +441,12 @@ impl Engine {
     fn side_of(&self, link: Key) -> Option<(ServerId, String)> {
         let conn = self.conns.get(link)?;
         match conn.role {
-            Role::Client => Some((conn.server, format!("client {}", conn.number))),
+            Role::Client | Role::Link => Some((conn.server, format!("client {}", conn.number))),
             Role::Child(instance) => Some((
                 self.processes.get(instance).map_or(conn.server, |process| process.server),
                 "server".into(),
             )),
-            Role::Stderr(_) | Role::Control => None,
+            Role::Stderr(_) | Role::Control | Role::Http => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The traits between the engine and a kernel: [`Io`] and [`Platform`], and what they speak of.
 
+use super::sandbox::Sandbox;
 use crate::base::Key;
 use std::fmt;
 use std::io;
@@ -74,6 +75,8 @@ pub struct SpawnSpec {
     /// Added to muxloop's own environment.
     pub env: Vec<(String, String)>,
     pub cwd: Option<PathBuf>,
+    /// What it is held to; a platform that cannot do that starts nothing.
+    pub sandbox: Option<Box<Sandbox>>,
 }
 
 /// Values of the environment are where keys and tokens live: names only, so that no log shows one.
@@ -85,6 +88,7 @@ impl fmt::Debug for SpawnSpec {
             .field("args", &self.args)
             .field("env_names", &names)
             .field("cwd", &self.cwd)
+            .field("sandbox", &self.sandbox)
             .finish()
     }
 }

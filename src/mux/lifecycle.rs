@@ -299,7 +299,11 @@ impl Mux {
                     .unwrap_or_else(|| why.to_string());
                 self.after_failure(now, key, last, false, out);
             }
-            Then::BackoffAsExited => self.after_failure(now, key, why.to_string(), false, out),
+            Then::BackoffAsExited => {
+                // That its output was closed is in the log already, which says nothing of the cause.
+                log::warn!(target: &self.target_of(key), "{why}");
+                self.after_failure(now, key, why.to_string(), false, out);
+            }
             Then::Remove => {
                 self.fail_all(now, key, &failure, out);
                 self.instances.remove(key);

@@ -308,6 +308,11 @@ impl Mux {
         self.instances.iter().all(|(_, instance)| !instance.has_process())
     }
 
+    /// Whether new clients are taken at all.
+    pub fn takes_clients(&self) -> bool {
+        !self.draining && !self.closing
+    }
+
     fn allows_batch(&self, link: Key) -> bool {
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {

@@ -117,7 +117,7 @@ fn is_permitted(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
 
-fn is_of_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
         || error.raw_os_error() == Some(libc::EPROTO)
 }

@@ -20,12 +20,21 @@ pub mod activation;
 mod children;
 pub mod clock;
 pub mod guard;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod landlock;
 pub mod listener;
 pub mod notify;
 pub mod poll;
 pub mod process;
 pub mod procfs;
 pub mod resident;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub mod sandbox;
+#[cfg(not(all(feature = "sandbox", target_os = "linux")))]
+#[path = "without_sandbox.rs"]
+pub mod sandbox;
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+mod seccomp;
 mod signal;
 pub mod stderr;
 pub mod stdio;
@@ -45,12 +54,19 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use stream::Socket;
+use stream::{Socket, TcpSocket};
 use sys::Pid;
 use waker::Stopper;
+
+/// Where connections come from.
+enum Listening {
+    Unix(Listener),
+    Tcp(TcpListener),
+}
 
 /// The poll loop's kernel side: listeners, streams, children, signals under one `mio::Poll`.
 pub struct Reactor {
@@ -58,7 +74,7 @@ pub struct Reactor {
     events: Events,
     /// The clock of the loop.
     pub clock: Clock,
-    listeners: Vec<Option<Listener>>,
+    listeners: Vec<Option<Listening>>,
     /// When listeners that found no free descriptor are tried again.
     rest_until: Option<Instant>,
     /// Listeners to be tried then.
@@ -111,6 +127,23 @@ impl Reactor {
     /// # Errors
     /// From the kernel.
     pub fn for_daemon() -> io::Result<Reactor> {
+        let mut reactor = Reactor::alone()?;
+        sweep::leftovers();
+        reactor.start_guard();
+        Ok(reactor)
+    }
+
+    /// The same for a command that starts servers for a while: what others left behind is not its business.
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn for_command() -> io::Result<Reactor> {
+        let mut reactor = Reactor::alone()?;
+        reactor.start_guard();
+        Ok(reactor)
+    }
+
+    fn alone() -> io::Result<Reactor> {
         let mut reactor = Reactor::new()?;
         sys::ignore(libc::SIGPIPE);
         reactor.catch_signals(&signal::OF_DAEMON)?;
@@ -120,8 +153,6 @@ impl Reactor {
             Ok(before) => reactor.children.descriptor_limit = Some(before),
             Err(error) => log::warn!("the limit of open descriptors stays as it is: {error}"),
         }
-        sweep::leftovers();
-        reactor.start_guard();
         Ok(reactor)
     }
 
@@ -131,7 +162,7 @@ impl Reactor {
     /// # Errors
     /// In words that name the path and what is wrong with it.
     pub fn listen(&mut self, path: &Path) -> io::Result<usize> {
-        self.add_listener(Listener::bind(path)?)
+        self.add_listener(Listening::Unix(Listener::bind(path)?))
     }
 
     /// Listens at a socket that a service manager opened; its file is left to the manager.
@@ -139,10 +170,21 @@ impl Reactor {
     /// # Errors
     /// From the kernel; none is expected.
     pub fn listen_at(&mut self, socket: Handed) -> io::Result<usize> {
-        self.add_listener(Listener::take_over(socket))
+        self.add_listener(Listening::Unix(Listener::take_over(socket)))
     }
 
-    fn add_listener(&mut self, listener: Listener) -> io::Result<usize> {
+    /// Listens at a TCP address, whoever may connect; gives the index and the address with its port.
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn listen_tcp(&mut self, address: SocketAddr) -> io::Result<(usize, SocketAddr)> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok((self.add_listener(Listening::Tcp(socket))?, address))
+    }
+
+    fn add_listener(&mut self, listener: Listening) -> io::Result<usize> {
         let free = self.listeners.iter().position(Option::is_none);
         let index = free.unwrap_or(self.listeners.len());
         let source = &mut SourceFd(&listener.descriptor());
@@ -180,12 +222,20 @@ impl Reactor {
 
     /// Connections that a listener refused because of their user.
     pub fn refused(&self, index: usize) -> u64 {
-        self.listeners.get(index).and_then(Option::as_ref).map_or(0, Listener::refused)
+        match self.listeners.get(index) {
+            Some(Some(Listening::Unix(listener))) => listener.refused(),
+            _ => 0,
+        }
     }
 
     /// Process id of the guard, if there is one now.
     pub fn guard(&self) -> Option<u32> {
         self.children.guard().map(|pid| pid as u32)
+    }
+
+    /// The processes that a child would leave behind if it ended now (Linux; elsewhere none are found).
+    pub fn descendants(&self, process: Key) -> Vec<Pid> {
+        self.children.descendants(process)
     }
 
     /// Waits until something is ready or `timeout` has passed, and replaces the content of `ready` by what
@@ -354,13 +404,41 @@ impl Reactor {
     }
 }
 
+impl Listening {
+    fn descriptor(&self) -> i32 {
+        match self {
+            Listening::Unix(listener) => listener.descriptor(),
+            Listening::Tcp(socket) => socket.as_raw_fd(),
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<Accepted> {
+        match self {
+            Listening::Unix(listener) => {
+                let (stream, peer_pid) = listener.accept()?;
+                Ok(Accepted { io: Box::new(Socket::new(stream)?), peer_pid })
+            }
+            Listening::Tcp(socket) => loop {
+                match socket.accept() {
+                    Ok((stream, _)) => {
+                        return Ok(Accepted { io: Box::new(TcpSocket::new(stream)?), peer_pid: None });
+                    }
+                    // That connection is gone already; the next one may be fine.
+                    Err(error) if listener::is_of_connection(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            },
+        }
+    }
+}
+
 impl Platform for Reactor {
     fn accept(&mut self, listener: usize) -> io::Result<Accepted> {
         let Some(Some(open)) = self.listeners.get_mut(listener) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         match open.accept() {
-            Ok((stream, peer_pid)) => Ok(Accepted { io: Box::new(Socket::new(stream)?), peer_pid }),
+            Ok(accepted) => Ok(accepted),
             Err(error) if is_shortage(&error) => {
                 self.rest(listener, &error);
                 Err(io::ErrorKind::WouldBlock.into())

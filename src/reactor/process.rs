@@ -13,6 +13,7 @@
 
 use super::activation::NOT_FOR_CHILDREN;
 use super::procfs;
+use super::sandbox::Confinement;
 use super::stream::Pipes;
 use super::sys::{self, Pid};
 use crate::engine::port::SpawnSpec;
@@ -95,11 +96,15 @@ pub(super) fn start(
         command.current_dir(directory);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let confinement = spec.sandbox.as_deref().map(|sandbox| Confinement::prepare(sandbox, &files(spec)));
+    let confinement =
+        confinement.transpose().map_err(|why| format!("cannot start '{}': {why}", spec.program))?;
     // SAFETY: the closure only makes system calls that are async-signal-safe.
     unsafe {
         command.pre_exec(move || {
             sys::die_with(owner.pid)?;
-            limit.map_or(Ok(()), sys::set_descriptor_limit)
+            limit.map_or(Ok(()), sys::set_descriptor_limit)?;
+            confinement.as_ref().map_or(Ok(()), Confinement::enter)
         });
     }
     let mut child = command.spawn().map_err(|error| explain(spec, &error))?;
@@ -121,7 +126,7 @@ pub(super) fn start(
 
 /// Why a child did not start. The kernel's answer is the same number for a missing directory, a missing
 /// program and a missing interpreter, so each is looked at.
-fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
+pub(super) fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
     let program = &spec.program;
     if let Some(text) = spec.cwd.as_deref().and_then(explain_directory) {
         return format!("cannot start '{program}': {text}");
@@ -150,7 +155,7 @@ fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
             Some(name) if !Path::new(&name).exists() => {
                 format!("cannot start '{program}': its interpreter '{name}' does not exist")
             }
-            _ => format!("cannot start '{program}': '{shown}': {error}"),
+            _ => format!("cannot start '{program}': '{shown}': {error}{}", hint(spec)),
         };
     }
     if program.contains('/') {
@@ -162,6 +167,14 @@ fn explain(spec: &SpawnSpec, error: &io::Error) -> String {
         false => "muxloop's PATH (path = \"login\" takes that of the login shell)",
     };
     format!("cannot start '{program}': no such command; searched {whose}: {}", searched.to_string_lossy())
+}
+
+/// What else can keep a program from starting that is there and may be run.
+fn hint(spec: &SpawnSpec) -> &'static str {
+    match &spec.sandbox {
+        Some(sandbox) if sandbox.has_files() => "; what it is run by may not be in its sandbox's fs_read",
+        _ => "",
+    }
 }
 
 fn explain_directory(directory: &Path) -> Option<String> {
@@ -181,8 +194,19 @@ fn explain_directory(directory: &Path) -> Option<String> {
     }
 }
 
+/// The files that are run first, as far as they exist: the program, and the interpreter of a script, which
+/// may be a script again.
+fn files(spec: &SpawnSpec) -> Vec<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let program = candidates(spec).into_iter().find(is_program);
+    // The kernel follows no more.
+    std::iter::successors(program, |file| interpreter(file).map(PathBuf::from)).take(6).collect()
+}
+
 /// The files that the program's name may mean, in the order they are tried.
-fn candidates(spec: &SpawnSpec) -> Vec<PathBuf> {
+pub fn candidates(spec: &SpawnSpec) -> Vec<PathBuf> {
     let from = spec.cwd.as_deref().unwrap_or(Path::new(""));
     if spec.program.contains('/') {
         return vec![from.join(&spec.program)];
@@ -191,7 +215,7 @@ fn candidates(spec: &SpawnSpec) -> Vec<PathBuf> {
 }
 
 /// The `PATH` in which the child's program is searched: the child's own.
-fn search_path(spec: &SpawnSpec) -> OsString {
+pub fn search_path(spec: &SpawnSpec) -> OsString {
     let own = spec.env.iter().rev().find(|(name, _)| name == "PATH");
     // Without PATH, execvp(3) searches these.
     own.map(|(_, value)| value.into())
@@ -201,9 +225,13 @@ fn search_path(spec: &SpawnSpec) -> OsString {
 
 /// The interpreter that a script's first line names.
 fn interpreter(script: &Path) -> Option<String> {
+    first_line(script)?.split_whitespace().next().map(str::to_owned)
+}
+
+/// What a script's first line says after `#!`; `None` if it is no script.
+pub fn first_line(script: &Path) -> Option<String> {
     let mut head = Vec::new();
     File::open(script).ok()?.take(256).read_to_end(&mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let text = std::ffi::OsStr::from_bytes(line).to_string_lossy().into_owned();
-    text.split_whitespace().next().map(str::to_owned)
+    Some(std::ffi::OsStr::from_bytes(line).to_string_lossy().into_owned())
 }

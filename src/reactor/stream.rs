@@ -4,6 +4,7 @@ use super::sys;
 use crate::engine::port::Io;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -26,6 +27,41 @@ impl Socket {
 }
 
 impl Io for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        retry(|| self.stream.read(buf))
+    }
+    fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        retry(|| self.stream.write_vectored(pieces))
+    }
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.stream.shutdown(std::net::Shutdown::Write)
+    }
+    fn descriptors(&self) -> [i32; 2] {
+        [self.stream.as_raw_fd(); 2]
+    }
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub struct TcpSocket {
+    stream: TcpStream,
+}
+
+impl TcpSocket {
+    /// Takes over a connection and makes it non-blocking. Peers that vanish without a word are noticed.
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn new(stream: TcpStream) -> io::Result<TcpSocket> {
+        stream.set_nonblocking(true)?;
+        // Messages are written whole, so waiting for more to fill a packet only costs time.
+        let _ = stream.set_nodelay(true);
+        let _ = sys::keep_alive(stream.as_fd());
+        Ok(TcpSocket { stream })
+    }
+}
+
+impl Io for TcpSocket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         retry(|| self.stream.read(buf))
     }

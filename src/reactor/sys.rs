@@ -157,6 +157,17 @@ pub fn close_from(first: i32) {
     }
 }
 
+/// What is open from `first` on is closed by the next exec. Async-signal-safe.
+///
+/// # Errors
+/// EINVAL before Linux 5.11.
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub fn close_on_exec_from(first: i32) -> io::Result<()> {
+    let flag = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: plain numbers; the descriptors stay open in this process.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flag) } as i32)
+}
+
 /// Has this process ignore a signal.
 pub fn ignore(signal: i32) {
     // SAFETY: SIG_IGN installs no code of ours.
@@ -195,10 +206,37 @@ pub fn set_descriptor_limit(limit: libc::rlimit) -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })
 }
 
+/// Which resource, as setrlimit(2) has it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub type Resource = libc::__rlimit_resource_t;
+/// Which resource, as setrlimit(2) has it.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub type Resource = libc::c_int;
+
+/// Lowers the two values of a limit of this process; a hard one that is lower already stays.
+/// Async-signal-safe.
+pub fn lower_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writing.
+    check(unsafe { libc::getrlimit(resource, &mut limit) })?;
+    let hard = (hard as libc::rlim_t).min(limit.rlim_max);
+    limit = libc::rlimit { rlim_cur: (soft as libc::rlim_t).min(hard), rlim_max: hard };
+    // SAFETY: `limit` is valid for reading.
+    check(unsafe { libc::setrlimit(resource, &limit) })
+}
+
 /// User id that counts for permissions.
 pub fn effective_uid() -> u32 {
     // SAFETY: takes and touches nothing.
     unsafe { libc::geteuid() }
+}
+
+/// Whether this process may create files in a directory; false too if there is none.
+pub fn may_write(directory: &std::path::Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(directory.as_os_str().as_bytes()) else { return false };
+    // SAFETY: a valid C string.
+    unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) == 0 }
 }
 
 /// User id, and process id where the kernel tells, of the other end of a connected Unix socket.
@@ -246,6 +284,27 @@ pub fn set_pipe_capacity(pipe: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open; plain numbers.
     check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) })?;
     let _ = (pipe, bytes);
+    Ok(())
+}
+
+/// Has the kernel look every half minute whether the other end of a TCP connection still exists.
+pub fn keep_alive(socket: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    let idle = libc::TCP_KEEPIDLE;
+    #[cfg(not(target_os = "linux"))]
+    let idle = libc::TCP_KEEPALIVE;
+    let options = [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, idle, 30),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 10),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
+    ];
+    for (level, name, value) in options {
+        let value: i32 = value;
+        let len = size_of::<i32>() as libc::socklen_t;
+        // SAFETY: `value` is valid for reading, and `len` is its size.
+        check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) })?;
+    }
     Ok(())
 }
 

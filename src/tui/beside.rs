@@ -2,7 +2,7 @@
 
 use super::app::App;
 use crate::base::RecvBuf;
-use crate::cli::RunOptions;
+use crate::cli::{RunOptions, TUI_VARIABLE};
 use crate::client::text::plain;
 use crate::client::{Failure, Target};
 use crate::codec::line::{Line, LineFramer};
@@ -12,7 +12,7 @@ use crate::reactor::sys;
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -54,10 +54,7 @@ impl Beside {
     /// It can't be started.
     pub fn start(options: &RunOptions) -> Result<Beside, Failure> {
         let failed = |error| Failure::other(format!("muxloop cannot start itself: {error}"));
-        let mut command = Command::new(env::current_exe().map_err(failed)?);
-        command.args(arguments(options)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // A key of the terminal must not reach it, only what the dashboard decides.
-        let mut child = command.process_group(0).spawn().map_err(failed)?;
+        let mut child = daemon(options).and_then(|mut daemon| daemon.spawn()).map_err(failed)?;
         let stderr = child.stderr.take().ok_or_else(|| Failure::other("the daemon has no stderr"))?;
         sys::set_nonblocking(stderr.as_fd()).map_err(failed)?;
         Ok(Beside {
@@ -155,6 +152,16 @@ impl Drop for Beside {
     }
 }
 
+/// This program as the daemon.
+fn daemon(options: &RunOptions) -> io::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(arguments(options)).env_remove(TUI_VARIABLE);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // A key of the terminal must not reach it, only what the dashboard decides.
+    command.process_group(0);
+    Ok(command)
+}
+
 /// The daemon's command line.
 fn arguments(options: &RunOptions) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["run".into()];
@@ -205,5 +212,7 @@ mod tests {
         let again = [vec![OsString::from("muxloop")], arguments(&options)].concat();
         assert_eq!(parse(again), options);
         assert_eq!(arguments(&RunOptions::default()), ["run"]);
+        let daemon = daemon(&options).unwrap();
+        assert!(daemon.get_envs().any(|variable| variable == ("MUXLOOP_TUI".as_ref(), None)));
     }
 }

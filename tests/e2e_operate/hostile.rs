@@ -1,6 +1,6 @@
 //! A control client that floods, lies, half-closes or sends garbage harms nobody.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::cli::table::COMMANDS;
+use crate::cli::table::{COMMANDS, Opt};
+use std::os::unix::ffi::OsStringExt;
 
 fn with_env(line: &str, env: &[(&str, &str)]) -> Result<Invocation, String> {
     let args = line.split_whitespace().map(OsString::from);
@@ -31,6 +32,8 @@ fn without_a_word_the_servers_run() {
     let full = RunOptions {
         config: Some("m.toml".into()),
         control: None,
+        http: Some("5151".into()),
+        insecure_listen: true,
         only: vec!["a".into(), "b".into(), "c".into()],
         except: vec!["b".into()],
         level: Some(LevelFilter::Warn),
@@ -38,7 +41,7 @@ fn without_a_word_the_servers_run() {
         tui: false,
         record: None,
     };
-    let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json";
+    let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json --http 5151 --insecure-listen";
     assert_eq!(run(&format!("muxloop {options}")), full);
     assert_eq!(run(&format!("/usr/bin/muxloop run {options}")), full);
     assert_eq!(run("muxloop --config=m.toml").config, run("muxloop -cm.toml").config);
@@ -64,6 +67,16 @@ fn verbose_raises_the_level() {
     assert_eq!(run("muxloop -vv").level, Some(LevelFilter::Trace));
     assert_eq!(run("muxloop -v --verbose").level, Some(LevelFilter::Trace));
     assert_eq!(run("muxloop -v --log-level error").level, Some(LevelFilter::Error));
+    let level = |line: &str, env: &[(&str, &str)]| match with_env(line, env) {
+        Ok(Invocation::Run(options)) => options.level,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(level("muxloop", &[("MUXLOOP_VERBOSE", "2")]), Some(LevelFilter::Trace));
+    assert_eq!(level("muxloop -v", &[("MUXLOOP_VERBOSE", "2")]), Some(LevelFilter::Debug));
+    let both = [("MUXLOOP_VERBOSE", "2"), ("MUXLOOP_LOG", "warn")];
+    assert_eq!(level("muxloop", &both), Some(LevelFilter::Warn), "as with the two options");
+    assert_eq!(level("muxloop -v", &both), Some(LevelFilter::Debug));
+    assert_eq!(level("muxloop --log-level off", &both), Some(LevelFilter::Off));
 }
 
 #[test]
@@ -88,6 +101,94 @@ fn variables_stand_in_for_options() {
     assert_eq!(proxy, Ok(Invocation::Proxy(ProxyOptions { socket: "/s".into(), wait_ms: 7 })));
 }
 
+/// Two values that an option takes.
+fn samples(opt: &'static Opt) -> [&'static str; 2] {
+    match (opt.words, opt.long) {
+        ([.., a, b], _) => [a, b],
+        (_, "wait" | "timeout" | "lines") => ["7", "8"],
+        _ if opt.value.is_empty() => ["true", "false"],
+        _ => ["one", "two"],
+    }
+}
+
+/// Each option of each command, and a command line to which nothing is lacking but it.
+fn each_option(mut check: impl FnMut(&'static Opt, &str)) {
+    for command in COMMANDS {
+        for opt in command.options {
+            let mut line = format!("muxloop {}", command.name);
+            let operand = command.operand.iter().filter(|operand| operand.required);
+            operand.for_each(|operand| line += table::operand_words(operand).first().unwrap_or(&" memory"));
+            let others = command.options.iter().filter(|other| other.required && other.long != opt.long);
+            others.for_each(|other| line += &format!(" --{}=lacking", other.long));
+            check(opt, &line);
+        }
+    }
+}
+
+#[test]
+fn every_option_can_be_given_by_its_variable_and_a_flag_overrules_it() {
+    let mut seen = 0;
+    each_option(|opt, line| {
+        let [a, b] = samples(opt);
+        let flag = |value: &str| format!("{line} --{}={value}", opt.long);
+        let by_variable = with_env(line, &[(opt.env, a)]);
+        assert!(by_variable.is_ok(), "{line}: ${} {by_variable:?}", opt.env);
+        assert_eq!(by_variable, of(&flag(a)), "{line}: ${}", opt.env);
+        assert_ne!(by_variable, of(line), "{line}: ${} does nothing", opt.env);
+        assert_eq!(with_env(&flag(b), &[(opt.env, a)]), of(&flag(b)), "{line}: --{}", opt.long);
+        assert_ne!(of(&flag(a)), of(&flag(b)), "{line}: --{}", opt.long);
+        if opt.value.is_empty() {
+            let bare = format!("{line} --{}", opt.long);
+            assert_eq!(with_env(&bare, &[(opt.env, b)]), by_variable, "{bare}");
+            assert_eq!(with_env(line, &[(opt.env, b)]), of(line), "{line}: ${}={b}", opt.env);
+        }
+        assert_eq!(with_env(line, &[(opt.env, "")]), of(line), "{line}: ${} is empty", opt.env);
+        seen += 1;
+    });
+    assert!(seen > 40, "{seen}");
+}
+
+#[test]
+fn a_bad_value_of_a_variable_is_told_with_its_name() {
+    let mut refused = Vec::new();
+    each_option(|opt, line| {
+        let bad = |name: &str| (name == opt.env).then(|| OsString::from_vec(b"\xff ,".to_vec()));
+        let outcome = parse(line.split_whitespace().map(OsString::from), bad);
+        match outcome {
+            // A path may be any bytes.
+            Ok(_) => assert!(opt.is_path, "{line}: ${}", opt.env),
+            Err(error) => {
+                assert!(error.contains(&format!("${} is ", opt.env)), "{line}: {error}");
+                refused.push(opt.env);
+            }
+        }
+    });
+    refused.sort_unstable();
+    refused.dedup();
+    assert!(refused.len() >= 15, "{refused:?}");
+    let error = |line: &str, name: &str| with_env(line, &[(name, "maybe")]).unwrap_err();
+    let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    assert_eq!(
+        first(error("muxloop status", "MUXLOOP_JSON")),
+        "status: $MUXLOOP_JSON is 'maybe', expected true or false"
+    );
+    assert_eq!(
+        first(error("muxloop", "MUXLOOP_VERBOSE")),
+        "$MUXLOOP_VERBOSE is 'maybe', expected true, false, or a number up to 2"
+    );
+}
+
+#[test]
+fn every_variable_is_in_the_help_of_its_command_and_in_the_man_page() {
+    for command in COMMANDS {
+        for opt in command.options {
+            let shown = format!(" [${}]\n", opt.env);
+            assert!(help::of(command).contains(&shown), "{}: {}", command.name, opt.env);
+            assert!(man::page().contains(&format!("\n.B {}\nStands in for", opt.env)), "{}", opt.env);
+        }
+    }
+}
+
 #[test]
 fn the_proxy_has_two_names() {
     let expected = Ok(Invocation::Proxy(ProxyOptions { socket: "/run/a".into(), wait_ms: 50 }));
@@ -100,6 +201,24 @@ fn the_proxy_has_two_names() {
 fn the_demo_server_gets_its_arguments_untouched() {
     let args = ["--help", "-x", "--", "run"].map(OsString::from).to_vec();
     assert_eq!(of("muxloop demo-server --help -x -- run"), Ok(Invocation::DemoServer(args)));
+}
+
+#[test]
+fn the_doctor_takes_any_number_of_names() {
+    let doctor = |line: &str| match of(line) {
+        Ok(Invocation::Doctor(options)) => options,
+        other => panic!("{line}: {other:?}"),
+    };
+    let none = DoctorOptions { timeout_ms: 60_000, ..Default::default() };
+    assert_eq!(doctor("muxloop doctor"), none);
+    let some = DoctorOptions {
+        config: Some("m.toml".into()),
+        servers: vec!["a".into(), "b".into(), "c".into()],
+        json: true,
+        timeout_ms: 5_000,
+    };
+    assert_eq!(doctor("muxloop doctor a -c m.toml b --timeout 5 c --json"), some);
+    assert!(of("muxloop doctor --timeout 0").unwrap_err().contains("an integer from 1 to 3600"));
 }
 
 #[test]
@@ -165,7 +284,7 @@ fn mistakes_name_what_was_meant() {
         "completions: unknown SHELL 'zhs', expected one of: bash, zsh, fish; did you mean 'zsh'?"
     );
     assert!(first("muxloop help cofnig").ends_with("did you mean 'config'?"));
-    assert_eq!(first("muxloop --verbose=3"), "unexpected argument for option '--verbose': \"3\"");
+    assert_eq!(first("muxloop --verbose=3"), "--verbose is '3', expected true, false, or a number up to 2");
     let wait = with_env("muxloop proxy -s x", &[("MUXLOOP_WAIT", "soon")]).unwrap_err();
     assert!(wait.starts_with("proxy: $MUXLOOP_WAIT is 'soon', expected milliseconds"), "{wait}");
 }

@@ -1,0 +1,97 @@
+//! Where the HTTP front listens: opened at the start, changed by a reload.
+
+use crate::config::http::{Address, HttpConfig};
+use crate::config::{Config, ServerConfig};
+use crate::engine::Engine;
+use crate::front::{Guard, Routes, Settings};
+use crate::reactor::Reactor;
+use std::collections::BTreeSet;
+
+/// The listeners of the front.
+#[derive(Debug, Default)]
+pub(super) struct HttpDoors {
+    open: Vec<(Address, usize)>,
+}
+
+impl HttpDoors {
+    /// Opens what the configuration names and is not open yet, then closes what it does not name any more;
+    /// nothing changes if one cannot be opened.
+    ///
+    /// # Errors
+    /// In words that name the address and what is wrong with it.
+    pub(super) fn change(
+        &mut self,
+        engine: &mut Engine,
+        reactor: &mut Reactor,
+        config: &Config,
+    ) -> Result<(), String> {
+        let wanted = &config.http.listen;
+        let mut fresh = Vec::new();
+        for address in wanted.iter().filter(|address| !self.open.iter().any(|(open, _)| open == *address)) {
+            match listen(reactor, address) {
+                Ok(listener) => fresh.push((address.clone(), listener)),
+                Err(why) => {
+                    fresh.iter().for_each(|(_, listener)| reactor.stop_listening(*listener));
+                    return Err(why);
+                }
+            }
+        }
+        if !wanted.is_empty() || !self.open.is_empty() {
+            engine.open_http(settings(config, engine));
+        }
+        for (address, listener) in &fresh {
+            engine.open_http_door(*listener, address.is_local());
+        }
+        let (kept, gone) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(address, _)| wanted.contains(address));
+        for (_, listener) in gone {
+            engine.close_http_door(listener);
+            reactor.stop_listening(listener);
+        }
+        self.open = kept;
+        self.open.extend(fresh);
+        Ok(())
+    }
+}
+
+pub(super) fn listen(reactor: &mut Reactor, address: &Address) -> Result<usize, String> {
+    let refused = |error: std::io::Error| format!("http: cannot listen on {address}: {error}");
+    let (listener, shown) = match address {
+        Address::Tcp(address) => {
+            let (listener, bound) = reactor.listen_tcp(*address).map_err(refused)?;
+            (listener, Address::Tcp(bound))
+        }
+        Address::Unix(path) => {
+            (reactor.listen(path).map_err(|error| format!("http: {error}"))?, address.clone())
+        }
+    };
+    log::info!(target: "http", "listening on {shown}");
+    Ok(listener)
+}
+
+/// What the front is to know.
+fn settings(config: &Config, engine: &Engine) -> Settings {
+    let HttpConfig { token, origins, hosts, session_timeout_ms, max_sessions, .. } = config.http.clone();
+    let id = |server: &ServerConfig| engine.server_named(&server.policy.name);
+    let known = || config.servers.iter().filter_map(|server| Some((server, id(server)?)));
+    Settings {
+        routes: Routes::of_servers(known().map(|(server, id)| (server.policy.name.as_str(), id))),
+        guard: Guard { token, origins, hosts },
+        body_max: known().map(|(server, id)| (id, server.policy.max_request_bytes)).collect(),
+        session_timeout_ms,
+        max_sessions: max_sessions as usize,
+        stateless: BTreeSet::new(),
+    }
+}
+
+/// Says aloud what is open to everybody.
+pub(super) fn warn_of_exposure(http: &HttpConfig) {
+    let open = http.listen.iter().find(|address| !address.is_local());
+    if let (Some(address), None) = (open, &http.token) {
+        log::warn!(
+            target: "http",
+            "{address} has no token: whoever reaches it can call every tool of every server"
+        );
+    }
+}

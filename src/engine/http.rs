@@ -1,0 +1,271 @@
+//! The HTTP front on the engine: its connections' bytes, its peers' messages.
+
+use super::conn::{Conns, Role};
+use super::operate::Taps;
+use super::port::{Io, Platform};
+use super::{Action, Door, Engine, Outbox, ServerSetup};
+use crate::base::limits::{READ_BUDGET, READ_CHUNK};
+use crate::base::{Key, Time};
+use crate::codec::{Incoming, Message, ScanError};
+use crate::front::{Below, Front, Settings};
+use crate::mux::{CloseReason, Mux, ServerId};
+use std::io::{self, IoSlice};
+
+/// The front's view of an engine whose front was taken out for a call.
+struct Floor<'a> {
+    now: Time,
+    mux: &'a mut Mux,
+    conns: &'a mut Conns,
+    actions: &'a mut Vec<Action>,
+    taps: &'a mut Taps,
+    setups: &'a [ServerSetup],
+    platform: &'a mut dyn Platform,
+}
+
+/// Calls the front with the rest of the engine below it.
+macro_rules! front {
+    ($engine:expr, $now:expr, $platform:expr, $method:ident $(, $argument:expr)*) => {
+        match &mut $engine.front {
+            Some(front) => Some(front.$method(
+                $($argument,)*
+                &mut Floor {
+                    now: $now,
+                    mux: &mut $engine.mux,
+                    conns: &mut $engine.conns,
+                    actions: &mut $engine.actions,
+                    taps: &mut $engine.control.taps,
+                    setups: &$engine.setups,
+                    platform: $platform,
+                },
+            )),
+            None => None,
+        }
+    };
+}
+
+impl Engine {
+    /// Serves HTTP with these settings. Listeners are given by [`Engine::open_http_door`].
+    pub fn open_http(&mut self, settings: Settings) {
+        match &mut self.front {
+            Some(front) => front.configure(settings),
+            None => self.front = Some(Box::new(Front::new(settings))),
+        }
+    }
+
+    /// HTTP connections come by this listener; `loopback`: only from programs of this machine.
+    pub fn open_http_door(&mut self, listener: usize, loopback: bool) {
+        if self.doors.len() <= listener {
+            self.doors.resize(listener + 1, Door::Closed);
+            self.accepting.resize(listener + 1, false);
+        }
+        self.doors[listener] = Door::Http(loopback);
+        self.accepting[listener] = true;
+    }
+
+    /// No more connections come by this listener; those that have come stay.
+    pub fn close_http_door(&mut self, listener: usize) {
+        if let Some(door) = self.doors.get_mut(listener) {
+            *door = Door::Closed;
+        }
+    }
+
+    /// Reads a connection of any kind.
+    pub(super) fn read_any(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
+        match self.conns.get(key).map(|conn| conn.role) {
+            Some(Role::Http) => self.read_http(now, key, platform),
+            _ => self.read(now, key),
+        }
+    }
+
+    fn read_http(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
+        let mut buf = self.conns.take_recv(key);
+        let mut budget = READ_BUDGET as isize;
+        loop {
+            let is_starved = front!(self, now, platform, feed, now, key, &mut buf).unwrap_or(true);
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            conn.undecoded = false;
+            if !is_starved {
+                // One request at a time: the next stays in the socket until this is answered.
+                conn.paused = true;
+            }
+            if !conn.readable || conn.paused || conn.closing || conn.broken.is_some() || budget <= 0 {
+                break;
+            }
+            let spare = buf.spare(READ_CHUNK);
+            let room = spare.len();
+            match conn.io.read(spare) {
+                Ok(0) => {
+                    conn.readable = false;
+                    conn.finished = true;
+                    self.http_ended.push(key);
+                    break;
+                }
+                Ok(n) => {
+                    conn.read += n as u64;
+                    buf.advance(n);
+                    budget -= n as isize;
+                    conn.readable = n == room || conn.ended;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.readable = false,
+                Err(_) => {
+                    conn.readable = false;
+                    self.conns.fail(key, CloseReason::PeerClosed);
+                    break;
+                }
+            }
+        }
+        self.conns.put_recv(key, buf);
+    }
+
+    /// Hands the front what its peers were told and what is due, until nothing is left.
+    pub(super) fn serve_http(&mut self, now: Time, platform: &mut dyn Platform) {
+        if self.front.is_none() {
+            return;
+        }
+        if self.stopping {
+            front!(self, now, platform, stop);
+        }
+        for key in std::mem::take(&mut self.http_ended) {
+            match self.conns.get(key) {
+                Some(conn) if conn.hangup => self.conns.fail(key, CloseReason::PeerClosed),
+                // Otherwise what it sent before is read first.
+                Some(conn) if conn.paused || conn.finished => _ = front!(self, now, platform, ended, key),
+                _ => {}
+            }
+        }
+        if self.front.as_ref().and_then(|front| front.deadline()).is_some_and(|at| at <= now) {
+            front!(self, now, platform, handle_timeout, now);
+        }
+        front!(self, now, platform, retry_held, now);
+        self.conns.flush();
+        for _ in 0..ROUNDS {
+            let heard = self.conns.take_heard();
+            if heard.is_empty() {
+                break;
+            }
+            for link in heard {
+                let sent = self.conns.take_sent(link);
+                front!(self, now, platform, hear, now, link, sent.pending());
+                self.conns.put_sent(sent);
+            }
+            self.act(now, platform);
+            self.conns.flush();
+        }
+        for key in self.front.as_mut().map(|front| front.take_resumed()).unwrap_or_default() {
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.paused = false;
+                conn.undecoded = conn.recv.is_some();
+                self.conns.wake(key);
+            }
+        }
+    }
+
+    pub(super) fn http_deadline(&self) -> Option<Time> {
+        if !self.http_ended.is_empty() {
+            return Some(Time(0));
+        }
+        self.front.as_ref()?.deadline()
+    }
+
+    /// Takes a connection or link out of the table.
+    pub(super) fn take_out(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
+        let role = self.conns.get(key).map(|conn| conn.role);
+        self.conns.remove(key, platform);
+        match role {
+            Some(Role::Http) => _ = front!(self, now, platform, gone, now, key),
+            Some(Role::Link) => _ = front!(self, now, platform, link_closed, now, key),
+            _ => {}
+        }
+    }
+}
+
+impl Floor<'_> {
+    fn outbox(&mut self) -> (&mut Mux, Outbox<'_>) {
+        let out = Outbox { now: self.now, conns: self.conns, actions: self.actions, taps: self.taps };
+        (self.mux, out)
+    }
+}
+
+impl Below for Floor<'_> {
+    fn attach(&mut self, server: ServerId) -> Option<Key> {
+        if self.conns.is_full() || server >= self.setups.len() {
+            return None;
+        }
+        let link = self.conns.insert(Box::new(Nowhere), Role::Link, 0);
+        let (mux, mut out) = self.outbox();
+        let number = mux.attach_peer(out.now, link, server, &mut out);
+        if let Some(conn) = self.conns.get_mut(link) {
+            (conn.server, conn.number) = (server, number);
+        }
+        Some(link)
+    }
+    fn deliver(&mut self, link: Key, message: &Incoming<'_>) {
+        if self.taps.on {
+            self.taps.note(link, true, &Message::new(message.bytes));
+        }
+        if let Some(conn) = self.conns.get_mut(link) {
+            conn.read += message.bytes.len() as u64;
+        }
+        let (mux, mut out) = self.outbox();
+        mux.handle_message(out.now, link, message, &mut out);
+    }
+    fn deliver_malformed(&mut self, link: Key, bytes: &[u8], error: ScanError) {
+        if self.taps.on {
+            self.taps.note(link, true, &Message::new(bytes));
+        }
+        let (mux, mut out) = self.outbox();
+        mux.handle_malformed(out.now, link, bytes, error, &mut out);
+    }
+    fn detach(&mut self, link: Key) {
+        let is_known = self.conns.get(link).is_some_and(|conn| !conn.closing);
+        if is_known {
+            let (mux, mut out) = self.outbox();
+            mux.handle_closed(out.now, link, CloseReason::PeerClosed, &mut out);
+        }
+        self.conns.remove(link, self.platform);
+    }
+    fn is_paused(&self, link: Key) -> bool {
+        self.conns.get(link).is_some_and(|conn| conn.paused)
+    }
+    fn write(&mut self, conn: Key, bytes: &[u8]) {
+        self.conns.write(conn, bytes);
+    }
+    fn unwritten(&self, conn: Key) -> usize {
+        self.conns.get(conn).map_or(0, |conn| conn.send.len())
+    }
+    fn close(&mut self, conn: Key) {
+        self.conns.close(self.now, conn);
+    }
+    fn random(&mut self) -> u128 {
+        let mut bytes = [0; 16];
+        self.platform.random(&mut bytes);
+        u128::from_le_bytes(bytes)
+    }
+    fn readiness(&self) -> Result<(), String> {
+        match self.mux.takes_clients() {
+            true => Ok(()),
+            false => Err("muxloop takes no more clients".into()),
+        }
+    }
+}
+
+/// The stream of a link, which has none.
+struct Nowhere;
+
+impl Io for Nowhere {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn descriptors(&self) -> [i32; 2] {
+        [-1; 2]
+    }
+}
+
+/// Most times per turn that answers are looked for; the rest is for the next turn.
+const ROUNDS: usize = 8;

@@ -1,0 +1,99 @@
+//! Paths and where they lead.
+
+use crate::mux::ServerId;
+use std::collections::BTreeMap;
+
+/// What answers at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Streamable HTTP of a server, all versions (protocol.md §3.2, §3.3).
+    Mcp(ServerId),
+    /// The event stream of HTTP+SSE (§3.4).
+    Events(ServerId),
+    /// Where HTTP+SSE clients post to.
+    Message,
+    /// Whether the process lives.
+    Health,
+    /// Whether it can serve.
+    Ready,
+}
+
+/// All paths of a front.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    by_path: BTreeMap<String, Target>,
+    /// Path that `endpoint` events name.
+    message: String,
+}
+
+impl Routes {
+    /// `/servers/NAME/mcp`, `/sse/NAME`, `/message`, `/health`, `/ready`.
+    pub fn of_servers<'a>(servers: impl IntoIterator<Item = (&'a str, ServerId)>) -> Routes {
+        let mut routes = Routes::default();
+        for (name, server) in servers {
+            routes.add(&format!("/servers/{name}/mcp"), Target::Mcp(server));
+            routes.add(&format!("/sse/{name}"), Target::Events(server));
+        }
+        routes.add("/message", Target::Message);
+        routes.add("/health", Target::Health);
+        routes.add("/ready", Target::Ready);
+        routes
+    }
+
+    /// Adds a path; a later one of the same name replaces it.
+    pub fn add(&mut self, path: &str, target: Target) {
+        if target == Target::Message {
+            path.clone_into(&mut self.message);
+        }
+        self.by_path.insert(path.to_owned(), target);
+    }
+
+    /// What answers at a decoded path; one slash at its end makes no difference.
+    pub fn find(&self, path: &str) -> Option<Target> {
+        let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);
+        self.by_path.get(path).or_else(|| self.by_path.get(bare)).copied()
+    }
+
+    /// Where HTTP+SSE clients post to.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// For somebody who asked for a path that does not exist.
+    pub fn hint(&self) -> String {
+        const SHOWN: usize = 12;
+        let mut paths: Vec<&str> = self.by_path.keys().map(String::as_str).collect();
+        let more = paths.len().saturating_sub(SHOWN);
+        paths.truncate(SHOWN);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("nothing is here; there are {}{rest}", paths.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_servers() {
+        let routes = Routes::of_servers([("memory", 0), ("files", 7)]);
+        assert_eq!(routes.find("/servers/files/mcp"), Some(Target::Mcp(7)));
+        assert_eq!(routes.find("/servers/files/mcp/"), Some(Target::Mcp(7)));
+        assert_eq!(routes.find("/sse/memory"), Some(Target::Events(0)));
+        assert_eq!(routes.find("/message"), Some(Target::Message));
+        for wrong in
+            ["/", "", "/servers/files", "/servers//mcp", "/Servers/files/mcp", "/servers/files/mcp//"]
+        {
+            assert_eq!(routes.find(wrong), None, "{wrong}");
+        }
+        assert!(routes.hint().contains("/servers/memory/mcp"));
+    }
+
+    #[test]
+    fn a_hint_stays_short() {
+        let names: Vec<String> = (0..100).map(|n| format!("server{n}")).collect();
+        let routes = Routes::of_servers(names.iter().enumerate().map(|(id, name)| (name.as_str(), id)));
+        assert!(routes.hint().len() < 600, "{}", routes.hint());
+        assert!(routes.hint().contains("and 191 more"), "{}", routes.hint());
+    }
+}

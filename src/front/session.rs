@@ -1,0 +1,119 @@
+//! [`Session`]: one client of Streamable HTTP before 2026-07-28, or of HTTP+SSE.
+
+use super::stream::Stream;
+use crate::base::{Key, Time};
+use crate::codec::{Incoming, Kind};
+use crate::mux::ServerId;
+use std::collections::BTreeMap;
+
+/// A client that comes with several connections.
+#[derive(Debug)]
+pub struct Session {
+    pub id: String,
+    pub server: ServerId,
+    /// Its peer in the mux.
+    pub link: Key,
+    pub kind: Kinds,
+    pub last_used: Time,
+}
+
+#[derive(Debug)]
+pub enum Kinds {
+    Streamable(Streamable),
+    /// HTTP+SSE: everything goes to this connection.
+    Events(Key),
+}
+
+/// What Streamable HTTP adds.
+#[derive(Debug, Default)]
+pub struct Streamable {
+    /// As negotiated; none before `initialize` was answered.
+    pub version: Option<String>,
+    pub streams: BTreeMap<u32, Stream>,
+    newest: u32,
+}
+
+/// Number of the stream that GET opens.
+pub const STANDALONE: u32 = 0;
+/// Streams that have ended, kept for clients that missed the end.
+const ENDED_MAX: usize = 8;
+/// Most bytes of events that a session keeps.
+const KEPT_MAX: usize = 1 << 20;
+
+impl Streamable {
+    pub fn new() -> Streamable {
+        let mut streams = BTreeMap::new();
+        streams.insert(STANDALONE, Stream::standalone());
+        Streamable { version: None, streams, newest: 0 }
+    }
+
+    /// Adds the stream of a POST.
+    pub fn add(&mut self, stream: Stream) -> u32 {
+        self.newest += 1;
+        self.streams.insert(self.newest, stream);
+        self.newest
+    }
+
+    /// Which stream a message of the server belongs on: each on exactly one (P34).
+    pub fn stream_for(&self, message: &Incoming<'_>) -> Option<u32> {
+        let envelope = &message.envelope;
+        let waiting = || self.streams.iter().filter(|(_, stream)| !stream.pending.is_empty());
+        let reachable = || waiting().find(|(_, stream)| stream.conn.is_some() || stream.committed);
+        match envelope.kind {
+            Kind::Response | Kind::Error => {
+                let id = message.text(envelope.id?);
+                waiting().find(|(_, stream)| stream.pending.iter().any(|own| **own == *id))
+            }
+            // Such a request is asked because of a request of this client (protocol.md §2.6 rule 3).
+            Kind::Request => reachable().or_else(|| self.streams.first_key_value()),
+            Kind::Notification => {
+                let token = envelope.token.map(|span| message.text(span));
+                let asked = token.and_then(|token| {
+                    waiting().find(|(_, stream)| stream.tokens.iter().any(|own| **own == *token))
+                });
+                let standalone = || {
+                    self.streams.first_key_value().filter(|(number, stream)| {
+                        **number == STANDALONE && (stream.conn.is_some() || reachable().is_none())
+                    })
+                };
+                asked.or_else(standalone).or_else(reachable)
+            }
+        }
+        .map(|(number, _)| *number)
+    }
+
+    /// Whether anything is still to be answered.
+    pub fn is_asked(&self) -> bool {
+        self.streams.values().any(|stream| !stream.pending.is_empty())
+    }
+
+    /// Whether clients of its version understand the priming event (P36).
+    pub fn primes(&self) -> bool {
+        self.version.as_deref().is_some_and(|version| version >= "2025-11-25")
+    }
+
+    /// Whether arrays of messages are allowed (P33).
+    pub fn allows_batch(&self) -> bool {
+        self.version.as_deref() == Some("2025-03-26")
+    }
+
+    /// Keeps the store within its bound. How many events are lost that nobody has got.
+    pub fn shrink(&mut self) -> usize {
+        let ended = |stream: &Stream| stream.conn.is_none() && stream.pending.is_empty();
+        let over = self.streams.iter().filter(|(number, stream)| **number != STANDALONE && ended(stream));
+        let surplus: Vec<u32> = over.map(|(number, _)| *number).rev().skip(ENDED_MAX).collect();
+        for number in surplus {
+            self.streams.remove(&number);
+        }
+        let mut lost = 0;
+        let mut total: usize = self.streams.values().map(Stream::bytes).sum();
+        while total > KEPT_MAX {
+            // The largest has been spared longest.
+            let Some(largest) = self.streams.values_mut().max_by_key(|stream| stream.bytes()) else { break };
+            let before = largest.bytes();
+            lost += largest.shrink(before.saturating_sub(total - KEPT_MAX));
+            total -= before - largest.bytes();
+        }
+        lost
+    }
+}
