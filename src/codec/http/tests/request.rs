@@ -102,11 +102,22 @@ fn targets_in_all_their_forms() {
     assert_eq!(target("GET /"), is("/", None));
     assert_eq!(target("GET /a?"), is("/a", Some("")));
     assert_eq!(target("GET //a/../b"), is("//a/../b", None));
+    assert_eq!(target("GET /a|b?{c}^`'"), is("/a|b", Some("{c}^`'")), "as browsers send it");
     assert_eq!(target("GET http://ex.org:80/a?b"), is("/a", Some("b")));
     assert_eq!(target("GET HTTP://ex.org:80"), is("/", None));
     assert_eq!(target("OPTIONS *"), is("*", None));
     assert_eq!(target("CONNECT ex.org:80"), is("ex.org:80", None));
-    for bad in ["GET *", "GET a", "GET /a#b", "GET /\\a", "GET /\"", "GET ?a", "GET ftp://ex.org:80/"] {
+    for bad in [
+        "GET *",
+        "GET a",
+        "GET /a#b",
+        "GET /\\a",
+        "GET /\"",
+        "GET /<",
+        "GET /a?>",
+        "GET ?a",
+        "GET ftp://ex.org:80/",
+    ] {
         assert_eq!(target(bad), Err(400), "{bad}");
     }
     // Host and target that name different hosts: a guard would judge one, another would be served.
