@@ -1,6 +1,7 @@
 //! Streamable HTTP of 2025-03-26 to 2025-11-25: sessions, POST, GET, DELETE, resume (protocol.md §3.2).
 
 use super::answer::Answer;
+use super::modern::limited;
 use super::post::{accepts, flatten};
 use super::session::{Kinds, STANDALONE, Session, Streamable};
 use super::stream::{self, Stream};
@@ -267,7 +268,11 @@ impl Front {
         match conn {
             Some(conn) if failed => self.respond(now, conn, &Answer::json(200, body), below),
             Some(conn) => {
+                let error = Incoming::scan(&body).ok().and_then(|message| message.envelope.error);
+                let error = error.map(|error| error.of(&body).to_vec());
                 let answer = Answer::json(200, body).with("Mcp-Session-Id", id);
+                let answer = limited(error.as_deref(), answer);
+                self.counts.limited += u64::from(answer.status == 429);
                 self.respond(now, conn, &answer, below);
             }
             None => {
