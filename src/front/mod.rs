@@ -23,6 +23,7 @@ mod modern;
 mod post;
 mod route;
 mod session;
+mod socket;
 mod stream;
 
 pub use below::Below;
@@ -35,6 +36,7 @@ use crate::codec::http::{
 };
 use crate::codec::http::{write_chunk, write_continue, write_last_chunk};
 use crate::codec::sse;
+use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
 use session::Session;
@@ -119,6 +121,8 @@ enum Busy {
     Stream(Key, u32),
     /// It carries a session of HTTP+SSE.
     Events(Key),
+    /// It has become a WebSocket, of that session.
+    Socket(Key, Box<Decoder>),
     /// The mux is to take this first.
     Held(ServerId, Request, Vec<u8>),
     Closing,
@@ -172,8 +176,10 @@ impl Front {
     pub fn feed(&mut self, now: Time, conn: Key, buf: &mut RecvBuf, below: &mut dyn Below) -> bool {
         loop {
             let Some(state) = self.conns.get_mut(conn) else { return true };
-            if !matches!(state.busy, Busy::Free) {
-                return false;
+            match state.busy {
+                Busy::Free => {}
+                Busy::Socket(..) => return self.feed_socket(now, conn, buf, below),
+                _ => return false,
             }
             let before = state.decoder.phase();
             match state.decoder.next(buf) {
@@ -221,7 +227,7 @@ impl Front {
         }
         match state.busy {
             Busy::Stream(session, number) => self.lose_stream(now, session, number, conn),
-            Busy::Events(session) => self.end_session(now, session, below),
+            Busy::Events(session) | Busy::Socket(session, _) => self.end_session(now, session, below),
             _ => {}
         }
         self.held.retain(|held| *held != conn);
@@ -259,9 +265,20 @@ impl Front {
     pub fn retry_held(&mut self, now: Time, below: &mut dyn Below) {
         for conn in std::mem::take(&mut self.held) {
             let Some(state) = self.conns.get_mut(conn) else { continue };
-            if let Busy::Held(server, request, body) = std::mem::replace(&mut state.busy, Busy::Free) {
-                self.post(now, conn, server, request, body, below);
-                self.resume(now, conn);
+            match std::mem::replace(&mut state.busy, Busy::Free) {
+                Busy::Held(server, request, body) => {
+                    self.post(now, conn, server, request, body, below);
+                    self.resume(now, conn);
+                }
+                Busy::Socket(session, decoder) => {
+                    state.busy = Busy::Socket(session, decoder);
+                    let link = self.sessions.get(session).map(|known| known.link);
+                    match link.is_some_and(|link| below.is_paused(link)) {
+                        true => self.held.push(conn),
+                        false => self.resumed.push(conn),
+                    }
+                }
+                other => state.busy = other,
             }
         }
     }
@@ -402,6 +419,7 @@ impl Front {
             (Target::Mcp(server), Method::Post) => self.post(now, conn, server, request, body, below),
             (Target::Mcp(server), Method::Delete) => self.delete(now, conn, server, &request, below),
             (Target::Mcp(server), _) => self.get(now, conn, server, &request, below),
+            (Target::Socket(server), _) => self.open_socket(now, conn, server, &request, below),
             (Target::Events(server), _) => self.open_events(now, conn, server, &request, below),
             (Target::Message, _) => self.post_message(now, conn, request, body, below),
         }
@@ -544,6 +562,7 @@ impl Front {
                 self.write_stream(conn, &comment, below);
                 self.set_timer(conn, Some(now + KEEP_ALIVE_MS));
             }
+            Busy::Socket(..) => self.ping_socket(now, conn, below),
             Busy::Held(..) | Busy::Closing => {}
         }
     }
@@ -553,7 +572,7 @@ impl Front {
 fn methods(target: Target) -> &'static str {
     match target {
         Target::Mcp(_) => "GET, POST, DELETE, OPTIONS",
-        Target::Events(_) => "GET, OPTIONS",
+        Target::Events(_) | Target::Socket(_) => "GET, OPTIONS",
         Target::Message => "POST, OPTIONS",
         Target::Health | Target::Ready | Target::Metrics => "GET, HEAD, OPTIONS",
     }

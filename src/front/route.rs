@@ -10,6 +10,8 @@ pub enum Target {
     Mcp(ServerId),
     /// The event stream of HTTP+SSE (§3.4).
     Events(ServerId),
+    /// WebSocket (§3.5).
+    Socket(ServerId),
     /// Where HTTP+SSE clients post to.
     Message,
     /// Whether the process lives.
@@ -29,11 +31,12 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// `/servers/NAME/mcp`, `/sse/NAME`, `/message`, `/health`, `/ready`, `/metrics`.
+    /// `/servers/NAME/mcp`, `/servers/NAME/ws`, `/sse/NAME`, `/message`, `/health`, `/ready`, `/metrics`.
     pub fn of_servers<'a>(servers: impl IntoIterator<Item = (&'a str, ServerId)>) -> Routes {
         let mut routes = Routes::default();
         for (name, server) in servers {
             routes.add(&format!("/servers/{name}/mcp"), Target::Mcp(server));
+            routes.add(&format!("/servers/{name}/ws"), Target::Socket(server));
             routes.add(&format!("/sse/{name}"), Target::Events(server));
         }
         routes.add("/message", Target::Message);
@@ -97,6 +100,6 @@ mod tests {
         let names: Vec<String> = (0..100).map(|n| format!("server{n}")).collect();
         let routes = Routes::of_servers(names.iter().enumerate().map(|(id, name)| (name.as_str(), id)));
         assert!(routes.hint().len() < 600, "{}", routes.hint());
-        assert!(routes.hint().contains("and 192 more"), "{}", routes.hint());
+        assert!(routes.hint().contains("and 292 more"), "{}", routes.hint());
     }
 }
