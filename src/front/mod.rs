@@ -16,6 +16,7 @@
 mod alone;
 mod answer;
 mod below;
+mod dashboard;
 mod events;
 mod guard;
 mod legacy;
@@ -72,6 +73,9 @@ pub struct Front {
     resumed: Vec<Key>,
     stopping: bool,
     counts: Counts,
+    /// Connections of the dashboard, and whether they are to get new figures.
+    watchers: Vec<Key>,
+    figures_due: bool,
 }
 
 /// What is counted here.
@@ -95,6 +99,7 @@ enum Owner {
 enum Due {
     Conn(Key),
     Session(Key),
+    Dashboard,
 }
 
 /// One HTTP connection.
@@ -123,6 +128,8 @@ enum Busy {
     Events(Key),
     /// It has become a WebSocket, of that session.
     Socket(Key, Box<Decoder>),
+    /// It is given the figures of the dashboard.
+    Dashboard,
     /// The mux is to take this first.
     Held(ServerId, Request, Vec<u8>),
     Closing,
@@ -142,6 +149,8 @@ impl Front {
             resumed: Vec::new(),
             stopping: false,
             counts: Counts::default(),
+            watchers: Vec::new(),
+            figures_due: false,
         }
     }
 
@@ -231,6 +240,7 @@ impl Front {
             _ => {}
         }
         self.held.retain(|held| *held != conn);
+        self.watchers.retain(|watcher| *watcher != conn);
     }
 
     /// What the mux said to a link: whole messages, one a line.
@@ -304,19 +314,22 @@ impl Front {
             match due {
                 Due::Conn(conn) => self.conn_due(now, conn, below),
                 Due::Session(session) => self.session_due(now, session, below),
+                Due::Dashboard => self.dashboard_due(now),
             }
         }
     }
 
     /// Takes no more requests; what is asked is still answered.
-    pub fn stop(&mut self, below: &mut dyn Below) {
+    pub fn stop(&mut self, now: Time, below: &mut dyn Below) {
         self.stopping = true;
         let conns: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
         for conn in conns {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
-            if matches!(state.busy, Busy::Free | Busy::Held(..)) {
-                self.close(conn, below);
+            match state.busy {
+                Busy::Free | Busy::Held(..) => self.close(conn, below),
+                Busy::Dashboard => self.end_stream(now, conn, below),
+                _ => {}
             }
         }
     }
@@ -354,7 +367,7 @@ impl Front {
     fn precheck(&self, request: &Request, loopback: bool) -> Option<Answer> {
         let path = percent_decode(&request.target);
         let target = path.as_deref().and_then(|path| self.settings.routes.find(path));
-        let public = matches!(target, Some(Target::Health | Target::Ready));
+        let public = matches!(target, Some(Target::Health | Target::Ready | Target::Page));
         if let Err(denial) = self.settings.guard.check(request, loopback)
             && !(public && denial.status == 401)
         {
@@ -412,6 +425,8 @@ impl Front {
                 };
                 self.respond(now, conn, &answer, below);
             }
+            (Target::Page, _) => self.respond(now, conn, &Front::page(), below),
+            (Target::Figures, _) => self.open_dashboard(now, conn, below),
             (Target::Metrics, _) => {
                 let answer = self.metrics(below);
                 self.respond(now, conn, &answer, below);
@@ -556,7 +571,7 @@ impl Front {
                 let (session, number) = (*session, *number);
                 self.commit(now, session, number, below);
             }
-            Busy::Single(_) | Busy::Stream(..) | Busy::Events(_) => {
+            Busy::Single(_) | Busy::Stream(..) | Busy::Events(_) | Busy::Dashboard => {
                 let mut comment = Vec::new();
                 sse::write_comment(&mut comment, "");
                 self.write_stream(conn, &comment, below);
@@ -572,9 +587,9 @@ impl Front {
 fn methods(target: Target) -> &'static str {
     match target {
         Target::Mcp(_) => "GET, POST, DELETE, OPTIONS",
-        Target::Events(_) | Target::Socket(_) => "GET, OPTIONS",
+        Target::Events(_) | Target::Socket(_) | Target::Figures => "GET, OPTIONS",
         Target::Message => "POST, OPTIONS",
-        Target::Health | Target::Ready | Target::Metrics => "GET, HEAD, OPTIONS",
+        Target::Health | Target::Ready | Target::Metrics | Target::Page => "GET, HEAD, OPTIONS",
     }
 }
 
