@@ -4,6 +4,8 @@ use crate::base::Key;
 use crate::engine::operate::Host;
 use crate::engine::port::{ExitStatus, Kill, Ready, Signal, SpawnSpec};
 use crate::engine::{ServerSetup, port};
+#[cfg(feature = "http")]
+use crate::front::Settings;
 use crate::mux::policy::ServerPolicy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -51,6 +53,20 @@ pub enum Event<'a> {
     OpenControl {
         listener: usize,
         host: Host,
+    },
+    /// The front is told, at the start or by a reload.
+    #[cfg(feature = "http")]
+    OpenHttp {
+        settings: Settings,
+    },
+    #[cfg(feature = "http")]
+    OpenHttpDoor {
+        listener: usize,
+        loopback: bool,
+    },
+    #[cfg(feature = "http")]
+    CloseHttpDoor {
+        listener: usize,
     },
     Begin {
         now: u64,

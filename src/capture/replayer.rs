@@ -92,6 +92,15 @@ impl Replay {
                 }
                 self.engine.open_control(listener, host);
             }
+            #[cfg(feature = "http")]
+            Event::OpenHttp { settings } => self.engine.open_http(settings),
+            #[cfg(feature = "http")]
+            Event::OpenHttpDoor { listener, loopback } => {
+                self.door(listener, None)?;
+                self.engine.open_http_door(listener, loopback);
+            }
+            #[cfg(feature = "http")]
+            Event::CloseHttpDoor { listener } => self.engine.close_http_door(listener),
             Event::Begin { now } => {
                 let now = self.time(now)?;
                 self.engine.begin(now, &mut self.platform);

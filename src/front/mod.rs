@@ -40,11 +40,13 @@ use crate::codec::sse;
 use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
+use serde::{Deserialize, Serialize};
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a front is told at its start, and at a reload.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     pub routes: Routes,
     pub guard: Guard,
