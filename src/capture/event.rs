@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io;
+use std::net::IpAddr;
 
 /// Version of the format; another one is refused.
 pub const FORMAT: u32 = 1;
@@ -131,6 +132,9 @@ pub enum Event<'a> {
     Accept {
         listener: usize,
         link: Option<u32>,
+        /// Where it comes from, if that is a network.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
         error: Option<Fault>,
     },
     Register {

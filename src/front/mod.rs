@@ -43,6 +43,7 @@ use answer::{Answer, Manner};
 use serde::{Deserialize, Serialize};
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// What a front is told at its start, and at a reload.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -67,6 +68,8 @@ pub struct Front {
     conns: KeyMap<Conn>,
     sessions: Arena<Session>,
     by_id: BTreeMap<String, Key>,
+    /// Connections from addresses of a network.
+    by_address: BTreeMap<IpAddr, usize>,
     links: KeyMap<Owner>,
     timers: TimerWheel<Due>,
     /// Connections with a message that the mux does not want yet.
@@ -113,6 +116,8 @@ struct Conn {
     manner: Manner,
     /// Only programs of this machine can come by its listener.
     loopback: bool,
+    /// Where it comes from, if that counts.
+    address: Option<IpAddr>,
     timer: Option<TimerKey>,
     /// The server and the link of its 2026-07-28 requests.
     modern: Option<(ServerId, Key)>,
@@ -145,6 +150,7 @@ impl Front {
             conns: KeyMap::new(),
             sessions: Arena::new(),
             by_id: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             links: KeyMap::new(),
             timers: TimerWheel::new(),
             held: Vec::new(),
@@ -166,8 +172,27 @@ impl Front {
         self.sessions.len()
     }
 
-    /// A connection was accepted.
-    pub fn open(&mut self, now: Time, conn: Key, loopback: bool) {
+    /// A connection was accepted; `address`: where it comes from. Beyond so many from one address of a network
+    /// it is not taken: others come, too.
+    pub fn open(
+        &mut self,
+        now: Time,
+        conn: Key,
+        loopback: bool,
+        address: Option<IpAddr>,
+        below: &mut dyn Below,
+    ) {
+        let address = address.filter(|address| !address.is_loopback());
+        if let Some(address) = address {
+            let count = self.by_address.entry(address).or_default();
+            if *count >= CONNECTIONS_PER_ADDRESS {
+                log::warn!(target: "http", "a connection was refused: {address} has {CONNECTIONS_PER_ADDRESS} already");
+                let text = "there are too many connections from this address";
+                below.write(conn, &Answer::error(503, None, -32603, text).bytes(&Manner::default()));
+                return below.close(conn);
+            }
+            *count += 1;
+        }
         let body = self.settings.body_max.values().copied().max().unwrap_or(0);
         let fresh = Conn {
             decoder: RequestDecoder::new(Limits::for_body(body)),
@@ -175,6 +200,7 @@ impl Front {
             busy: Busy::Free,
             manner: Manner::default(),
             loopback,
+            address,
             timer: None,
             modern: None,
         };
@@ -231,6 +257,14 @@ impl Front {
         let Some(state) = self.conns.remove(conn) else { return };
         if let Some(timer) = state.timer {
             self.timers.cancel(timer);
+        }
+        if let Some(address) = state.address
+            && let Some(count) = self.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
         }
         if let Some((_, link)) = state.modern {
             self.links.remove(link);
@@ -624,6 +658,8 @@ fn patience(phase: Phase) -> u64 {
     }
 }
 
+/// Connections from one address of a network.
+const CONNECTIONS_PER_ADDRESS: usize = 256;
 /// For the head of a request, in milliseconds.
 const HEAD_MS: u64 = 10_000;
 /// For a body.
