@@ -3,7 +3,9 @@
 
 mod events;
 mod guards;
+mod hostile;
 mod legacy;
+mod listeners;
 mod modern;
 mod streams;
 mod support;

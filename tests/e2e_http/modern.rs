@@ -309,6 +309,7 @@ fn an_open_listen_is_completed_when_muxloop_stops() {
     assert_eq!((&messages[0]["id"], subscription(&messages[0])), (&json!("sub"), &json!("sub")), "P46");
     assert_eq!(messages[0]["result"]["resultType"], "complete", "P46");
     http.assert_ends();
+    drop(http);
     assert!(station.mux.ended().success());
 }
 
