@@ -76,8 +76,8 @@ pub struct ExposeOptions {
     pub stateful: bool,
     pub session_timeout_ms: u64,
     pub health_endpoint: String,
-    /// Pages of all origins may ask.
-    pub cors: bool,
+    /// Whether pages of all origins may ask; by default they may not.
+    pub cors: Option<bool>,
     pub max_restarts: u32,
     pub insecure_listen: bool,
     pub level: Option<LevelFilter>,

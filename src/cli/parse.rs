@@ -299,10 +299,10 @@ fn expose(values: &Values) -> Result<ExposeOptions, String> {
     let path = |long: &str, default: &str| -> Result<String, String> {
         match values.text(long)? {
             None => Ok(default.to_owned()),
-            Some(path) if path.starts_with('/') => Ok(path),
-            Some(path) => Err(format!("--{long} is '{path}', expected a path that begins with '/'")),
+            Some(path) => Ok(format!("/{}", path.trim_start_matches('/'))),
         }
     };
+    let (cors, no_cors) = (values.flag("cors")?, values.flag("no-cors")?);
     Ok(ExposeOptions {
         stdio: values.text("stdio")?.unwrap_or_default(),
         transport: match values.word("outputTransport")? {
@@ -317,7 +317,7 @@ fn expose(values: &Values) -> Result<ExposeOptions, String> {
         stateful: values.flag("stateful")?,
         session_timeout_ms: values.milliseconds("sessionTimeout")?.unwrap_or(60_000).max(1),
         health_endpoint: path("healthEndpoint", "/health")?,
-        cors: values.flag("cors")? && !values.flag("no-cors")?,
+        cors: if no_cors { Some(false) } else { cors.then_some(true) },
         max_restarts: values.number("maxRestarts", 0..=1_000)?.unwrap_or(3) as u32,
         insecure_listen: values.flag("insecure-listen")?,
         level: level(values)?,

@@ -105,7 +105,7 @@ pub const COMMANDS: &[Command] = &[
         name: "proxy",
         aliases: &[],
         summary: "connect stdin and stdout to a server's socket",
-        group: "",
+        group: ONE,
         about: &[
             "The command that an MCP host starts instead of the server itself. A link whose",
             "name ends in \"-proxy\" is this command. Exit codes: 0 at the end of stdin, 1 if",
@@ -123,8 +123,8 @@ pub const COMMANDS: &[Command] = &[
         name: EXPOSE,
         aliases: &[],
         summary: "serve one stdio server over HTTP (also: proxy --stdio CMD)",
-        group: "",
-        about: &["For one server without a configuration. streamableHttp: a process per request."],
+        group: ONE,
+        about: &[],
         operand: None,
         passes_through: false,
         options: &[
@@ -437,6 +437,7 @@ pub const EVERYWHERE: &[Opt] = &[
 
 /// What the overview says of several commands at once.
 const CHECKS: &str = "check a file; try each server, and say how to cure it";
+const ONE: &str = "connect stdio to a socket; serve one server over HTTP";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
@@ -455,7 +456,7 @@ const INSECURE_LISTEN: Opt = opt("insecure-listen", "", "MUXLOOP_INSECURE_LISTEN
 const STDIO: Opt =
     Opt { required: true, ..opt("stdio", "CMD", "MUXLOOP_STDIO", "command line of the server") };
 const OUTPUT_TRANSPORT: Opt = Opt {
-    words: &["sse", "streamableHttp"],
+    words: &["streamableHttp", "sse"],
     ..opt("outputTransport", "T", "MUXLOOP_OUTPUT_TRANSPORT", "sse, streamableHttp")
 };
 const PORT: Opt =
@@ -469,7 +470,7 @@ const STATEFUL: Opt = opt("stateful", "", "MUXLOOP_STATEFUL", "sessions, with a 
 const SESSION_TIMEOUT: Opt = opt("sessionTimeout", "MS", "MUXLOOP_SESSION_TIMEOUT", "default 60000");
 const HEALTH_ENDPOINT: Opt = opt("healthEndpoint", "P", "MUXLOOP_HEALTH_ENDPOINT", "default /health");
 const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origins may ask");
-const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "pages of this machine only (default)");
+const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "local pages only (default)");
 const MAX_RESTARTS: Opt = opt("maxRestarts", "N", "MUXLOOP_MAX_RESTARTS", "default 3; 0: no limit");
 const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");

@@ -100,7 +100,7 @@ fn settings(options: &ExposeOptions) -> Settings {
     Settings {
         routes,
         guard: Guard {
-            origins: if options.cors { vec!["*".into()] } else { Vec::new() },
+            origins: if options.cors == Some(true) { vec!["*".into()] } else { Vec::new() },
             ..Guard::default()
         },
         body_max: [(SERVER, 4 << 20)].into(),

@@ -120,7 +120,7 @@ impl<'o> Daemon<'o> {
         let http = {
             let mut doors = http::HttpDoors::default();
             http::warn_of_exposure(&config.http);
-            doors.change(&mut engine, &mut reactor, &config)?;
+            doors.change(&mut engine, &mut reactor, &config, &tape)?;
             doors
         };
         let (snapshots, service) = (Snapshots::of(&config), Service::from_env());

@@ -3,13 +3,14 @@
 use super::conn::{Conns, Role};
 use super::operate::Taps;
 use super::port::{Io, Platform};
-use super::{Action, Door, Engine, Outbox, ServerSetup};
+use super::{Action, Door, Engine, Outbox, Processes, ServerSetup};
 use crate::base::limits::{READ_BUDGET, READ_CHUNK};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message, ScanError};
 use crate::front::{Below, Front, Settings};
 use crate::mux::{CloseReason, Mux, ServerId};
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 
 /// The front's view of an engine whose front was taken out for a call.
 struct Floor<'a> {
@@ -19,6 +20,7 @@ struct Floor<'a> {
     actions: &'a mut Vec<Action>,
     taps: &'a mut Taps,
     setups: &'a [ServerSetup],
+    processes: &'a Processes,
     platform: &'a mut dyn Platform,
 }
 
@@ -35,6 +37,7 @@ macro_rules! front {
                     actions: &mut $engine.actions,
                     taps: &mut $engine.control.taps,
                     setups: &$engine.setups,
+                    processes: &$engine.processes,
                     platform: $platform,
                 },
             )),
@@ -67,6 +70,18 @@ impl Engine {
         if let Some(door) = self.doors.get_mut(listener) {
             *door = Door::Closed;
         }
+    }
+
+    /// A connection was accepted.
+    pub(super) fn greet_http(
+        &mut self,
+        now: Time,
+        key: Key,
+        loopback: bool,
+        address: Option<IpAddr>,
+        platform: &mut dyn Platform,
+    ) {
+        front!(self, now, platform, open, now, key, loopback, address);
     }
 
     /// Reads a connection of any kind.
@@ -123,7 +138,7 @@ impl Engine {
             return;
         }
         if self.stopping {
-            front!(self, now, platform, stop);
+            front!(self, now, platform, stop, now);
         }
         for key in std::mem::take(&mut self.http_ended) {
             match self.conns.get(key) {
@@ -137,6 +152,11 @@ impl Engine {
             front!(self, now, platform, handle_timeout, now);
         }
         front!(self, now, platform, retry_held, now);
+        #[cfg(feature = "control")]
+        if self.front.as_mut().is_some_and(|front| front.wants_figures()) {
+            let figures = serde_json::to_vec(&self.report(now, platform)).unwrap_or_default();
+            front!(self, now, platform, show, &figures);
+        }
         self.conns.flush();
         for _ in 0..ROUNDS {
             let heard = self.conns.take_heard();
@@ -187,13 +207,16 @@ impl Floor<'_> {
 }
 
 impl Below for Floor<'_> {
-    fn attach(&mut self, server: ServerId) -> Option<Key> {
+    fn attach(&mut self, server: ServerId, guest: bool) -> Option<Key> {
         if self.conns.is_full() || server >= self.setups.len() {
             return None;
         }
         let link = self.conns.insert(Box::new(Nowhere), Role::Link, 0);
         let (mux, mut out) = self.outbox();
-        let number = mux.attach_peer(out.now, link, server, &mut out);
+        let number = match guest {
+            true => mux.attach_guest(out.now, link, server, &mut out),
+            false => mux.attach_peer(out.now, link, server, &mut out),
+        };
         if let Some(conn) = self.conns.get_mut(link) {
             (conn.server, conn.number) = (server, number);
         }
@@ -240,6 +263,9 @@ impl Below for Floor<'_> {
         let mut bytes = [0; 16];
         self.platform.random(&mut bytes);
         u128::from_le_bytes(bytes)
+    }
+    fn metrics(&self) -> String {
+        super::metrics::text(self.now, self.mux, self.conns, self.processes, self.setups)
     }
     fn readiness(&self) -> Result<(), String> {
         match self.mux.takes_clients() {

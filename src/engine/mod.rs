@@ -27,6 +27,8 @@ mod conn;
 pub mod http;
 #[cfg(feature = "control")]
 mod journal;
+#[cfg(feature = "http")]
+mod metrics;
 #[cfg(feature = "control")]
 pub mod operate;
 #[cfg(not(feature = "control"))]
@@ -354,9 +356,7 @@ impl Engine {
             Some(Door::Http(loopback)) => {
                 let loopback = *loopback;
                 let Some(key) = self.open(io, Role::Http, 0, platform) else { return };
-                if let Some(front) = &mut self.front {
-                    front.open(now, key, loopback);
-                }
+                self.greet_http(now, key, loopback, accepted.address, platform);
                 self.conns.wake(key);
             }
             Some(Door::Closed) | None => {}

@@ -16,6 +16,7 @@
 mod alone;
 mod answer;
 mod below;
+mod dashboard;
 mod events;
 mod guard;
 mod legacy;
@@ -23,6 +24,7 @@ mod modern;
 mod post;
 mod route;
 mod session;
+mod socket;
 mod stream;
 
 pub use below::Below;
@@ -35,13 +37,17 @@ use crate::codec::http::{
 };
 use crate::codec::http::{write_chunk, write_continue, write_last_chunk};
 use crate::codec::sse;
+use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
+use serde::{Deserialize, Serialize};
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// What a front is told at its start, and at a reload.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     pub routes: Routes,
     pub guard: Guard,
@@ -62,6 +68,8 @@ pub struct Front {
     conns: KeyMap<Conn>,
     sessions: Arena<Session>,
     by_id: BTreeMap<String, Key>,
+    /// Connections from addresses of a network.
+    by_address: BTreeMap<IpAddr, usize>,
     links: KeyMap<Owner>,
     timers: TimerWheel<Due>,
     /// Connections with a message that the mux does not want yet.
@@ -69,6 +77,19 @@ pub struct Front {
     /// Connections that may go on with what they had sent ahead.
     resumed: Vec<Key>,
     stopping: bool,
+    counts: Counts,
+    /// Connections of the dashboard, and whether they are to get new figures.
+    watchers: Vec<Key>,
+    figures_due: bool,
+}
+
+/// What is counted here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    requests: u64,
+    refused: u64,
+    limited: u64,
+    lost: u64,
 }
 
 /// Whose link it is.
@@ -83,6 +104,7 @@ enum Owner {
 enum Due {
     Conn(Key),
     Session(Key),
+    Dashboard,
 }
 
 /// One HTTP connection.
@@ -94,6 +116,8 @@ struct Conn {
     manner: Manner,
     /// Only programs of this machine can come by its listener.
     loopback: bool,
+    /// Where it comes from, if that counts.
+    address: Option<IpAddr>,
     timer: Option<TimerKey>,
     /// The server and the link of its 2026-07-28 requests.
     modern: Option<(ServerId, Key)>,
@@ -109,6 +133,10 @@ enum Busy {
     Stream(Key, u32),
     /// It carries a session of HTTP+SSE.
     Events(Key),
+    /// It has become a WebSocket, of that session.
+    Socket(Key, Box<Decoder>),
+    /// It is given the figures of the dashboard.
+    Dashboard,
     /// The mux is to take this first.
     Held(ServerId, Request, Vec<u8>),
     Closing,
@@ -122,11 +150,15 @@ impl Front {
             conns: KeyMap::new(),
             sessions: Arena::new(),
             by_id: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             links: KeyMap::new(),
             timers: TimerWheel::new(),
             held: Vec::new(),
             resumed: Vec::new(),
             stopping: false,
+            counts: Counts::default(),
+            watchers: Vec::new(),
+            figures_due: false,
         }
     }
 
@@ -140,8 +172,27 @@ impl Front {
         self.sessions.len()
     }
 
-    /// A connection was accepted.
-    pub fn open(&mut self, now: Time, conn: Key, loopback: bool) {
+    /// A connection was accepted; `address`: where it comes from. Beyond so many from one address of a network
+    /// it is not taken: others come, too.
+    pub fn open(
+        &mut self,
+        now: Time,
+        conn: Key,
+        loopback: bool,
+        address: Option<IpAddr>,
+        below: &mut dyn Below,
+    ) {
+        let address = address.filter(|address| !address.is_loopback());
+        if let Some(address) = address {
+            let count = self.by_address.entry(address).or_default();
+            if *count >= CONNECTIONS_PER_ADDRESS {
+                log::warn!(target: "http", "a connection was refused: {address} has {CONNECTIONS_PER_ADDRESS} already");
+                let text = "there are too many connections from this address";
+                below.write(conn, &Answer::error(503, None, -32603, text).bytes(&Manner::default()));
+                return below.close(conn);
+            }
+            *count += 1;
+        }
         let body = self.settings.body_max.values().copied().max().unwrap_or(0);
         let fresh = Conn {
             decoder: RequestDecoder::new(Limits::for_body(body)),
@@ -149,6 +200,7 @@ impl Front {
             busy: Busy::Free,
             manner: Manner::default(),
             loopback,
+            address,
             timer: None,
             modern: None,
         };
@@ -161,8 +213,10 @@ impl Front {
     pub fn feed(&mut self, now: Time, conn: Key, buf: &mut RecvBuf, below: &mut dyn Below) -> bool {
         loop {
             let Some(state) = self.conns.get_mut(conn) else { return true };
-            if !matches!(state.busy, Busy::Free) {
-                return false;
+            match state.busy {
+                Busy::Free => {}
+                Busy::Socket(..) => return self.feed_socket(now, conn, buf, below),
+                _ => return false,
             }
             let before = state.decoder.phase();
             match state.decoder.next(buf) {
@@ -204,16 +258,25 @@ impl Front {
         if let Some(timer) = state.timer {
             self.timers.cancel(timer);
         }
+        if let Some(address) = state.address
+            && let Some(count) = self.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
         if let Some((_, link)) = state.modern {
             self.links.remove(link);
             below.detach(link);
         }
         match state.busy {
             Busy::Stream(session, number) => self.lose_stream(now, session, number, conn),
-            Busy::Events(session) => self.end_session(now, session, below),
+            Busy::Events(session) | Busy::Socket(session, _) => self.end_session(now, session, below),
             _ => {}
         }
         self.held.retain(|held| *held != conn);
+        self.watchers.retain(|watcher| *watcher != conn);
     }
 
     /// What the mux said to a link: whole messages, one a line.
@@ -248,9 +311,20 @@ impl Front {
     pub fn retry_held(&mut self, now: Time, below: &mut dyn Below) {
         for conn in std::mem::take(&mut self.held) {
             let Some(state) = self.conns.get_mut(conn) else { continue };
-            if let Busy::Held(server, request, body) = std::mem::replace(&mut state.busy, Busy::Free) {
-                self.post(now, conn, server, request, body, below);
-                self.resume(now, conn);
+            match std::mem::replace(&mut state.busy, Busy::Free) {
+                Busy::Held(server, request, body) => {
+                    self.post(now, conn, server, request, body, below);
+                    self.resume(now, conn);
+                }
+                Busy::Socket(session, decoder) => {
+                    state.busy = Busy::Socket(session, decoder);
+                    let link = self.sessions.get(session).map(|known| known.link);
+                    match link.is_some_and(|link| below.is_paused(link)) {
+                        true => self.held.push(conn),
+                        false => self.resumed.push(conn),
+                    }
+                }
+                other => state.busy = other,
             }
         }
     }
@@ -276,19 +350,22 @@ impl Front {
             match due {
                 Due::Conn(conn) => self.conn_due(now, conn, below),
                 Due::Session(session) => self.session_due(now, session, below),
+                Due::Dashboard => self.dashboard_due(now),
             }
         }
     }
 
     /// Takes no more requests; what is asked is still answered.
-    pub fn stop(&mut self, below: &mut dyn Below) {
+    pub fn stop(&mut self, now: Time, below: &mut dyn Below) {
         self.stopping = true;
         let conns: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
         for conn in conns {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
-            if matches!(state.busy, Busy::Free | Busy::Held(..)) {
-                self.close(conn, below);
+            match state.busy {
+                Busy::Free | Busy::Held(..) => self.close(conn, below),
+                Busy::Dashboard => self.end_stream(now, conn, below),
+                _ => {}
             }
         }
     }
@@ -307,6 +384,8 @@ impl Front {
             origin: allowed.map(str::to_owned),
         };
         let answer = self.precheck(&request, loopback);
+        self.counts.requests += 1;
+        self.counts.refused += u64::from(answer.is_some());
         let Some(state) = self.conns.get_mut(conn) else { return };
         let has_body = request.headers.get("transfer-encoding").is_some()
             || request.headers.get("content-length").is_some_and(|length| length.trim() != "0");
@@ -324,7 +403,7 @@ impl Front {
     fn precheck(&self, request: &Request, loopback: bool) -> Option<Answer> {
         let path = percent_decode(&request.target);
         let target = path.as_deref().and_then(|path| self.settings.routes.find(path));
-        let public = matches!(target, Some(Target::Health | Target::Ready));
+        let public = matches!(target, Some(Target::Health | Target::Ready | Target::Page));
         if let Err(denial) = self.settings.guard.check(request, loopback)
             && !(public && denial.status == 401)
         {
@@ -382,11 +461,43 @@ impl Front {
                 };
                 self.respond(now, conn, &answer, below);
             }
+            (Target::Page, _) => self.respond(now, conn, &Front::page(), below),
+            (Target::Figures, _) => self.open_dashboard(now, conn, below),
+            (Target::Metrics, _) => {
+                let answer = self.metrics(below);
+                self.respond(now, conn, &answer, below);
+            }
             (Target::Mcp(server), Method::Post) => self.post(now, conn, server, request, body, below),
             (Target::Mcp(server), Method::Delete) => self.delete(now, conn, server, &request, below),
             (Target::Mcp(server), _) => self.get(now, conn, server, &request, below),
+            (Target::Socket(server), _) => self.open_socket(now, conn, server, &request, below),
             (Target::Events(server), _) => self.open_events(now, conn, server, &request, below),
             (Target::Message, _) => self.post_message(now, conn, request, body, below),
+        }
+    }
+
+    fn metrics(&self, below: &dyn Below) -> Answer {
+        let mut text = below.metrics();
+        for (name, kind, help, value) in [
+            ("http_sessions", "gauge", "Sessions of HTTP clients.", self.sessions.len() as u64),
+            ("http_requests_total", "counter", "HTTP requests with a whole head.", self.counts.requests),
+            ("http_refused_total", "counter", "HTTP requests refused by their head.", self.counts.refused),
+            ("http_rate_limited_total", "counter", "HTTP requests refused as too many.", self.counts.limited),
+            (
+                "http_lost_events_total",
+                "counter",
+                "Events dropped because nobody fetched them.",
+                self.counts.lost,
+            ),
+        ] {
+            text += &format!(
+                "# HELP muxloop_{name} {help}\n# TYPE muxloop_{name} {kind}\nmuxloop_{name} {value}\n"
+            );
+        }
+        Answer {
+            status: 200,
+            headers: vec![("Content-Type", "text/plain; version=0.0.4; charset=utf-8".into())],
+            body: text.into_bytes(),
         }
     }
 
@@ -496,12 +607,13 @@ impl Front {
                 let (session, number) = (*session, *number);
                 self.commit(now, session, number, below);
             }
-            Busy::Single(_) | Busy::Stream(..) | Busy::Events(_) => {
+            Busy::Single(_) | Busy::Stream(..) | Busy::Events(_) | Busy::Dashboard => {
                 let mut comment = Vec::new();
                 sse::write_comment(&mut comment, "");
                 self.write_stream(conn, &comment, below);
                 self.set_timer(conn, Some(now + KEEP_ALIVE_MS));
             }
+            Busy::Socket(..) => self.ping_socket(now, conn, below),
             Busy::Held(..) | Busy::Closing => {}
         }
     }
@@ -511,9 +623,9 @@ impl Front {
 fn methods(target: Target) -> &'static str {
     match target {
         Target::Mcp(_) => "GET, POST, DELETE, OPTIONS",
-        Target::Events(_) => "GET, OPTIONS",
+        Target::Events(_) | Target::Socket(_) | Target::Figures => "GET, OPTIONS",
         Target::Message => "POST, OPTIONS",
-        Target::Health | Target::Ready => "GET, HEAD, OPTIONS",
+        Target::Health | Target::Ready | Target::Metrics | Target::Page => "GET, HEAD, OPTIONS",
     }
 }
 
@@ -546,6 +658,8 @@ fn patience(phase: Phase) -> u64 {
     }
 }
 
+/// Connections from one address of a network.
+const CONNECTIONS_PER_ADDRESS: usize = 256;
 /// For the head of a request, in milliseconds.
 const HEAD_MS: u64 = 10_000;
 /// For a body.

@@ -81,6 +81,8 @@ pub struct ServerStatus {
     pub latency_ms: Option<(u64, u64)>,
     /// Since the start, and in a row.
     pub restarts: u64,
+    /// Requests refused as too many.
+    pub limited: u64,
     pub attempts: u32,
     pub up_ms: Option<u64>,
     pub last_failure: Option<String>,
@@ -119,6 +121,7 @@ impl Mux {
             errors: server.tally.errors,
             latency_ms: server.tally.latency_ms(),
             restarts: instances().map(|(_, instance)| instance.restarts).sum(),
+            limited: server.limited,
             attempts: speaker.map_or(0, |instance| instance.attempts),
             up_ms: speaker.and_then(|instance| instance.ready_since).map(|since| now.since(since)),
             last_failure: speaker.and_then(|instance| instance.last_failure.clone()),
@@ -128,6 +131,12 @@ impl Mux {
             hello: speaker.and_then(|instance| instance.hello.as_ref()).map(|hello| hello.result.clone()),
             recent: server.tally.recent().cloned().collect(),
         })
+    }
+
+    /// Requests of a server by method.
+    #[cfg(feature = "http")]
+    pub fn series(&self, id: ServerId) -> Option<&super::series::ByMethod> {
+        Some(&self.servers.get(id)?.tally.series)
     }
 
     /// Totals since the start.
