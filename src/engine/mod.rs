@@ -497,7 +497,7 @@ impl Engine {
             let role = conn.role;
             match (conn.broken.take(), conn.closing) {
                 (Some(why), false) => {
-                    if matches!(role, Role::Client) && why == CloseReason::SlowReader {
+                    if matches!(role, Role::Client | Role::Http) && why == CloseReason::SlowReader {
                         log::warn!(target: "muxloop", "client {key} was closed: it {why}");
                     }
                     match role {

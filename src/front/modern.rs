@@ -182,7 +182,7 @@ fn check_headers(request: &Request, message: &Incoming<'_>) -> Result<(), String
 }
 
 fn same(header: &str, given: Option<&str>, body: &str) -> Result<(), String> {
-    match given.map(str::trim) {
+    match given {
         Some(given) if given == body => Ok(()),
         Some(given) => Err(format!("the {header} header says '{given}', the body '{body}'")),
         None => Err(format!("the {header} header is missing (the body says '{body}')")),
