@@ -1,0 +1,31 @@
+// Which suites are run, on which server, and what is to be said about a scenario.
+
+export const RUNS = [
+  {
+    title: '2025-06-18 (suite 0.1)',
+    version: '2025-06-18',
+    suite: 'conformance-0.1',
+    args: ['--suite', 'all', '--spec-version', '2025-06-18'],
+    program: 'legacy.mjs',
+    mux: { interactive: 'serialize', max_active_clients: 100 },
+  },
+  {
+    title: '2025-11-25 (suite 0.1)',
+    version: '2025-11-25',
+    suite: 'conformance-0.1',
+    args: ['--suite', 'all', '--spec-version', '2025-11-25'],
+    program: 'legacy.mjs',
+    mux: { interactive: 'serialize', max_active_clients: 100 },
+  },
+  {
+    title: '2025-11-25 (suite 0.2)',
+    version: '2025-11-25',
+    suite: 'conformance-0.2',
+    args: ['--suite', 'all', '--spec-version', '2025-11-25'],
+    program: 'legacy.mjs',
+    mux: { interactive: 'serialize', max_active_clients: 100 },
+  },
+];
+
+/** By version (or `all`), then scenario. */
+export const REMARKS = {};
