@@ -25,6 +25,14 @@ export const RUNS = [
     program: 'legacy.mjs',
     mux: { interactive: 'serialize', max_active_clients: 100 },
   },
+  {
+    title: '2026-07-28 (suite 0.2)',
+    version: '2026-07-28',
+    suite: 'conformance-0.2',
+    args: ['--suite', 'all', '--spec-version', '2026-07-28'],
+    program: 'modern.mjs',
+    mux: { era: 'modern', max_active_clients: 100 },
+  },
 ];
 
 /** By version (or `all`), then scenario. */
