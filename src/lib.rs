@@ -14,7 +14,7 @@
 //! | `cli` | yes | the program `muxloop`: command line, daemon, logging |
 //! | `control` | yes | the control socket, status files, `muxloop status` and the like |
 //! | `http` | yes | HTTP, event streams and WebSocket |
-//! | `inspect` | yes | `muxloop logs`, `tap` and `health` |
+//! | `inspect` | yes | `muxloop logs`, `tap`, `health` and `doctor` |
 //! | `tui` | yes | the dashboard `muxloop tui` |
 //! | `demo` | yes | `muxloop demo-server` |
 //!
@@ -32,6 +32,8 @@ pub mod control;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(feature = "inspect")]
+pub mod doctor;
 pub mod engine;
 #[cfg(feature = "http")]
 pub mod front;

@@ -1,6 +1,8 @@
 //! The muxloop binary: understands the command line and hands over.
 
 use muxloop::cli::{self, CheckOptions, EXIT_USAGE, Invocation, ProxyOptions, RunOptions};
+#[cfg(feature = "http")]
+use muxloop::config::LogFormat;
 use muxloop::config::Surroundings;
 use std::env;
 use std::process::ExitCode;
@@ -27,7 +29,24 @@ fn main() -> ExitCode {
         #[cfg(feature = "inspect")]
         Ok(Invocation::Replay(file)) => muxloop::capture::replay_file(&file),
         Ok(Invocation::Proxy(options)) => proxy(options),
+        #[cfg(feature = "http")]
+        Ok(Invocation::Expose(options)) => {
+            cli::log::init(&options.levels(), LogFormat::Text, cli::log::Mode::Queued);
+            let code = muxloop::daemon::expose::expose(&options, &Surroundings::from_env());
+            cli::log::flush_at_exit();
+            code
+        }
+        #[cfg(not(feature = "http"))]
+        Ok(Invocation::Expose(_)) => {
+            refuse("proxy --stdio: not in this build of muxloop; build it with the feature `http`")
+        }
         Ok(Invocation::Check(options)) => check(&options),
+        #[cfg(feature = "inspect")]
+        Ok(Invocation::Doctor(options)) => muxloop::doctor::run(&options, &Surroundings::from_env()),
+        #[cfg(not(feature = "inspect"))]
+        Ok(Invocation::Doctor(_)) => {
+            refuse("doctor: not in this build of muxloop; build it with the feature `inspect`")
+        }
         #[cfg(not(feature = "control"))]
         Ok(Invocation::Client(_)) => {
             refuse("this build of muxloop has no control socket; build it with the feature `control`")

@@ -24,7 +24,7 @@ forbid 'kernel calls and clocks belong in src/reactor' \
     '\b(mio|libc|signal_hook|signal_hook_mio)::|Instant::now|SystemTime::now' \
     src/base src/codec src/mux src/engine src/config src/sim
 forbid 'unsafe belongs in src/reactor and src/codec/scan_simd.rs' '\bunsafe (\{|fn|impl)' \
-    src/base src/mux src/engine src/config src/cli src/demo src/proxy src/sim src/main.rs src/lib.rs src/library.rs src/daemon src/client src/control src/tui src/capture
+    src/base src/mux src/engine src/config src/cli src/demo src/proxy src/sim src/main.rs src/lib.rs src/library.rs src/daemon src/client src/control src/tui src/capture src/doctor
 runtimes=$(cargo tree --edges normal --prefix none 2>/dev/null | grep -E '^(tokio|async-std|smol|futures)' | sort -u)
 [ -z "$runtimes" ] || { printf 'an async runtime is linked:\n%s\n' "$runtimes"; bad=1; }
 [ $bad -eq 0 ] && echo 'arrows: all point the right way'

@@ -59,6 +59,7 @@ fn zsh() -> String {
         let mut specs: Vec<String> = table::options(command).flat_map(zsh_specs).collect();
         specs.extend(command.operand.iter().map(|operand| match operand.words {
             Words::Path => format!("'1:{}:_files'", operand.name),
+            Words::Servers => format!("'*:{}:()'", operand.name),
             _ => format!("'1:{}:({})'", operand.name, table::operand_words(operand).join(" ")),
         }));
         let _ = writeln!(cases, "    {}) _arguments {} ;;", command.name, specs.join(" "));

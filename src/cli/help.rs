@@ -58,7 +58,8 @@ pub fn usage(command: &'static Command) -> String {
             let _ = write!(text, " {}", if words.is_empty() { operand.name } else { &words });
         }
         Some(operand) => {
-            let _ = write!(text, " [{}]", operand.name);
+            let many = if matches!(operand.words, table::Words::Servers) { "..." } else { "" };
+            let _ = write!(text, " [{}]{many}", operand.name);
         }
         None => {}
     }

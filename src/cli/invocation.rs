@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 pub enum Invocation {
     Run(RunOptions),
     Proxy(ProxyOptions),
+    /// One server over HTTP, without a configuration.
+    Expose(ExposeOptions),
     Check(CheckOptions),
+    /// Each server is tried.
+    Doctor(DoctorOptions),
     /// What is asked of a muxloop that runs.
     Client(crate::client::Command),
     /// The recording to be replayed.
@@ -55,10 +59,61 @@ pub struct ProxyOptions {
     pub wait_ms: u64,
 }
 
+/// `muxloop proxy --stdio`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExposeOptions {
+    /// Command line of the server, for the shell.
+    pub stdio: String,
+    pub transport: Transport,
+    /// Port or address.
+    pub port: String,
+    /// Before the paths of the transport.
+    pub base_path: String,
+    pub sse_path: String,
+    pub message_path: String,
+    pub streamable_http_path: String,
+    /// A process per session instead of one per request.
+    pub stateful: bool,
+    pub session_timeout_ms: u64,
+    pub health_endpoint: String,
+    /// Whether pages of all origins may ask; by default they may not.
+    pub cors: Option<bool>,
+    pub max_restarts: u32,
+    pub insecure_listen: bool,
+    pub level: Option<LevelFilter>,
+}
+
+/// What `muxloop proxy --stdio` speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    #[default]
+    Sse,
+    StreamableHttp,
+}
+
 /// `muxloop check`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckOptions {
     pub config: Option<PathBuf>,
+}
+
+/// `muxloop doctor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoctorOptions {
+    pub config: Option<PathBuf>,
+    /// Names of servers; empty means all that are enabled.
+    pub servers: Vec<String>,
+    pub json: bool,
+    /// For one server, from its start to the end of its lists.
+    pub timeout_ms: u64,
+}
+
+impl ExposeOptions {
+    /// What is logged: `info` unless told otherwise.
+    pub fn levels(&self) -> Levels {
+        let level = self.level.unwrap_or(LevelFilter::Info);
+        Levels { filter: level.as_str().to_ascii_lowercase(), servers: Vec::new() }
+    }
 }
 
 impl RunOptions {

@@ -18,7 +18,9 @@ mod values;
 #[cfg(test)]
 mod variables;
 
-pub use invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
+pub use invocation::{
+    CheckOptions, DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport,
+};
 #[cfg(feature = "inspect")]
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;

@@ -2,8 +2,10 @@
 //!
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
-use super::invocation::{CheckOptions, Invocation, ProxyOptions, RunOptions};
-use super::table::{self, Command, DEFAULT_COMMAND, PROXY_SUFFIX, Words};
+use super::invocation::{
+    CheckOptions, DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport,
+};
+use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
 use crate::client::verbs::Verb;
@@ -54,9 +56,15 @@ fn choose<'a>(program: &OsStr, args: &'a [OsString]) -> Result<(&'static Command
         return Ok((named("proxy")?, args));
     }
     match args.first().map(|word| word.to_string_lossy()) {
+        Some(word) if word == "proxy" && args[1..].iter().any(is_stdio) => Ok((named(EXPOSE)?, &args[1..])),
         Some(word) if !word.starts_with('-') => Ok((named(&word)?, &args[1..])),
         _ => Ok((named(DEFAULT_COMMAND)?, args)),
     }
+}
+
+/// `--stdio`: the proxy from HTTP to a server, not the shim.
+fn is_stdio(arg: &OsString) -> bool {
+    arg.to_str().is_some_and(|arg| arg == "--stdio" || arg.starts_with("--stdio="))
 }
 
 fn unknown_command(name: &str) -> String {
@@ -90,6 +98,10 @@ fn read(
                 values.operand = Some(word.clone());
                 continue;
             }
+            Arg::Value(ref word) if takes_many(command) => {
+                values.more.push(word.clone());
+                continue;
+            }
             Arg::Value(_) => None,
         };
         let Some(opt) = opt else { return Err(unexpected(command, &arg)) };
@@ -116,6 +128,10 @@ fn read(
         }
     }
     Ok(Read::Values(values))
+}
+
+fn takes_many(command: &Command) -> bool {
+    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Servers))
 }
 
 fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
@@ -169,6 +185,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             socket: values.path("socket").unwrap_or_default(),
             wait_ms: values.milliseconds("wait")?.unwrap_or(0),
         })),
+        "expose" => Ok(Invocation::Expose(expose(&values)?)),
         "status" => {
             let options =
                 status::Options { server: operand, json: values.flag("json")?, watch: values.flag("watch")? };
@@ -210,6 +227,15 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             service: values.text("service")?,
             timeout_ms: values.milliseconds("timeout")?.unwrap_or(HEALTH_MS),
         }))),
+        "doctor" => Ok(Invocation::Doctor(DoctorOptions {
+            config: values.path("config"),
+            servers: operand
+                .into_iter()
+                .chain(values.more.iter().map(|name| name.to_string_lossy().into_owned()))
+                .collect(),
+            json: values.flag("json")?,
+            timeout_ms: values.number("timeout", 1..=3600)?.unwrap_or(DOCTOR_S) * 1000,
+        })),
         "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
         "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
         "version" => Ok(Invocation::Print(version())),
@@ -246,7 +272,7 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
     }
     let words = table::operand_words(operand);
     let expected = || format!("expected one of: {}", words.join(", "));
-    let is_server = matches!(operand.words, Words::Server);
+    let is_server = matches!(operand.words, Words::Server | Words::Servers);
     let Some(given) = given else {
         return match operand.required {
             true if is_server => Err(format!("{} is missing, expected the name of a server", operand.name)),
@@ -269,6 +295,35 @@ fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<
 }
 
 /// `--log-level`, else `-v` and `-vv`, else the environment's level, else its `-v`.
+fn expose(values: &Values) -> Result<ExposeOptions, String> {
+    let path = |long: &str, default: &str| -> Result<String, String> {
+        match values.text(long)? {
+            None => Ok(default.to_owned()),
+            Some(path) => Ok(format!("/{}", path.trim_start_matches('/'))),
+        }
+    };
+    let (cors, no_cors) = (values.flag("cors")?, values.flag("no-cors")?);
+    Ok(ExposeOptions {
+        stdio: values.text("stdio")?.unwrap_or_default(),
+        transport: match values.word("outputTransport")? {
+            Some("streamableHttp") => Transport::StreamableHttp,
+            _ => Transport::Sse,
+        },
+        port: values.text("port")?.unwrap_or_else(|| "8000".to_owned()),
+        base_path: path("basePath", "")?,
+        sse_path: path("ssePath", "/sse")?,
+        message_path: path("messagePath", "/message")?,
+        streamable_http_path: path("streamableHttpPath", "/mcp")?,
+        stateful: values.flag("stateful")?,
+        session_timeout_ms: values.milliseconds("sessionTimeout")?.unwrap_or(60_000).max(1),
+        health_endpoint: path("healthEndpoint", "/health")?,
+        cors: if no_cors { Some(false) } else { cors.then_some(true) },
+        max_restarts: values.number("maxRestarts", 0..=1_000)?.unwrap_or(3) as u32,
+        insecure_listen: values.flag("insecure-listen")?,
+        level: level(values)?,
+    })
+}
+
 fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
     let is_overruled = values.is_given("verbose") && !values.is_given("log-level");
     if values.has("log-level") && !is_overruled {
@@ -283,6 +338,8 @@ fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
 
 /// The daemon's own default (`docs/control.md`).
 const DRAIN_MS: u64 = 30_000;
+/// As long as the daemon waits for a handshake.
+const DOCTOR_S: u64 = 60;
 /// Enough for most servers to be started first.
 const HEALTH_MS: u64 = 10_000;
 

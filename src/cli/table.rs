@@ -37,6 +37,8 @@ pub enum Words {
     Commands,
     /// The name of a server, which only the muxloop that runs it knows.
     Server,
+    /// Any number of names of servers.
+    Servers,
     /// A file.
     Path,
 }
@@ -63,6 +65,9 @@ pub struct Opt {
 
 /// The command that runs when the command line names none.
 pub const DEFAULT_COMMAND: &str = "run";
+
+/// The command that `proxy --stdio` is.
+pub const EXPOSE: &str = "expose";
 
 /// The command that a program whose name ends so is.
 pub const PROXY_SUFFIX: &str = "-proxy";
@@ -100,7 +105,7 @@ pub const COMMANDS: &[Command] = &[
         name: "proxy",
         aliases: &[],
         summary: "connect stdin and stdout to a server's socket",
-        group: "",
+        group: ONE,
         about: &[
             "The command that an MCP host starts instead of the server itself. A link whose",
             "name ends in \"-proxy\" is this command. Exit codes: 0 at the end of stdin, 1 if",
@@ -115,10 +120,37 @@ pub const COMMANDS: &[Command] = &[
         ],
     },
     Command {
+        name: EXPOSE,
+        aliases: &[],
+        summary: "serve one stdio server over HTTP (also: proxy --stdio CMD)",
+        group: ONE,
+        about: &[],
+        operand: None,
+        passes_through: false,
+        options: &[
+            STDIO,
+            OUTPUT_TRANSPORT,
+            PORT,
+            BASE_PATH,
+            SSE_PATH,
+            MESSAGE_PATH,
+            STREAMABLE_HTTP_PATH,
+            STATEFUL,
+            SESSION_TIMEOUT,
+            HEALTH_ENDPOINT,
+            CORS,
+            NO_CORS,
+            MAX_RESTARTS,
+            INSECURE_LISTEN,
+            LOG_LEVEL,
+        ],
+        examples: &[("muxloop proxy --stdio 'npx -y @modelcontextprotocol/server-memory' -p 8000", "")],
+    },
+    Command {
         name: "check",
         aliases: &["validate"],
         summary: "check a configuration without starting anything",
-        group: "",
+        group: CHECKS,
         about: &[
             "Prints every problem as FILE:LINE:COLUMN: KEY: what is wrong, what was expected.",
             "Exit codes: 0 the file is fine, 2 it is not.",
@@ -127,6 +159,26 @@ pub const COMMANDS: &[Command] = &[
         passes_through: false,
         options: &[CONFIG],
         examples: &[("muxloop check -c mux.toml", "")],
+    },
+    Command {
+        name: "doctor",
+        aliases: &["diagnose"],
+        summary: "try each server alone; say what is wrong, and its cure",
+        group: CHECKS,
+        about: &[
+            "Checks the file, the programs and the sockets, and each server in a process",
+            "of its own: start, handshake, lists, schemas, stop. Needs no muxloop that",
+            "runs, and leaves one that does alone. Exit codes: 0 no error (there may be",
+            "warnings), 1 an error, 2 the command line or the file is wrong. All findings:",
+            "docs/doctor.md.",
+        ],
+        operand: Some(Operand { name: "NAME", required: false, words: Words::Servers }),
+        passes_through: false,
+        options: &[CONFIG, JSON, TIMEOUT_DOCTOR],
+        examples: &[
+            ("muxloop doctor", "every server of the default configuration"),
+            ("muxloop doctor memory web -c mux.toml --json", "two of them, for programs"),
+        ],
     },
     Command {
         name: "status",
@@ -384,6 +436,8 @@ pub const EVERYWHERE: &[Opt] = &[
 ];
 
 /// What the overview says of several commands at once.
+const CHECKS: &str = "check a file; try each server, and say how to cure it";
+const ONE: &str = "connect stdio to a socket; serve one server over HTTP";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
@@ -399,6 +453,25 @@ const CONFIG: Opt = Opt {
 };
 const HTTP: Opt = opt("http", "ADDRESS", "MUXLOOP_HTTP", "PORT, HOST:PORT, unix:PATH, off");
 const INSECURE_LISTEN: Opt = opt("insecure-listen", "", "MUXLOOP_INSECURE_LISTEN", "HTTP for all, no token");
+const STDIO: Opt =
+    Opt { required: true, ..opt("stdio", "CMD", "MUXLOOP_STDIO", "command line of the server") };
+const OUTPUT_TRANSPORT: Opt = Opt {
+    words: &["streamableHttp", "sse"],
+    ..opt("outputTransport", "T", "MUXLOOP_OUTPUT_TRANSPORT", "sse, streamableHttp")
+};
+const PORT: Opt =
+    Opt { short: Some('p'), ..opt("port", "PORT", "MUXLOOP_PORT", "or HOST:PORT; default 8000") };
+const BASE_PATH: Opt = opt("basePath", "P", "MUXLOOP_BASE_PATH", "before the next three");
+const SSE_PATH: Opt = opt("ssePath", "P", "MUXLOOP_SSE_PATH", "default /sse");
+const MESSAGE_PATH: Opt = opt("messagePath", "P", "MUXLOOP_MESSAGE_PATH", "default /message");
+const STREAMABLE_HTTP_PATH: Opt =
+    opt("streamableHttpPath", "P", "MUXLOOP_STREAMABLE_HTTP_PATH", "default /mcp");
+const STATEFUL: Opt = opt("stateful", "", "MUXLOOP_STATEFUL", "sessions, with a process each");
+const SESSION_TIMEOUT: Opt = opt("sessionTimeout", "MS", "MUXLOOP_SESSION_TIMEOUT", "default 60000");
+const HEALTH_ENDPOINT: Opt = opt("healthEndpoint", "P", "MUXLOOP_HEALTH_ENDPOINT", "default /health");
+const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origins may ask");
+const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "local pages only (default)");
+const MAX_RESTARTS: Opt = opt("maxRestarts", "N", "MUXLOOP_MAX_RESTARTS", "default 3; 0: no limit");
 const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
 const LOG_LEVEL: Opt = Opt {
@@ -431,6 +504,7 @@ const LINES: Opt =
 const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
 const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
 const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
+const TIMEOUT_DOCTOR: Opt = opt("timeout", "S", "MUXLOOP_DOCTOR_TIMEOUT", "seconds per server (60)");
 const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
 const TUI: Opt = opt("tui", "", TUI_VARIABLE, "with the dashboard: muxloop help tui");
 const STATUS_INSTEAD: Opt =
@@ -461,7 +535,7 @@ pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
     match operand.words {
         Words::Commands => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
         Words::OneOf(words) => words.to_vec(),
-        Words::Server | Words::Path => Vec::new(),
+        Words::Server | Words::Servers | Words::Path => Vec::new(),
     }
 }
 

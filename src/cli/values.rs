@@ -13,6 +13,8 @@ pub(super) struct Values {
     options: BTreeMap<&'static str, Given>,
     /// The word after the command.
     pub(super) operand: Option<OsString>,
+    /// Further ones, where there may be some.
+    pub(super) more: Vec<OsString>,
 }
 
 struct Given {

@@ -59,7 +59,8 @@ fn collect(bytes: &[u8], value: Span, cuts: &mut Vec<Span>) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a member of that name is taken for a secret.
+pub fn is_secret(name: &str) -> bool {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     SECRET.iter().any(|part| plain.contains(part)) || SECRET_WHOLE.contains(&plain.as_str())

@@ -5,6 +5,7 @@ use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::front::{Guard, Routes, Settings};
 use crate::reactor::Reactor;
+use std::collections::BTreeSet;
 
 /// The listeners of the front.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ impl HttpDoors {
     }
 }
 
-fn listen(reactor: &mut Reactor, address: &Address) -> Result<usize, String> {
+pub(super) fn listen(reactor: &mut Reactor, address: &Address) -> Result<usize, String> {
     let refused = |error: std::io::Error| format!("http: cannot listen on {address}: {error}");
     let (listener, shown) = match address {
         Address::Tcp(address) => {
@@ -80,6 +81,7 @@ fn settings(config: &Config, engine: &Engine) -> Settings {
         body_max: known().map(|(server, id)| (id, server.policy.max_request_bytes)).collect(),
         session_timeout_ms,
         max_sessions: max_sessions as usize,
+        stateless: BTreeSet::new(),
     }
 }
 

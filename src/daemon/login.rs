@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long the shell may take before the loop starts.
-pub(super) const AT_START: Duration = Duration::from_secs(5);
+pub(crate) const AT_START: Duration = Duration::from_secs(5);
 /// How long it may take at a reload, while clients wait.
 pub(super) const AT_RELOAD: Duration = Duration::from_secs(1);
 
@@ -25,24 +25,29 @@ const OUTPUT_MAX: usize = 1 << 20;
 
 /// What the login shell said, once it did.
 #[derive(Debug, Default)]
-pub(super) struct LoginPath {
+pub(crate) struct LoginPath {
     known: Option<String>,
 }
 
 impl LoginPath {
     /// Puts the PATH of each server that has one into its environment, unless `env` names PATH there.
     pub(super) fn fill(&mut self, config: &mut Config, limit: Duration) {
+        if let Err(why) = self.try_fill(config, limit) {
+            log::warn!(target: "muxloop", "path = \"login\": {why}; servers get muxloop's own PATH");
+        }
+    }
+
+    /// The same for who says it in other ways.
+    ///
+    /// # Errors
+    /// Why the login shell's PATH is not known, in words; all others are in place.
+    pub(crate) fn try_fill(&mut self, config: &mut Config, limit: Duration) -> Result<(), String> {
         let wants_login = |server: &crate::config::ServerConfig| {
             server.search_path == Some(SearchPath::Login) && !has_own(server)
         };
+        let mut asked = Ok(());
         if self.known.is_none() && config.servers.iter().any(wants_login) {
-            match ask(&shell(), limit) {
-                Ok(path) => self.known = Some(path),
-                Err(why) => log::warn!(
-                    target: "muxloop",
-                    "path = \"login\": {why}; servers get muxloop's own PATH"
-                ),
-            }
+            asked = ask(&shell(), limit).map(|path| self.known = Some(path));
         }
         for server in config.servers.iter_mut().filter(|server| !has_own(server)) {
             let path = match &server.search_path {
@@ -52,6 +57,7 @@ impl LoginPath {
             };
             server.spawn.env.extend(path.map(|path| ("PATH".to_owned(), path)));
         }
+        asked
     }
 }
 

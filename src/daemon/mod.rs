@@ -2,8 +2,10 @@
 
 mod audit;
 #[cfg(feature = "http")]
+pub mod expose;
+#[cfg(feature = "http")]
 mod http;
-mod login;
+pub(crate) mod login;
 mod reload;
 mod service;
 #[cfg(feature = "control")]

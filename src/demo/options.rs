@@ -55,6 +55,9 @@ pub struct Faults {
     pub answer_unknown: bool,
     pub garbage_json: bool,
     pub no_answer: Vec<String>,
+    pub refuse: Vec<String>,
+    /// Method and result.
+    pub answers: Vec<(String, serde_json::Value)>,
     pub asks_unprompted: bool,
     pub batch: bool,
 }
@@ -205,6 +208,14 @@ fn set_page_size(options: &mut Options, value: Argument) -> Set {
     }
 }
 
+fn set_answer(options: &mut Options, value: Argument) -> Set {
+    let text = value.text()?;
+    let (method, result) = text.split_once('=').ok_or("METHOD=JSON")?;
+    let result = serde_json::from_str(result).map_err(|_| "JSON after METHOD=")?;
+    options.faults.answers.push((method.to_owned(), result));
+    Ok(())
+}
+
 /// A row whose setter is a short expression over the options and the value.
 macro_rules! opt {
     ($name:literal, $help:literal, |$o:ident| $set:expr) => {
@@ -276,6 +287,10 @@ static TABLE: &[Opt] = &[
     opt!("no-answer" "METHOD", "take requests of METHOD and never answer (repeatable)", |o, v| {
         o.faults.no_answer.push(v.text()?)
     }),
+    opt!("refuse" "METHOD", "answer METHOD with -32601 (repeatable)", |o, v| {
+        o.faults.refuse.push(v.text()?)
+    }),
+    opt("answer", "METHOD=JSON", "answer METHOD with this as the whole result (repeatable)", set_answer),
     opt!("no-ping", "answer ping with -32601", |o| o.faults.no_ping = true),
     opt!("ignore-ping", "never answer ping", |o| o.faults.ignore_ping = true),
     opt!("hang-initialize", "never answer initialize or server/discover", |o| {
@@ -343,6 +358,8 @@ mod tests {
         assert_eq!(error(&["--page-size", "0"]), "--page-size expects a page size of at least 1");
         assert!(error(&["--era", "stone"]).contains("legacy-exit"));
         assert!(error(&["--era"]).contains("missing argument"));
+        assert_eq!(error(&["--answer", "ping"]), "--answer expects METHOD=JSON");
+        assert_eq!(error(&["--answer", "ping={"]), "--answer expects JSON after METHOD=");
         assert!(error(&["--noise=1"]).contains("unexpected argument"));
         assert!(error(&["stray"]).contains("stray"));
     }

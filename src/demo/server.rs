@@ -258,8 +258,17 @@ impl Server {
     pub fn answer(&mut self, serial: u64, outcome: Result<Value, RpcError>) {
         let Some(request) = self.close(serial) else { return };
         self.served += 1;
+        let faults = &self.options.faults;
+        let is_refused = faults.refuse.contains(&request.method);
+        let forged = faults.answers.iter().find(|(method, _)| *method == request.method);
+        let forged = forged.map(|(_, result)| result.clone());
         let mut response = json!({ "jsonrpc": "2.0", "id": request.id });
         match outcome {
+            _ if is_refused => {
+                let error = RpcError::new(-32601, format!("{} is refused, as asked", request.method));
+                response["error"] = error.to_value();
+            }
+            _ if forged.is_some() => response["result"] = forged.unwrap_or_default(),
             Ok(mut result) => {
                 if request.caller.modern {
                     self.session.decorate(&request.method, &mut result);

@@ -199,6 +199,12 @@ impl Conns {
         self.table.iter()
     }
 
+    /// Connections of a kind.
+    #[cfg(feature = "http")]
+    pub fn count(&self, role: Role) -> usize {
+        self.table.iter().filter(|(_, conn)| conn.role == role).count()
+    }
+
     /// Bytes in all send buffers.
     pub fn unwritten(&self) -> usize {
         self.table.iter().map(|(_, conn)| conn.send.len()).sum()

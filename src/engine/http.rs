@@ -3,7 +3,7 @@
 use super::conn::{Conns, Role};
 use super::operate::Taps;
 use super::port::{Io, Platform};
-use super::{Action, Door, Engine, Outbox, ServerSetup};
+use super::{Action, Door, Engine, Outbox, Processes, ServerSetup};
 use crate::base::limits::{READ_BUDGET, READ_CHUNK};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message, ScanError};
@@ -19,6 +19,7 @@ struct Floor<'a> {
     actions: &'a mut Vec<Action>,
     taps: &'a mut Taps,
     setups: &'a [ServerSetup],
+    processes: &'a Processes,
     platform: &'a mut dyn Platform,
 }
 
@@ -35,6 +36,7 @@ macro_rules! front {
                     actions: &mut $engine.actions,
                     taps: &mut $engine.control.taps,
                     setups: &$engine.setups,
+                    processes: &$engine.processes,
                     platform: $platform,
                 },
             )),
@@ -187,13 +189,16 @@ impl Floor<'_> {
 }
 
 impl Below for Floor<'_> {
-    fn attach(&mut self, server: ServerId) -> Option<Key> {
+    fn attach(&mut self, server: ServerId, guest: bool) -> Option<Key> {
         if self.conns.is_full() || server >= self.setups.len() {
             return None;
         }
         let link = self.conns.insert(Box::new(Nowhere), Role::Link, 0);
         let (mux, mut out) = self.outbox();
-        let number = mux.attach_peer(out.now, link, server, &mut out);
+        let number = match guest {
+            true => mux.attach_guest(out.now, link, server, &mut out),
+            false => mux.attach_peer(out.now, link, server, &mut out),
+        };
         if let Some(conn) = self.conns.get_mut(link) {
             (conn.server, conn.number) = (server, number);
         }
@@ -240,6 +245,9 @@ impl Below for Floor<'_> {
         let mut bytes = [0; 16];
         self.platform.random(&mut bytes);
         u128::from_le_bytes(bytes)
+    }
+    fn metrics(&self) -> String {
+        super::metrics::text(self.now, self.mux, self.conns, self.processes, self.setups)
     }
     fn readiness(&self) -> Result<(), String> {
         match self.mux.takes_clients() {

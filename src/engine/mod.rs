@@ -27,6 +27,8 @@ mod conn;
 pub mod http;
 #[cfg(feature = "control")]
 mod journal;
+#[cfg(feature = "http")]
+mod metrics;
 #[cfg(feature = "control")]
 pub mod operate;
 #[cfg(not(feature = "control"))]

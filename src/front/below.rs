@@ -7,8 +7,8 @@ use crate::mux::ServerId;
 /// The engine as the front sees it: peers of the mux that have no connection of their own (links), and
 /// connections that carry raw bytes.
 pub trait Below {
-    /// A new peer of the mux. What the mux says to it comes by [`super::Front::hear`]. `None`: no room.
-    fn attach(&mut self, server: ServerId) -> Option<Key>;
+    /// A new peer of the mux; a `guest` is none of the clients that a server limits. What the mux says to it comes by [`super::Front::hear`]. `None`: no room.
+    fn attach(&mut self, server: ServerId, guest: bool) -> Option<Key>;
     /// A message of that peer.
     fn deliver(&mut self, link: Key, message: &Incoming<'_>);
     /// Bytes of that peer that are no single message: a batch, or an error for the mux to report.
@@ -25,6 +25,8 @@ pub trait Below {
     fn close(&mut self, conn: Key);
     /// 128 bits that nobody can guess.
     fn random(&mut self) -> u128;
+    /// What everything below counts, as the text of `/metrics`.
+    fn metrics(&self) -> String;
     /// Whether this server can answer now; in words if not.
     fn readiness(&self) -> Result<(), String>;
 }

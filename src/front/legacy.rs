@@ -289,6 +289,7 @@ impl Front {
             return;
         };
         let lost = streamable.shrink();
+        self.counts.lost += lost as u64;
         if lost > 0 {
             log::warn!(target: "http", "{lost} events were dropped: nobody fetched them, and a session keeps 1 MiB");
         }
@@ -374,7 +375,7 @@ impl Front {
             return Err(Answer::error(503, None, -32603, &text).with("Retry-After", "5"));
         }
         let full = || Answer::error(503, None, -32603, "muxloop has no room for another client");
-        let link = below.attach(server).ok_or_else(full)?;
+        let link = below.attach(server, false).ok_or_else(full)?;
         let id = format!("{:032x}", below.random());
         let session = self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now });
         self.by_id.insert(id, session);

@@ -13,6 +13,7 @@
 //! request at a time; what was sent ahead waits in its buffer (so pipelined requests are answered in
 //! order).
 
+mod alone;
 mod answer;
 mod below;
 mod events;
@@ -37,7 +38,7 @@ use crate::codec::sse;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
 use session::Session;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a front is told at its start, and at a reload.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,8 @@ pub struct Settings {
     pub session_timeout_ms: u64,
     /// Most sessions at a time (G06).
     pub max_sessions: usize,
+    /// Servers that have a process per request, and no sessions (G05).
+    pub stateless: BTreeSet<ServerId>,
 }
 
 /// Everything that speaks HTTP.
@@ -66,6 +69,16 @@ pub struct Front {
     /// Connections that may go on with what they had sent ahead.
     resumed: Vec<Key>,
     stopping: bool,
+    counts: Counts,
+}
+
+/// What is counted here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    requests: u64,
+    refused: u64,
+    limited: u64,
+    lost: u64,
 }
 
 /// Whose link it is.
@@ -124,6 +137,7 @@ impl Front {
             held: Vec::new(),
             resumed: Vec::new(),
             stopping: false,
+            counts: Counts::default(),
         }
     }
 
@@ -304,6 +318,8 @@ impl Front {
             origin: allowed.map(str::to_owned),
         };
         let answer = self.precheck(&request, loopback);
+        self.counts.requests += 1;
+        self.counts.refused += u64::from(answer.is_some());
         let Some(state) = self.conns.get_mut(conn) else { return };
         let has_body = request.headers.get("transfer-encoding").is_some()
             || request.headers.get("content-length").is_some_and(|length| length.trim() != "0");
@@ -337,7 +353,10 @@ impl Front {
         if request.method == Method::Options {
             return None;
         }
-        let methods = methods(target);
+        let methods = match target {
+            Target::Mcp(server) if self.is_stateless(server) => "POST, OPTIONS",
+            _ => methods(target),
+        };
         if !methods.split(", ").any(|method| method == request.method.as_str()) {
             let text = format!("{} is not offered here, but {methods}", request.method.as_str());
             return Some(Answer::error(405, None, -32600, &text).with("Allow", methods));
@@ -376,11 +395,40 @@ impl Front {
                 };
                 self.respond(now, conn, &answer, below);
             }
+            (Target::Metrics, _) => {
+                let answer = self.metrics(below);
+                self.respond(now, conn, &answer, below);
+            }
             (Target::Mcp(server), Method::Post) => self.post(now, conn, server, request, body, below),
             (Target::Mcp(server), Method::Delete) => self.delete(now, conn, server, &request, below),
             (Target::Mcp(server), _) => self.get(now, conn, server, &request, below),
             (Target::Events(server), _) => self.open_events(now, conn, server, &request, below),
             (Target::Message, _) => self.post_message(now, conn, request, body, below),
+        }
+    }
+
+    fn metrics(&self, below: &dyn Below) -> Answer {
+        let mut text = below.metrics();
+        for (name, kind, help, value) in [
+            ("http_sessions", "gauge", "Sessions of HTTP clients.", self.sessions.len() as u64),
+            ("http_requests_total", "counter", "HTTP requests with a whole head.", self.counts.requests),
+            ("http_refused_total", "counter", "HTTP requests refused by their head.", self.counts.refused),
+            ("http_rate_limited_total", "counter", "HTTP requests refused as too many.", self.counts.limited),
+            (
+                "http_lost_events_total",
+                "counter",
+                "Events dropped because nobody fetched them.",
+                self.counts.lost,
+            ),
+        ] {
+            text += &format!(
+                "# HELP muxloop_{name} {help}\n# TYPE muxloop_{name} {kind}\nmuxloop_{name} {value}\n"
+            );
+        }
+        Answer {
+            status: 200,
+            headers: vec![("Content-Type", "text/plain; version=0.0.4; charset=utf-8".into())],
+            body: text.into_bytes(),
         }
     }
 
@@ -438,6 +486,7 @@ impl Front {
 
     /// A request of a connection has got all it gets.
     fn release(&mut self, now: Time, conn: Key, below: &mut dyn Below) {
+        self.end_alone(conn, below);
         let Some(state) = self.conns.get_mut(conn) else { return };
         if !state.manner.keep_alive {
             return self.close(conn, below);
@@ -506,7 +555,7 @@ fn methods(target: Target) -> &'static str {
         Target::Mcp(_) => "GET, POST, DELETE, OPTIONS",
         Target::Events(_) => "GET, OPTIONS",
         Target::Message => "POST, OPTIONS",
-        Target::Health | Target::Ready => "GET, HEAD, OPTIONS",
+        Target::Health | Target::Ready | Target::Metrics => "GET, HEAD, OPTIONS",
     }
 }
 

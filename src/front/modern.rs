@@ -21,6 +21,13 @@ pub(super) struct Single {
     pub committed: bool,
 }
 
+impl Single {
+    /// A request with this raw id.
+    pub(super) fn new(id: Box<[u8]>) -> Single {
+        Single { id, incomplete: false, committed: false }
+    }
+}
+
 impl Front {
     pub(super) fn post_modern(
         &mut self,
@@ -48,7 +55,7 @@ impl Front {
     }
 
     /// The peer of a connection, at this server.
-    fn own_link(&mut self, conn: Key, server: ServerId, below: &mut dyn Below) -> Option<Key> {
+    pub(super) fn own_link(&mut self, conn: Key, server: ServerId, below: &mut dyn Below) -> Option<Key> {
         match self.conns.get(conn)?.modern {
             Some((own, link)) if own == server => return Some(link),
             Some((_, link)) => {
@@ -57,7 +64,7 @@ impl Front {
             }
             None => {}
         }
-        let link = below.attach(server)?;
+        let link = below.attach(server, true)?;
         self.links.insert(link, Owner::Conn(conn));
         self.conns.get_mut(conn)?.modern = Some((server, link));
         Some(link)

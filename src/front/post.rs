@@ -90,6 +90,7 @@ impl Front {
                 let text = "clients of 2026-07-28 send no answers";
                 self.respond(now, conn, &Answer::error(400, None, -32600, text), below);
             }
+            _ if self.is_stateless(server) => self.post_alone(now, conn, server, &request, &message, below),
             _ => self.post_legacy(now, conn, server, &request, &message, below),
         }
     }

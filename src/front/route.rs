@@ -16,6 +16,8 @@ pub enum Target {
     Health,
     /// Whether it can serve.
     Ready,
+    /// Figures for Prometheus.
+    Metrics,
 }
 
 /// All paths of a front.
@@ -27,7 +29,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// `/servers/NAME/mcp`, `/sse/NAME`, `/message`, `/health`, `/ready`.
+    /// `/servers/NAME/mcp`, `/sse/NAME`, `/message`, `/health`, `/ready`, `/metrics`.
     pub fn of_servers<'a>(servers: impl IntoIterator<Item = (&'a str, ServerId)>) -> Routes {
         let mut routes = Routes::default();
         for (name, server) in servers {
@@ -37,6 +39,7 @@ impl Routes {
         routes.add("/message", Target::Message);
         routes.add("/health", Target::Health);
         routes.add("/ready", Target::Ready);
+        routes.add("/metrics", Target::Metrics);
         routes
     }
 
@@ -94,6 +97,6 @@ mod tests {
         let names: Vec<String> = (0..100).map(|n| format!("server{n}")).collect();
         let routes = Routes::of_servers(names.iter().enumerate().map(|(id, name)| (name.as_str(), id)));
         assert!(routes.hint().len() < 600, "{}", routes.hint());
-        assert!(routes.hint().contains("and 191 more"), "{}", routes.hint());
+        assert!(routes.hint().contains("and 192 more"), "{}", routes.hint());
     }
 }

@@ -408,6 +408,7 @@ impl Mux {
         let server = &mut self.servers[peer.server];
         if !peer.refused {
             server.clients -= 1;
+            server.guests -= usize::from(peer.guest);
         }
         if let Some(instance) = peer.instance.and_then(|key| self.instances.get_mut(key)) {
             instance.owners.forget_peer(peer_key);

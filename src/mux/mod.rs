@@ -26,6 +26,8 @@ mod reply;
 mod request;
 mod retry;
 mod reverse;
+#[cfg(feature = "http")]
+pub mod series;
 mod server;
 pub mod sink;
 pub mod status;
@@ -128,9 +130,19 @@ impl Mux {
 
     /// A client connected to a server's socket. Gives the number that people know it by.
     pub fn attach_peer(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) -> u64 {
+        self.attach(now, link, server, false, out)
+    }
+
+    /// A link for requests that stand each for itself, as over HTTP in 2026-07-28. One client has several of
+    /// those at a time, so they are none of the `max_active_clients`.
+    pub fn attach_guest(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) -> u64 {
+        self.attach(now, link, server, true, out)
+    }
+
+    fn attach(&mut self, now: Time, link: Key, server: ServerId, guest: bool, out: &mut dyn Sink) -> u64 {
         let refused = {
             let server = &self.servers[server];
-            server.clients >= server.policy.max_active_clients
+            (!guest && server.clients - server.guests >= server.policy.max_active_clients)
                 || self.draining
                 || self.closing
                 || server.retired
@@ -139,6 +151,7 @@ impl Mux {
         self.clients_ever += 1;
         let mut peer = Peer::new(server, link, refused, self.clients_ever);
         peer.instance = self.servers[server].shared;
+        peer.guest = guest;
         if self.peers.is_full() {
             out.close(link, CloseReason::Refused);
             return self.clients_ever;
@@ -150,6 +163,7 @@ impl Mux {
             self.timers.schedule(now + REFUSED_MS, Timer::Refused(key));
         } else {
             self.servers[server].clients += 1;
+            self.servers[server].guests += usize::from(guest);
             log::debug!(target: &self.target(server), "client {} connected", self.clients_ever);
         }
         self.clients_ever

@@ -209,6 +209,14 @@ impl Mux {
             let request_bytes = request.bytes as usize;
             self.audit.push(Audited { server, ended, pid, request_bytes, answer_bytes, arguments });
         }
-        self.servers[server].tally.note(ended);
+        let tally = &mut self.servers[server].tally;
+        #[cfg(feature = "http")]
+        tally.series.entry(ended.method).or_default().note(
+            outcome,
+            ended.ms,
+            request.bytes as usize,
+            answer_bytes,
+        );
+        tally.note(ended);
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Peer {
     pub link: Key,
     /// Came when the server had all the clients it may have: is told so and closed (D03).
     pub refused: bool,
+    /// Is none of the clients that are limited.
+    pub guest: bool,
     /// Set by `initialize`.
     pub legacy: Option<Legacy>,
     /// Has sent a 2026-07-28 request.
@@ -74,6 +76,7 @@ impl Peer {
             pid: None,
             link,
             refused,
+            guest: false,
             legacy: None,
             modern: false,
             instance: None,

@@ -55,6 +55,8 @@ pub(super) struct Server {
     pub shared: Option<Key>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
+    /// Those of them that no limit counts.
+    pub guests: usize,
     /// The era its process was found to speak, and until when that is believed.
     pub verdict: Option<(Era, Time)>,
     /// Tools whose calls may be made twice.
@@ -237,6 +239,7 @@ impl Server {
             policy,
             shared: None,
             clients: 0,
+            guests: 0,
             verdict: None,
             repeatable: Repeatable::default(),
             held: false,

@@ -130,6 +130,12 @@ impl Mux {
         })
     }
 
+    /// Requests of a server by method.
+    #[cfg(feature = "http")]
+    pub fn series(&self, id: ServerId) -> Option<&super::series::ByMethod> {
+        Some(&self.servers.get(id)?.tally.series)
+    }
+
     /// Totals since the start.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -16,6 +16,8 @@ pub(super) struct Tally {
     durations: Vec<u32>,
     next: usize,
     recent: VecDeque<Ended>,
+    #[cfg(feature = "http")]
+    pub series: super::series::ByMethod,
 }
 
 /// A request that has come to its end.

@@ -116,6 +116,23 @@ impl Children {
         }
     }
 
+    /// Living processes of a child's group or with its marker, but for the child itself.
+    pub fn descendants(&self, key: Key) -> Vec<Pid> {
+        let Some(process) = self.processes.get(key) else { return Vec::new() };
+        let marker = self.marker(process.serial);
+        let is_it = |pid: &Pid| {
+            let is_meant = |stat: procfs::Stat| {
+                let is_marked =
+                    || procfs::variable(*pid, CHILD_VARIABLE).is_some_and(|child| child == marker);
+                !stat.is_zombie() && (stat.group == process.pid || is_marked())
+            };
+            *pid != process.pid && procfs::stat(*pid).is_some_and(is_meant)
+        };
+        let mut found = procfs::all();
+        found.retain(is_it);
+        found
+    }
+
     /// Reaps adopted processes that have ended, and ends those whose child was swept already.
     pub fn tend_orphans(&self) {
         if !self.adopts {

@@ -127,6 +127,23 @@ impl Reactor {
     /// # Errors
     /// From the kernel.
     pub fn for_daemon() -> io::Result<Reactor> {
+        let mut reactor = Reactor::alone()?;
+        sweep::leftovers();
+        reactor.start_guard();
+        Ok(reactor)
+    }
+
+    /// The same for a command that starts servers for a while: what others left behind is not its business.
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn for_command() -> io::Result<Reactor> {
+        let mut reactor = Reactor::alone()?;
+        reactor.start_guard();
+        Ok(reactor)
+    }
+
+    fn alone() -> io::Result<Reactor> {
         let mut reactor = Reactor::new()?;
         sys::ignore(libc::SIGPIPE);
         reactor.catch_signals(&signal::OF_DAEMON)?;
@@ -136,8 +153,6 @@ impl Reactor {
             Ok(before) => reactor.children.descriptor_limit = Some(before),
             Err(error) => log::warn!("the limit of open descriptors stays as it is: {error}"),
         }
-        sweep::leftovers();
-        reactor.start_guard();
         Ok(reactor)
     }
 
@@ -216,6 +231,11 @@ impl Reactor {
     /// Process id of the guard, if there is one now.
     pub fn guard(&self) -> Option<u32> {
         self.children.guard().map(|pid| pid as u32)
+    }
+
+    /// The processes that a child would leave behind if it ended now (Linux; elsewhere none are found).
+    pub fn descendants(&self, process: Key) -> Vec<Pid> {
+        self.children.descendants(process)
     }
 
     /// Waits until something is ready or `timeout` has passed, and replaces the content of `ready` by what

@@ -206,7 +206,7 @@ fn files(spec: &SpawnSpec) -> Vec<PathBuf> {
 }
 
 /// The files that the program's name may mean, in the order they are tried.
-fn candidates(spec: &SpawnSpec) -> Vec<PathBuf> {
+pub fn candidates(spec: &SpawnSpec) -> Vec<PathBuf> {
     let from = spec.cwd.as_deref().unwrap_or(Path::new(""));
     if spec.program.contains('/') {
         return vec![from.join(&spec.program)];
@@ -215,7 +215,7 @@ fn candidates(spec: &SpawnSpec) -> Vec<PathBuf> {
 }
 
 /// The `PATH` in which the child's program is searched: the child's own.
-fn search_path(spec: &SpawnSpec) -> OsString {
+pub fn search_path(spec: &SpawnSpec) -> OsString {
     let own = spec.env.iter().rev().find(|(name, _)| name == "PATH");
     // Without PATH, execvp(3) searches these.
     own.map(|(_, value)| value.into())
@@ -225,9 +225,13 @@ fn search_path(spec: &SpawnSpec) -> OsString {
 
 /// The interpreter that a script's first line names.
 fn interpreter(script: &Path) -> Option<String> {
+    first_line(script)?.split_whitespace().next().map(str::to_owned)
+}
+
+/// What a script's first line says after `#!`; `None` if it is no script.
+pub fn first_line(script: &Path) -> Option<String> {
     let mut head = Vec::new();
     File::open(script).ok()?.take(256).read_to_end(&mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let text = std::ffi::OsStr::from_bytes(line).to_string_lossy().into_owned();
-    text.split_whitespace().next().map(str::to_owned)
+    Some(std::ffi::OsStr::from_bytes(line).to_string_lossy().into_owned())
 }

@@ -231,6 +231,14 @@ pub fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether this process may create files in a directory; false too if there is none.
+pub fn may_write(directory: &std::path::Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(directory.as_os_str().as_bytes()) else { return false };
+    // SAFETY: a valid C string.
+    unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) == 0 }
+}
+
 /// User id, and process id where the kernel tells, of the other end of a connected Unix socket.
 #[cfg(target_os = "linux")]
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {

@@ -105,7 +105,7 @@ fn variables_stand_in_for_options() {
 fn samples(opt: &'static Opt) -> [&'static str; 2] {
     match (opt.words, opt.long) {
         ([.., a, b], _) => [a, b],
-        (_, "wait" | "timeout" | "lines") => ["7", "8"],
+        (_, "wait" | "timeout" | "lines" | "sessionTimeout" | "maxRestarts") => ["7", "8"],
         _ if opt.value.is_empty() => ["true", "false"],
         _ => ["one", "two"],
     }
@@ -201,6 +201,24 @@ fn the_proxy_has_two_names() {
 fn the_demo_server_gets_its_arguments_untouched() {
     let args = ["--help", "-x", "--", "run"].map(OsString::from).to_vec();
     assert_eq!(of("muxloop demo-server --help -x -- run"), Ok(Invocation::DemoServer(args)));
+}
+
+#[test]
+fn the_doctor_takes_any_number_of_names() {
+    let doctor = |line: &str| match of(line) {
+        Ok(Invocation::Doctor(options)) => options,
+        other => panic!("{line}: {other:?}"),
+    };
+    let none = DoctorOptions { timeout_ms: 60_000, ..Default::default() };
+    assert_eq!(doctor("muxloop doctor"), none);
+    let some = DoctorOptions {
+        config: Some("m.toml".into()),
+        servers: vec!["a".into(), "b".into(), "c".into()],
+        json: true,
+        timeout_ms: 5_000,
+    };
+    assert_eq!(doctor("muxloop doctor a -c m.toml b --timeout 5 c --json"), some);
+    assert!(of("muxloop doctor --timeout 0").unwrap_err().contains("an integer from 1 to 3600"));
 }
 
 #[test]

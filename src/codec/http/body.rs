@@ -71,16 +71,19 @@ impl Body {
             return Err(HttpError::fatal(400, "a Content-Length that is no number"));
         }
         // What does not fit into a number is too large as well.
-        let length = length.parse().unwrap_or(usize::MAX);
-        if length > limits.body_bytes {
-            return Err(too_large(limits));
-        }
-        Ok(Some(Body::Sized(length)))
+        let body = Body::Sized(length.parse().unwrap_or(usize::MAX));
+        body.check_announced(limits)?;
+        Ok(Some(body))
     }
 
     /// Whether the head said that nothing follows.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Body::Sized(0))
+    }
+
+    /// Refuses a length over the limit. Chunks and bodies without an end are refused as they come.
+    pub(super) fn check_announced(&self, limits: &Limits) -> Result<(), HttpError> {
+        if self.known_len() > limits.body_bytes { Err(too_large(limits)) } else { Ok(()) }
     }
 
     /// Bytes known to come, for making room.

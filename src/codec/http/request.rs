@@ -106,6 +106,8 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct RequestDecoder {
     limits: Limits,
+    /// The limit of this request's body.
+    body_bytes: usize,
     state: State,
 }
 
@@ -121,7 +123,14 @@ enum State {
 impl RequestDecoder {
     /// A decoder at the start of a connection.
     pub fn new(limits: Limits) -> RequestDecoder {
-        RequestDecoder { limits, state: State::Head(HeadScan::new(Section::Request)) }
+        let state = State::Head(HeadScan::new(Section::Request));
+        RequestDecoder { limits, body_bytes: limits.body_bytes, state }
+    }
+
+    /// After a `Head`, a limit for its body that is below the connection's, since what is asked for says
+    /// how much that may be: a body announced as longer is refused by the next call, before `Continue`.
+    pub fn limit_body(&mut self, bytes: usize) {
+        self.body_bytes = bytes.min(self.limits.body_bytes);
     }
 
     /// The next event, its bytes consumed from `buf`; `None` asks for more bytes.
@@ -148,6 +157,7 @@ impl RequestDecoder {
     }
 
     fn advance(&mut self, buf: &mut RecvBuf) -> Result<Option<HttpEvent>, HttpError> {
+        let limits = Limits { body_bytes: self.body_bytes, ..self.limits };
         match &mut self.state {
             State::Failed(error) => Err(error.clone()),
             State::Head(scan) => {
@@ -155,6 +165,7 @@ impl RequestDecoder {
                 let parsed = head::parse_request(&buf.filled()[..len], scan.header_count())?;
                 buf.consume(len);
                 let (request, body) = accept(parsed, &self.limits)?;
+                self.body_bytes = self.limits.body_bytes;
                 self.state = match expects_continue(&request)? && !body.is_empty() {
                     true => State::Expect(body),
                     false => started(body),
@@ -162,21 +173,26 @@ impl RequestDecoder {
                 Ok(Some(HttpEvent::Head(request)))
             }
             State::Expect(body) => {
+                body.check_announced(&limits)?;
                 let body = std::mem::replace(body, Body::Sized(0));
                 self.state = started(body);
                 Ok(Some(HttpEvent::Continue))
             }
-            State::Body(body, received) => loop {
-                match body.next(buf, &self.limits)? {
-                    Piece::Data(bytes) => received.extend_from_slice(bytes),
-                    Piece::Wait => return Ok(None),
-                    Piece::End => {
-                        let received = std::mem::take(received);
-                        self.state = State::Head(HeadScan::new(Section::Request));
-                        return Ok(Some(HttpEvent::Body(received)));
+            State::Body(body, received) => {
+                if received.is_empty() {
+                    body.check_announced(&limits)?;
+                }
+                loop {
+                    match body.next(buf, &limits)? {
+                        Piece::Data(bytes) => received.extend_from_slice(bytes),
+                        Piece::Wait => return Ok(None),
+                        Piece::End => break,
                     }
                 }
-            },
+                let received = std::mem::take(received);
+                self.state = State::Head(HeadScan::new(Section::Request));
+                Ok(Some(HttpEvent::Body(received)))
+            }
         }
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn split<'a>(
     method: &str,
     host: Option<&str>,
 ) -> Option<(&'a str, Option<&'a str>)> {
-    if target.contains(['#', '\\', '"', '<', '>', '^', '`', '{', '|', '}']) {
+    // Of the bytes that no URI has, browsers send some in queries; these they escape.
+    if target.contains(['#', '\\', '"', '<', '>']) {
         return None;
     }
     // A tunnel is refused by its method; its target is an authority.

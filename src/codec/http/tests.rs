@@ -1,5 +1,7 @@
 //! Byte-level tables: what is taken, what is refused, and that neither depends on how the bytes are cut.
 
+mod chunks;
+mod clients;
 mod request;
 mod response;
 mod write;

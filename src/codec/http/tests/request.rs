@@ -3,7 +3,7 @@
 use super::*;
 
 /// All events of `stream`, which must be the same however it is cut.
-fn decode(stream: &[u8]) -> (Vec<HttpEvent>, Option<HttpError>) {
+pub(super) fn decode(stream: &[u8]) -> (Vec<HttpEvent>, Option<HttpError>) {
     let run = |step| {
         let mut decoder = RequestDecoder::new(LIMITS);
         cut(stream, step, |buf| decoder.next(buf))
@@ -47,7 +47,7 @@ fn bodies(stream: &[u8]) -> Vec<String> {
 }
 
 /// A request whose head has these lines after the request line.
-fn post(lines: &str, body: &str) -> Vec<u8> {
+pub(super) fn post(lines: &str, body: &str) -> Vec<u8> {
     [b"POST /x HTTP/1.1\r\nHost: h\r\n", lines.as_bytes(), b"\r\n", body.as_bytes()].concat()
 }
 
@@ -102,11 +102,22 @@ fn targets_in_all_their_forms() {
     assert_eq!(target("GET /"), is("/", None));
     assert_eq!(target("GET /a?"), is("/a", Some("")));
     assert_eq!(target("GET //a/../b"), is("//a/../b", None));
+    assert_eq!(target("GET /a|b?{c}^`'"), is("/a|b", Some("{c}^`'")), "as browsers send it");
     assert_eq!(target("GET http://ex.org:80/a?b"), is("/a", Some("b")));
     assert_eq!(target("GET HTTP://ex.org:80"), is("/", None));
     assert_eq!(target("OPTIONS *"), is("*", None));
     assert_eq!(target("CONNECT ex.org:80"), is("ex.org:80", None));
-    for bad in ["GET *", "GET a", "GET /a#b", "GET /\\a", "GET /\"", "GET ?a", "GET ftp://ex.org:80/"] {
+    for bad in [
+        "GET *",
+        "GET a",
+        "GET /a#b",
+        "GET /\\a",
+        "GET /\"",
+        "GET /<",
+        "GET /a?>",
+        "GET ?a",
+        "GET ftp://ex.org:80/",
+    ] {
         assert_eq!(target(bad), Err(400), "{bad}");
     }
     // Host and target that name different hosts: a guard would judge one, another would be served.
@@ -172,6 +183,52 @@ fn one_who_waits_is_told_to_continue_once() {
         b"POST / HTTP/1.0\r\nExpect: x\r\nContent-Length: 2\r\n\r\n{}".to_vec(),
     ] {
         assert!(!taken(&nothing_to_wait_for).contains(&HttpEvent::Continue));
+    }
+}
+
+#[test]
+fn what_is_asked_for_can_lower_the_limit_of_its_body() {
+    let sized = post("Expect: 100-continue\r\nContent-Length: 11\r\n", "01234567890");
+    let chunked = post("Transfer-Encoding: chunked\r\n", "6\r\n012345\r\n5\r\n67890\r\n0\r\n\r\n");
+    for (stream, limit, status) in [
+        (&sized, 11, None),
+        (&sized, 10, Some(413)),
+        (&chunked, 11, None),
+        (&chunked, 10, Some(413)),
+        // The connection's limit of 100 stays.
+        (&post("Content-Length: 101\r\n", ""), 1000, Some(413)),
+    ] {
+        for step in 1..stream.len() {
+            let mut decoder = RequestDecoder::new(LIMITS);
+            // The second request has the connection's limit again.
+            let stream = [&stream[..], &post("Content-Length: 100\r\n", &"x".repeat(100))].concat();
+            let mut limits = [limit].into_iter();
+            let (events, error) = cut(&stream, step, |buf| {
+                let event = decoder.next(buf);
+                if matches!(event, Ok(Some(HttpEvent::Head(_)))) {
+                    limits.next().into_iter().for_each(|limit| decoder.limit_body(limit));
+                }
+                event
+            });
+            assert_eq!(error.map(|error| error.status), status);
+            if status.is_some() {
+                assert!(events.len() < 2, "no Continue for a body that is refused: {events:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_byte_is_refused_before_the_head_ends() {
+    for (start, reason) in [
+        ("GET / HTTP/1.1\r\nA: b\rC", "a CR in the head without LF"),
+        ("GET / HTTP/1.1\r\nA: b\n", "a line of the head ends in LF without CR"),
+        ("GET / HTTP/1.1\r\nA: b\r\n\t", "a line of the head starts with white space"),
+        ("GET / HTTP/1.1\r\nA: \0", "a NUL byte in the head"),
+        ("GET /\u{e4}", "byte 0xc3 in the head"),
+        ("\u{16}\u{3}\u{1}", "byte 0x16 in the head"),
+    ] {
+        assert_eq!(refused(start.as_bytes()), (400, reason.to_owned()), "{start:?}");
     }
 }
 
@@ -312,91 +369,6 @@ fn bounds_are_exact() {
 
     assert_eq!(bodies(&post("Content-Length: 100\r\n", &"x".repeat(100))), ["x".repeat(100)]);
     assert_eq!(refused(&post("Content-Length: 101\r\n", &"x".repeat(101))).0, 413);
-}
-
-/// What comes of a chunked body.
-fn chunked(body: &str) -> Result<Vec<String>, u16> {
-    let (events, error) = decode(&post("Transfer-Encoding: Chunked\r\n", body));
-    let bodies = events.into_iter().filter_map(|event| match event {
-        HttpEvent::Body(body) => Some(body.escape_ascii().to_string()),
-        _ => None,
-    });
-    let bodies: Vec<String> = bodies.collect();
-    match error {
-        None => Ok(bodies),
-        Some(error) => {
-            assert!(bodies.is_empty() && error.close);
-            Err(error.status)
-        }
-    }
-}
-
-#[test]
-fn chunks_are_joined() {
-    let is = |body: &str| Ok(vec![body.to_owned()]);
-    assert_eq!(chunked("0\r\n\r\n"), is(""));
-    assert_eq!(chunked("000\r\n\r\n"), is(""));
-    assert_eq!(chunked("1\r\na\r\n0\r\n\r\n"), is("a"));
-    assert_eq!(chunked("0000000000000001\r\na\r\n0\r\n\r\n"), is("a"));
-    assert_eq!(chunked("A\r\n0123456789\r\nb\r\n0123456789a\r\n0\r\n\r\n"), is("01234567890123456789a"));
-    assert_eq!(chunked("2\r\n\r\n\r\n0\r\n\r\n"), is("\\r\\n"));
-    assert_eq!(chunked("1;a\r\nx\r\n1;b=c;d=\"e\\\"f\"\r\ny\r\n1 ; g\r\nz\r\n0;h\r\n\r\n"), is("xyz"));
-    assert_eq!(chunked("0\r\nA: b\r\nHost: evil\r\n\r\n"), is(""), "trailers are dropped");
-    assert_eq!(chunked("5\r\nab"), Ok(vec![]), "not complete");
-    assert_eq!(chunked("64\r\n"), Ok(vec![]));
-    let most = format!("64\r\n{}\r\n0\r\n\r\n", "x".repeat(100));
-    assert_eq!(chunked(&most), is(&"x".repeat(100)));
-}
-
-#[test]
-fn chunks_that_are_refused() {
-    for (what, body, status) in [
-        ("no size", "\r\n", 400),
-        ("no size but an extension", ";a\r\n", 400),
-        ("signed", "+1\r\na", 400),
-        ("negative", "-1\r\na", 400),
-        ("0x", "0x1\r\na", 400),
-        ("no digit", "g\r\n", 400),
-        ("digits, then none", "1g\r\na", 400),
-        ("underscore", "1_0\r\na", 400),
-        ("space before", " 1\r\na", 400),
-        ("space after", "1 \r\na", 400),
-        ("space within", "1 1\r\na", 400),
-        ("bare LF after the size", "1\na\r\n", 400),
-        ("bare LF after an extension", "1;a\na\r\n", 400),
-        ("bare CR in an extension", "1;a\rb\r\na\r\n", 400),
-        ("bare CR after the size", "1\ra\r\n", 400),
-        ("NUL in an extension", "1;\0\r\na\r\n", 400),
-        ("UTF-8 in an extension", "1;ä\r\na\r\n", 400),
-        ("17 digits", "00000000000000001\r\na\r\n", 400),
-        ("longer than its size", "1\r\nab\r\n", 400),
-        ("longer than its size, with LF", "1\r\na\n", 400),
-        ("CR CR", "1\r\na\r\r\n", 400),
-        ("too large", "65\r\n", 413),
-        (
-            "too large together",
-            "5f\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n6\r\n",
-            413,
-        ),
-        ("more than any number", "ffffffffffffffff\r\n", 413),
-        ("overflow", "1\r\na\r\nffffffffffffffff\r\n", 413),
-        ("bare LF after the last chunk", "0\r\n\n", 400),
-        ("bare LF in trailers", "0\r\nA: b\n\r\n", 400),
-        ("no colon in a trailer", "0\r\nab\r\n\r\n", 400),
-        ("space before a trailer's colon", "0\r\nA : b\r\n\r\n", 400),
-        ("folded trailer", "0\r\nA: b\r\n c\r\n\r\n", 400),
-        ("space first in trailers", "0\r\n A: b\r\n\r\n", 400),
-        ("NUL in a trailer", "0\r\nA: \0\r\n\r\n", 400),
-    ] {
-        assert_eq!(chunked(body), Err(status), "{what}");
-    }
-    let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(252));
-    assert_eq!(chunked(&long), Ok(vec!["a".to_owned()]), "a line of 256 bytes");
-    assert_eq!(chunked(&long.replacen(";", ";x", 1)), Err(400));
-    let each = format!("1;{}\r\na\r\n", "x".repeat(100));
-    assert_eq!(chunked(&each.repeat(5)), Err(400), "400 bytes of extensions in all");
-    assert_eq!(chunked(&format!("0\r\nA: {}\r\n\r\n", "x".repeat(400))), Err(431));
-    assert_eq!(chunked(&format!("0\r\n{}\r\n", "A: b\r\n".repeat(9))), Err(431));
 }
 
 #[test]
