@@ -20,6 +20,7 @@ mod events;
 mod guard;
 mod legacy;
 mod modern;
+mod params;
 mod post;
 mod route;
 mod session;
@@ -63,6 +64,7 @@ pub struct Front {
     sessions: Arena<Session>,
     by_id: BTreeMap<String, Key>,
     links: KeyMap<Owner>,
+    annotated: params::Annotated,
     timers: TimerWheel<Due>,
     /// Connections with a message that the mux does not want yet.
     held: Vec<Key>,
@@ -133,6 +135,7 @@ impl Front {
             sessions: Arena::new(),
             by_id: BTreeMap::new(),
             links: KeyMap::new(),
+            annotated: params::Annotated::default(),
             timers: TimerWheel::new(),
             held: Vec::new(),
             resumed: Vec::new(),
@@ -144,6 +147,7 @@ impl Front {
     /// Other servers, other limits; what is open stays.
     pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
+        self.annotated.clear();
     }
 
     /// Sessions that are open.

@@ -36,4 +36,15 @@ export const RUNS = [
 ];
 
 /** By version (or `all`), then scenario. */
-export const REMARKS = {};
+export const REMARKS = {
+  '2025-11-25': {
+    'server-sse-polling':
+      'The suite asks with a header of 2025-03-26, for which the SDK leaves out the priming event. Over stdio a server cannot close a stream; muxloop answers with JSON, to which nothing of this applies.',
+    'server-sse-multiple-streams': 'muxloop answers with JSON what needs no stream.',
+  },
+  '2026-07-28': {
+    'http-custom-header-server-validation':
+      'muxloop checks `Mcp-Param-*` for tools that a client has listed over HTTP; it learns the annotations from that list.',
+    'server-stateless': 'Without `sampling` declared, -32021 comes from the server and is passed on with status 400.',
+  },
+};
