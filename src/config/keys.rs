@@ -10,6 +10,7 @@ use crate::base::limits;
 #[cfg(feature = "sandbox")]
 use crate::engine::sandbox::Sandbox;
 use crate::mux::policy::{EraPolicy, Interactive, Root, Share};
+use crate::mux::rate::{Algorithm, Rate, RateLimits};
 use log::LevelFilter;
 use std::path::PathBuf;
 
@@ -61,6 +62,10 @@ pub enum Kind<T: 'static> {
     /// A table of the keys in `sandbox.rs`.
     #[cfg(feature = "sandbox")]
     Sandbox(fn(&mut T, Sandbox)),
+    /// So many per second, minute or hour.
+    Rate(fn(&mut T, Rate)),
+    /// A table of keys about rates.
+    RateLimit(fn(&mut T) -> &mut RateLimits),
     /// A port, an address, or several.
     #[cfg(feature = "http")]
     Addresses(fn(&mut T, Vec<Address>)),
@@ -411,6 +416,16 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         "Directories that muxloop itself offers: file:// URIs or { uri, name }.",
     ),
     Key {
+        near: &["rate", "limit", "throttle"],
+        ..key(
+            "rate_limit",
+            Kind::RateLimit(|server| &mut server.policy.rate),
+            "",
+            "{ client = \"10/s\" }",
+            "How many requests may come; its keys are below.",
+        )
+    },
+    Key {
         near: &["loglevel"],
         ..key("log_level", Kind::Choice(SERVER_LEVELS), "", "\"debug\"", "Log level of this server's lines.")
     },
@@ -471,6 +486,25 @@ const SANDBOX_KEY: Key<ServerConfig> = key(
 #[cfg(not(feature = "sandbox"))]
 const SANDBOX_KEY: Key<ServerConfig> =
     later("sandbox", "{ net = false }", "it needs the feature `sandbox` when muxloop is built");
+
+/// Keys of `[servers.NAME.rate_limit]`.
+pub const RATE_LIMIT: &[Key<RateLimits>] = &[
+    key("client", Kind::Rate(|limits, rate| limits.client = Some(rate)), "", "\"10/s\"", "Of each client."),
+    key("server", Kind::Rate(|limits, rate| limits.server = Some(rate)), "", "\"600/m\"", "Of all together."),
+    key("algorithm", Kind::Choice(ALGORITHMS), "\"bucket\"", "\"window\"", "How they are counted."),
+    key(
+        "burst",
+        Kind::Integer { min: 1, max: 1_000_000_000, set: |limits, count| limits.burst = Some(count as u32) },
+        "",
+        "20",
+        "Requests at once with bucket; without it, those of a whole period.",
+    ),
+];
+
+const ALGORITHMS: &[Choice<RateLimits>] = &[
+    choice("bucket", "token bucket: a burst, then evenly", |limits| limits.algorithm = Algorithm::Bucket),
+    choice("window", "sliding window: so many in any period", |limits| limits.algorithm = Algorithm::Window),
+];
 
 /// Longest time in milliseconds: a year.
 const MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;

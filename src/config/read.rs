@@ -5,7 +5,7 @@
 use super::finish::{self, Given};
 #[cfg(feature = "http")]
 use super::http::SESSION;
-use super::keys::{Choice, Key, Kind, SERVER, TOP};
+use super::keys::{Choice, Key, Kind, RATE_LIMIT, SERVER, TOP};
 use super::nearest::{nearest, suggestion};
 use super::path::Surroundings;
 use super::problem::{Lines, Problem};
@@ -13,6 +13,7 @@ use super::problem::{Lines, Problem};
 use super::sandbox::{bytes, expected_bytes};
 use super::{Config, Loaded};
 use crate::mux::policy::Root;
+use crate::mux::rate::Rate;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
 
@@ -162,7 +163,6 @@ impl Reader<'_> {
     }
 
     /// The same for all of a table.
-    #[cfg(any(feature = "http", feature = "sandbox"))]
     pub(super) fn table<T>(
         &mut self,
         table: &DeTable<'_>,
@@ -252,6 +252,13 @@ impl Reader<'_> {
             },
             #[cfg(feature = "sandbox")]
             (Kind::Sandbox(set), DeValue::Table(table)) => set(target, self.sandbox(table, at, path)),
+            (Kind::Rate(set), DeValue::String(text)) => match Rate::parse(text) {
+                Some(rate) => set(target, rate),
+                None => self.problem(at, path, format!("is '{}', expected {RATE}", quoted(text))),
+            },
+            (Kind::RateLimit(part), DeValue::Table(table)) => {
+                self.table(table, RATE_LIMIT, Scope::Server, path, part(target));
+            }
             #[cfg(feature = "http")]
             (Kind::Addresses(set), value) => set(target, self.addresses(value, at, path)),
             #[cfg(feature = "http")]
@@ -458,6 +465,9 @@ fn words<T>(choices: &[Choice<T>]) -> String {
     }
 }
 
+/// What a rate is called in an error.
+const RATE: &str = "a rate as \"10/s\", \"600/m\" or \"5000/h\"";
+
 impl<T> Kind<T> {
     /// What a value of this type is called in an error, with its article.
     pub fn expected(&self) -> String {
@@ -475,6 +485,8 @@ impl<T> Kind<T> {
             Kind::Bytes { min, max, .. } => expected_bytes(*min, *max),
             #[cfg(feature = "sandbox")]
             Kind::Sandbox(_) => "a table".to_owned(),
+            Kind::Rate(_) => RATE.to_owned(),
+            Kind::RateLimit(_) => "a table".to_owned(),
             #[cfg(feature = "http")]
             Kind::Addresses(_) => "a port, an address, or an array of them".to_owned(),
             #[cfg(feature = "http")]

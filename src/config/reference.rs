@@ -3,7 +3,7 @@
 
 #[cfg(feature = "http")]
 use super::http::{HTTP, SESSION};
-use super::keys::{Key, Kind, SERVER, TOP};
+use super::keys::{Key, Kind, RATE_LIMIT, SERVER, TOP};
 #[cfg(feature = "sandbox")]
 use super::sandbox::SANDBOX;
 use std::fmt::Write;
@@ -17,6 +17,10 @@ pub fn annotated() -> String {
     annotate(&mut text, TOP);
     text.push_str("\n[servers.NAME]          # one table per MCP server; a name has no '/'\n");
     annotate(&mut text, SERVER);
+    text.push_str("\n# [servers.NAME.rate_limit]\n");
+    for key in RATE_LIMIT {
+        let _ = writeln!(text, "# # {}\n# {} = {}", key.doc, key.name, key.example);
+    }
     #[cfg(feature = "sandbox")]
     {
         text.push_str("\n# [servers.NAME.sandbox]  # or in one line, see there; Linux only\n");
@@ -68,6 +72,8 @@ pub fn markdown() -> String {
     }
     text.push_str("\n## Keys of `[servers.NAME]`\n\n");
     rows(&mut text, SERVER);
+    text.push_str("\n## Keys of `[servers.NAME.rate_limit]`\n\n");
+    rows(&mut text, RATE_LIMIT);
     #[cfg(feature = "sandbox")]
     {
         text.push_str("\n## Keys of `[servers.NAME.sandbox]`\n\n");
@@ -152,6 +158,8 @@ fn type_name<T>(kind: &Kind<T>) -> String {
         Kind::Bytes { .. } => "bytes".to_owned(),
         #[cfg(feature = "sandbox")]
         Kind::Sandbox(_) => "table".to_owned(),
+        Kind::Rate(_) => "rate".to_owned(),
+        Kind::RateLimit(_) => "table".to_owned(),
         #[cfg(feature = "http")]
         Kind::Addresses(_) => "address".to_owned(),
         #[cfg(feature = "http")]

@@ -125,7 +125,7 @@ impl Engine {
             return;
         }
         if self.stopping {
-            front!(self, now, platform, stop);
+            front!(self, now, platform, stop, now);
         }
         for key in std::mem::take(&mut self.http_ended) {
             match self.conns.get(key) {
@@ -139,6 +139,11 @@ impl Engine {
             front!(self, now, platform, handle_timeout, now);
         }
         front!(self, now, platform, retry_held, now);
+        #[cfg(feature = "control")]
+        if self.front.as_mut().is_some_and(|front| front.wants_figures()) {
+            let figures = serde_json::to_vec(&self.report(now, platform)).unwrap_or_default();
+            front!(self, now, platform, show, &figures);
+        }
         self.conns.flush();
         for _ in 0..ROUNDS {
             let heard = self.conns.take_heard();

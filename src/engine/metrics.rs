@@ -20,6 +20,7 @@ const OF_SERVERS: &[OfServer] = &[
     ("requests_in_flight", "gauge", "Requests that the processes work on.", |server| server.pending as u64),
     ("requests_queued", "gauge", "Requests that wait in muxloop.", |server| server.queued as u64),
     ("restarts_total", "counter", "Restarts of processes.", |server| server.restarts),
+    ("rate_limited_total", "counter", "Requests refused by `rate_limit`.", |server| server.limited),
 ];
 
 /// Everything that is counted.

@@ -1,8 +1,10 @@
 //! Streamable HTTP of 2025-03-26 to 2025-11-25: sessions, POST, GET, DELETE, resume (protocol.md §3.2).
 
 use super::answer::Answer;
+use super::modern::limited;
 use super::post::{accepts, flatten};
 use super::session::{Kinds, STANDALONE, Session, Streamable};
+use super::socket::GOING_AWAY;
 use super::stream::{self, Stream};
 use super::{Below, Busy, COMMIT_MS, Due, Front, Owner};
 use crate::base::{Key, Time};
@@ -196,6 +198,10 @@ impl Front {
                 let conn = *conn;
                 return self.write_message(conn, line, below);
             }
+            Kinds::Socket(conn) => {
+                let conn = *conn;
+                return self.write_text(conn, line, below);
+            }
             Kinds::Streamable(streamable) => streamable,
         };
         let Ok(message) = Incoming::scan(line) else { return };
@@ -267,7 +273,11 @@ impl Front {
         match conn {
             Some(conn) if failed => self.respond(now, conn, &Answer::json(200, body), below),
             Some(conn) => {
+                let error = Incoming::scan(&body).ok().and_then(|message| message.envelope.error);
+                let error = error.map(|error| error.of(&body).to_vec());
                 let answer = Answer::json(200, body).with("Mcp-Session-Id", id);
+                let answer = limited(error.as_deref(), answer);
+                self.counts.limited += u64::from(answer.status == 429);
                 self.respond(now, conn, &answer, below);
             }
             None => {
@@ -423,6 +433,9 @@ impl Front {
         below.detach(known.link);
         match known.kind {
             Kinds::Events(conn) => self.cut(now, conn, true, below),
+            Kinds::Socket(conn) => {
+                self.close_socket(conn, GOING_AWAY, "muxloop has ended the session", below)
+            }
             Kinds::Streamable(streamable) => {
                 for stream in streamable.streams.into_values() {
                     if let Some(conn) = stream.conn {
@@ -455,7 +468,7 @@ impl Front {
         let Some(known) = self.sessions.get_mut(session) else { return };
         let is_read = |conn: &Key| below.unwritten(*conn) == 0;
         let is_used = match &known.kind {
-            Kinds::Events(conn) => is_read(conn),
+            Kinds::Events(conn) | Kinds::Socket(conn) => is_read(conn),
             Kinds::Streamable(streamable) => {
                 streamable.is_asked()
                     || streamable.streams.values().any(|stream| stream.conn.as_ref().is_some_and(is_read))

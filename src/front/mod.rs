@@ -16,6 +16,7 @@
 mod alone;
 mod answer;
 mod below;
+mod dashboard;
 mod events;
 mod guard;
 mod legacy;
@@ -24,6 +25,7 @@ mod params;
 mod post;
 mod route;
 mod session;
+mod socket;
 mod stream;
 
 pub use below::Below;
@@ -36,6 +38,7 @@ use crate::codec::http::{
 };
 use crate::codec::http::{write_chunk, write_continue, write_last_chunk};
 use crate::codec::sse;
+use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
 use session::Session;
@@ -72,6 +75,9 @@ pub struct Front {
     resumed: Vec<Key>,
     stopping: bool,
     counts: Counts,
+    /// Connections of the dashboard, and whether they are to get new figures.
+    watchers: Vec<Key>,
+    figures_due: bool,
 }
 
 /// What is counted here.
@@ -95,6 +101,7 @@ enum Owner {
 enum Due {
     Conn(Key),
     Session(Key),
+    Dashboard,
 }
 
 /// One HTTP connection.
@@ -121,6 +128,10 @@ enum Busy {
     Stream(Key, u32),
     /// It carries a session of HTTP+SSE.
     Events(Key),
+    /// It has become a WebSocket, of that session.
+    Socket(Key, Box<Decoder>),
+    /// It is given the figures of the dashboard.
+    Dashboard,
     /// The mux is to take this first.
     Held(ServerId, Request, Vec<u8>),
     Closing,
@@ -141,6 +152,8 @@ impl Front {
             resumed: Vec::new(),
             stopping: false,
             counts: Counts::default(),
+            watchers: Vec::new(),
+            figures_due: false,
         }
     }
 
@@ -176,8 +189,10 @@ impl Front {
     pub fn feed(&mut self, now: Time, conn: Key, buf: &mut RecvBuf, below: &mut dyn Below) -> bool {
         loop {
             let Some(state) = self.conns.get_mut(conn) else { return true };
-            if !matches!(state.busy, Busy::Free) {
-                return false;
+            match state.busy {
+                Busy::Free => {}
+                Busy::Socket(..) => return self.feed_socket(now, conn, buf, below),
+                _ => return false,
             }
             let before = state.decoder.phase();
             match state.decoder.next(buf) {
@@ -225,10 +240,11 @@ impl Front {
         }
         match state.busy {
             Busy::Stream(session, number) => self.lose_stream(now, session, number, conn),
-            Busy::Events(session) => self.end_session(now, session, below),
+            Busy::Events(session) | Busy::Socket(session, _) => self.end_session(now, session, below),
             _ => {}
         }
         self.held.retain(|held| *held != conn);
+        self.watchers.retain(|watcher| *watcher != conn);
     }
 
     /// What the mux said to a link: whole messages, one a line.
@@ -263,9 +279,20 @@ impl Front {
     pub fn retry_held(&mut self, now: Time, below: &mut dyn Below) {
         for conn in std::mem::take(&mut self.held) {
             let Some(state) = self.conns.get_mut(conn) else { continue };
-            if let Busy::Held(server, request, body) = std::mem::replace(&mut state.busy, Busy::Free) {
-                self.post(now, conn, server, request, body, below);
-                self.resume(now, conn);
+            match std::mem::replace(&mut state.busy, Busy::Free) {
+                Busy::Held(server, request, body) => {
+                    self.post(now, conn, server, request, body, below);
+                    self.resume(now, conn);
+                }
+                Busy::Socket(session, decoder) => {
+                    state.busy = Busy::Socket(session, decoder);
+                    let link = self.sessions.get(session).map(|known| known.link);
+                    match link.is_some_and(|link| below.is_paused(link)) {
+                        true => self.held.push(conn),
+                        false => self.resumed.push(conn),
+                    }
+                }
+                other => state.busy = other,
             }
         }
     }
@@ -291,19 +318,22 @@ impl Front {
             match due {
                 Due::Conn(conn) => self.conn_due(now, conn, below),
                 Due::Session(session) => self.session_due(now, session, below),
+                Due::Dashboard => self.dashboard_due(now),
             }
         }
     }
 
     /// Takes no more requests; what is asked is still answered.
-    pub fn stop(&mut self, below: &mut dyn Below) {
+    pub fn stop(&mut self, now: Time, below: &mut dyn Below) {
         self.stopping = true;
         let conns: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
         for conn in conns {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
-            if matches!(state.busy, Busy::Free | Busy::Held(..)) {
-                self.close(conn, below);
+            match state.busy {
+                Busy::Free | Busy::Held(..) => self.close(conn, below),
+                Busy::Dashboard => self.end_stream(now, conn, below),
+                _ => {}
             }
         }
     }
@@ -341,7 +371,7 @@ impl Front {
     fn precheck(&self, request: &Request, loopback: bool) -> Option<Answer> {
         let path = percent_decode(&request.target);
         let target = path.as_deref().and_then(|path| self.settings.routes.find(path));
-        let public = matches!(target, Some(Target::Health | Target::Ready));
+        let public = matches!(target, Some(Target::Health | Target::Ready | Target::Page));
         if let Err(denial) = self.settings.guard.check(request, loopback)
             && !(public && denial.status == 401)
         {
@@ -399,6 +429,8 @@ impl Front {
                 };
                 self.respond(now, conn, &answer, below);
             }
+            (Target::Page, _) => self.respond(now, conn, &Front::page(), below),
+            (Target::Figures, _) => self.open_dashboard(now, conn, below),
             (Target::Metrics, _) => {
                 let answer = self.metrics(below);
                 self.respond(now, conn, &answer, below);
@@ -406,6 +438,7 @@ impl Front {
             (Target::Mcp(server), Method::Post) => self.post(now, conn, server, request, body, below),
             (Target::Mcp(server), Method::Delete) => self.delete(now, conn, server, &request, below),
             (Target::Mcp(server), _) => self.get(now, conn, server, &request, below),
+            (Target::Socket(server), _) => self.open_socket(now, conn, server, &request, below),
             (Target::Events(server), _) => self.open_events(now, conn, server, &request, below),
             (Target::Message, _) => self.post_message(now, conn, request, body, below),
         }
@@ -542,12 +575,13 @@ impl Front {
                 let (session, number) = (*session, *number);
                 self.commit(now, session, number, below);
             }
-            Busy::Single(_) | Busy::Stream(..) | Busy::Events(_) => {
+            Busy::Single(_) | Busy::Stream(..) | Busy::Events(_) | Busy::Dashboard => {
                 let mut comment = Vec::new();
                 sse::write_comment(&mut comment, "");
                 self.write_stream(conn, &comment, below);
                 self.set_timer(conn, Some(now + KEEP_ALIVE_MS));
             }
+            Busy::Socket(..) => self.ping_socket(now, conn, below),
             Busy::Held(..) | Busy::Closing => {}
         }
     }
@@ -557,9 +591,9 @@ impl Front {
 fn methods(target: Target) -> &'static str {
     match target {
         Target::Mcp(_) => "GET, POST, DELETE, OPTIONS",
-        Target::Events(_) => "GET, OPTIONS",
+        Target::Events(_) | Target::Socket(_) | Target::Figures => "GET, OPTIONS",
         Target::Message => "POST, OPTIONS",
-        Target::Health | Target::Ready | Target::Metrics => "GET, HEAD, OPTIONS",
+        Target::Health | Target::Ready | Target::Metrics | Target::Page => "GET, HEAD, OPTIONS",
     }
 }
 

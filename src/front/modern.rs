@@ -100,9 +100,11 @@ impl Front {
                     self.write_message(conn, line, below);
                     return self.end_stream(now, conn, below);
                 }
-                let status =
-                    message.envelope.error.map_or(200, |error| status(message.text(error), incomplete));
-                self.respond(now, conn, &Answer::json(status, line.to_vec()), below);
+                let error = message.envelope.error.map(|error| message.text(error));
+                let status = error.map_or(200, |error| status(error, incomplete));
+                let answer = limited(error, Answer::json(status, line.to_vec()));
+                self.counts.limited += u64::from(answer.status == 429);
+                self.respond(now, conn, &answer, below);
             }
             // Its end by notification is for pipes and sockets; here the stream ends.
             Kind::Notification if message.method() == b"notifications/cancelled" => {}
@@ -122,6 +124,32 @@ impl Front {
         if !std::mem::replace(&mut single.committed, true) {
             self.start_stream(now, conn, &[], below);
         }
+    }
+}
+
+/// An answer that says "too many requests" says so in HTTP's words, too (G09).
+pub(super) fn limited(error: Option<&[u8]>, answer: Answer) -> Answer {
+    #[derive(Deserialize)]
+    struct Failure {
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    struct Data {
+        muxloop: Muxloop,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Muxloop {
+        reason: String,
+        retry_in_ms: Option<u64>,
+    }
+    let failure = error.and_then(|error| serde_json::from_slice::<Failure>(error).ok());
+    match failure.map(|failure| failure.data.muxloop) {
+        Some(Muxloop { reason, retry_in_ms }) if reason == "rate_limited" => {
+            let seconds = retry_in_ms.unwrap_or(1_000).div_ceil(1_000).to_string();
+            Answer { status: 429, ..answer }.with("Retry-After", seconds)
+        }
+        _ => answer,
     }
 }
 

@@ -10,6 +10,8 @@ pub enum Target {
     Mcp(ServerId),
     /// The event stream of HTTP+SSE (§3.4).
     Events(ServerId),
+    /// WebSocket (§3.5).
+    Socket(ServerId),
     /// Where HTTP+SSE clients post to.
     Message,
     /// Whether the process lives.
@@ -18,6 +20,9 @@ pub enum Target {
     Ready,
     /// Figures for Prometheus.
     Metrics,
+    /// The dashboard, and its figures.
+    Page,
+    Figures,
 }
 
 /// All paths of a front.
@@ -29,17 +34,22 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// `/servers/NAME/mcp`, `/sse/NAME`, `/message`, `/health`, `/ready`, `/metrics`.
+    /// `/servers/NAME/mcp`, `/servers/NAME/ws`, `/sse/NAME`, `/message`, `/health`, `/ready`, `/metrics`, `/ui`.
     pub fn of_servers<'a>(servers: impl IntoIterator<Item = (&'a str, ServerId)>) -> Routes {
         let mut routes = Routes::default();
         for (name, server) in servers {
             routes.add(&format!("/servers/{name}/mcp"), Target::Mcp(server));
+            routes.add(&format!("/servers/{name}/ws"), Target::Socket(server));
             routes.add(&format!("/sse/{name}"), Target::Events(server));
         }
         routes.add("/message", Target::Message);
         routes.add("/health", Target::Health);
         routes.add("/ready", Target::Ready);
         routes.add("/metrics", Target::Metrics);
+        if cfg!(feature = "control") {
+            routes.add("/ui", Target::Page);
+            routes.add("/ui/events", Target::Figures);
+        }
         routes
     }
 
@@ -97,6 +107,6 @@ mod tests {
         let names: Vec<String> = (0..100).map(|n| format!("server{n}")).collect();
         let routes = Routes::of_servers(names.iter().enumerate().map(|(id, name)| (name.as_str(), id)));
         assert!(routes.hint().len() < 600, "{}", routes.hint());
-        assert!(routes.hint().contains("and 192 more"), "{}", routes.hint());
+        assert!(routes.hint().contains("and 294 more"), "{}", routes.hint());
     }
 }

@@ -22,6 +22,8 @@ pub enum Kinds {
     Streamable(Streamable),
     /// HTTP+SSE: everything goes to this connection.
     Events(Key),
+    /// A WebSocket: the same.
+    Socket(Key),
 }
 
 /// What Streamable HTTP adds.

@@ -188,6 +188,11 @@ impl Mux {
         msg: &Incoming<'_>,
         out: &mut dyn Sink,
     ) {
+        if !method.is_answered_here()
+            && let Some(failure) = self.limit(now, peer)
+        {
+            return self.answer_failure(link, msg, &failure, out);
+        }
         let Some(instance) = self.instance_for(now, peer, era, out) else { return };
         let asked = Asked { peer, link, instance, method, era, since: now, msg };
         if let Some(failure) = self.need(now, instance, era, out) {
@@ -203,6 +208,34 @@ impl Mux {
             _ if method.is_answered_here() => self.answer_here(now, asked, out),
             _ => self.forward(now, asked, out),
         }
+    }
+
+    /// Counts a request against the limits of its client and server; a failure if there are too many (G09).
+    fn limit(&mut self, now: Time, peer: Key) -> Option<reply::Failure> {
+        let peer = self.peers.get_mut(peer)?;
+        let server = &mut self.servers[peer.server];
+        let limits = &server.policy.rate;
+        let client = limits.client.map_or(0, |rate| peer.meter.wait_ms(now, rate, limits));
+        let all = limits.server.map_or(0, |rate| server.meter.wait_ms(now, rate, limits));
+        if client > 0 || all > 0 {
+            server.limited += 1;
+            let whose = if client > 0 { "this client's requests" } else { "all clients' requests together" };
+            let (wait, name) = (client.max(all), &server.policy.name);
+            return Some(reply::Failure {
+                retry_in_ms: Some(wait),
+                ..reply::Failure::new(
+                    "rate_limited",
+                    format!("{whose} to server '{name}' are too many (`rate_limit`); try again in {wait} ms"),
+                )
+            });
+        }
+        if let Some(rate) = limits.client {
+            peer.meter.note(now, rate, limits);
+        }
+        if let Some(rate) = limits.server {
+            server.meter.note(now, rate, limits);
+        }
+        None
     }
 
     /// Methods that muxloop answers, or parks until the handshake is done.

@@ -22,6 +22,7 @@ mod operate;
 mod peer;
 pub mod policy;
 mod queue;
+pub mod rate;
 mod reply;
 mod request;
 mod retry;

@@ -4,6 +4,7 @@ use crate::base::limits::{REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes};
 use crate::mux::listen::Listen;
 use crate::mux::method::Level;
+use crate::mux::rate::Meter;
 use crate::mux::sink::ServerId;
 use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
@@ -20,6 +21,8 @@ pub(super) struct Peer {
     pub link: Key,
     /// Came when the server had all the clients it may have: is told so and closed (D03).
     pub refused: bool,
+    /// Its requests, where they are limited.
+    pub meter: Meter,
     /// Is none of the clients that are limited.
     pub guest: bool,
     /// Set by `initialize`.
@@ -76,6 +79,7 @@ impl Peer {
             pid: None,
             link,
             refused,
+            meter: Meter::default(),
             guest: false,
             legacy: None,
             modern: false,

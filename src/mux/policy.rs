@@ -1,6 +1,7 @@
 //! What an operator decided about a server: the final, checked values of its configuration entry.
 
 use crate::base::limits;
+use crate::mux::rate::RateLimits;
 use serde::{Deserialize, Serialize};
 
 /// How clients share the processes of one server.
@@ -85,6 +86,8 @@ pub struct ServerPolicy {
     pub interactive: Interactive,
     pub era: EraPolicy,
     pub roots: Vec<Root>,
+    #[serde(default)]
+    pub rate: RateLimits,
 }
 
 impl ServerPolicy {
@@ -109,6 +112,7 @@ impl ServerPolicy {
             interactive: Interactive::Off,
             era: EraPolicy::Auto,
             roots: Vec::new(),
+            rate: RateLimits::default(),
         }
     }
 

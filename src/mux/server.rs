@@ -15,6 +15,7 @@ use crate::base::{Key, Time, TimerKey};
 use crate::mux::listen::Upstream;
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::ServerPolicy;
+use crate::mux::rate::Meter;
 use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
 use crate::mux::tally::Tally;
@@ -55,6 +56,9 @@ pub(super) struct Server {
     pub shared: Option<Key>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
+    /// Requests of all clients, where they are limited, and those refused so far.
+    pub meter: Meter,
+    pub limited: u64,
     /// Those of them that no limit counts.
     pub guests: usize,
     /// The era its process was found to speak, and until when that is believed.
@@ -239,6 +243,8 @@ impl Server {
             policy,
             shared: None,
             clients: 0,
+            meter: Meter::default(),
+            limited: 0,
             guests: 0,
             verdict: None,
             repeatable: Repeatable::default(),

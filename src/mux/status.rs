@@ -81,6 +81,8 @@ pub struct ServerStatus {
     pub latency_ms: Option<(u64, u64)>,
     /// Since the start, and in a row.
     pub restarts: u64,
+    /// Requests refused as too many.
+    pub limited: u64,
     pub attempts: u32,
     pub up_ms: Option<u64>,
     pub last_failure: Option<String>,
@@ -119,6 +121,7 @@ impl Mux {
             errors: server.tally.errors,
             latency_ms: server.tally.latency_ms(),
             restarts: instances().map(|(_, instance)| instance.restarts).sum(),
+            limited: server.limited,
             attempts: speaker.map_or(0, |instance| instance.attempts),
             up_ms: speaker.and_then(|instance| instance.ready_since).map(|since| now.since(since)),
             last_failure: speaker.and_then(|instance| instance.last_failure.clone()),

@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::base::limits::{REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::mux::policy::{EraPolicy, ServerPolicy};
+use crate::mux::rate::{Rate, RateLimits};
 use serde_json::{Value, json};
 
 fn names(messages: &[Value]) -> Vec<String> {
@@ -194,4 +195,38 @@ fn a_silent_child_cannot_make_the_table_overflow() {
         world.leaves(client);
     }
     assert!(world.hears_all(child).len() > 10_000, "unsubscribed");
+}
+
+/// G09: a client over its rate is told so at once, in words and with a time, and others are not touched.
+#[test]
+fn a_rate_is_each_clients_own() {
+    let rate = RateLimits { client: Rate::parse("2/s"), ..RateLimits::default() };
+    let (mut world, child, [a, b]) = World::legacy(ServerPolicy { rate, ..narrow(32) });
+    for n in 0..3 {
+        world.says(a, call(n, &format!("a{n}")));
+    }
+    world.says(b, call(0, "b0"));
+    assert_eq!(names(&world.hears_all(child)), ["a0", "a1", "b0"]);
+    let refused = world.hears(a);
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(2), &json!(-32603)));
+    let muxloop = &refused["error"]["data"]["muxloop"];
+    assert_eq!(muxloop["reason"], "rate_limited");
+    let wait = muxloop["retryInMs"].as_u64().unwrap();
+    assert_eq!(wait, 500);
+    world.advance(wait);
+    world.says(a, call(3, "a3"));
+    assert_eq!(names(&world.hears_all(child)), ["a3"]);
+}
+
+/// G09: what muxloop answers itself costs the server nothing, so it does not count.
+#[test]
+fn a_rate_of_a_server_is_of_all_clients_together() {
+    let rate = RateLimits { server: Rate::parse("2/s"), ..RateLimits::default() };
+    let (mut world, child, [a, b]) = World::legacy(ServerPolicy { rate, ..narrow(32) });
+    world.says(a, json!({ "id": 9, "method": "ping" }));
+    world.says(a, call(0, "a0"));
+    world.says(b, call(0, "b0"));
+    world.says(b, call(1, "b1"));
+    assert_eq!(names(&world.hears_all(child)), ["a0", "b0"]);
+    assert!(world.hears(b)["error"]["message"].as_str().unwrap().contains("all clients' requests together"));
 }
