@@ -75,7 +75,7 @@ impl Stage {
     }
 
     fn open(&mut self, conn: u64) {
-        self.front.open(NOW, Key::from_u64(conn).unwrap(), true);
+        self.front.open(NOW, Key::from_u64(conn).unwrap(), true, None, &mut self.fake);
     }
 
     fn send(&mut self, conn: u64, bytes: &str) {
@@ -134,3 +134,25 @@ const PATH: &str = "/servers/a/mcp HTTP/1.1\r\n";
 const SESSION: &str = "Mcp-Session-Id: 00000000000000000000000000000001\r\n";
 /// Numbers of links, apart from those of connections.
 const LINKS: u64 = 1 << 40;
+
+/// One address cannot take all places; a connection that ends gives its back.
+#[test]
+fn connections_of_one_address_are_bounded() {
+    let mut stage = Stage::new();
+    let (crowd, other) = ("203.0.113.7".parse().ok(), "203.0.113.8".parse().ok());
+    let mut open = |stage: &mut Stage, conn: u64, address| {
+        let key = Key::from_u64(conn).unwrap();
+        stage.front.open(NOW, key, false, address, &mut stage.fake);
+        !stage.fake.closed.contains(&key)
+    };
+    let first = 1_000;
+    let last = first + CONNECTIONS_PER_ADDRESS as u64;
+    assert!((first..last).all(|conn| open(&mut stage, conn, crowd)));
+    assert!(!open(&mut stage, last, crowd));
+    assert!(stage.said(last).starts_with("HTTP/1.1 503 "), "{}", stage.said(last));
+    assert!(open(&mut stage, last + 1, other));
+    stage.front.gone(NOW, Key::from_u64(first).unwrap(), &mut stage.fake);
+    assert!(open(&mut stage, last + 2, crowd));
+    let here = "127.0.0.1".parse().ok();
+    assert!((5_000..6_000).all(|conn| open(&mut stage, conn, here)), "this machine has no such limit");
+}
