@@ -140,7 +140,7 @@ const LINKS: u64 = 1 << 40;
 fn connections_of_one_address_are_bounded() {
     let mut stage = Stage::new();
     let (crowd, other) = ("203.0.113.7".parse().ok(), "203.0.113.8".parse().ok());
-    let mut open = |stage: &mut Stage, conn: u64, address| {
+    let open = |stage: &mut Stage, conn: u64, address| {
         let key = Key::from_u64(conn).unwrap();
         stage.front.open(NOW, key, false, address, &mut stage.fake);
         !stage.fake.closed.contains(&key)
