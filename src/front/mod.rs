@@ -211,6 +211,7 @@ impl Front {
     /// Takes what a connection has received, as far as it can be taken now. False: it is at a request, and
     /// the rest is to stay in `buf` until [`Front::take_resumed`] names it.
     pub fn feed(&mut self, now: Time, conn: Key, buf: &mut RecvBuf, below: &mut dyn Below) -> bool {
+        let mut before = None;
         loop {
             let Some(state) = self.conns.get_mut(conn) else { return true };
             match state.busy {
@@ -218,7 +219,7 @@ impl Front {
                 Busy::Socket(..) => return self.feed_socket(now, conn, buf, below),
                 _ => return false,
             }
-            let before = state.decoder.phase();
+            let timed = *before.get_or_insert(state.decoder.phase());
             match state.decoder.next(buf) {
                 Ok(Some(HttpEvent::Head(request))) => self.begin(now, conn, request, below),
                 Ok(Some(HttpEvent::Continue)) => {
@@ -226,10 +227,13 @@ impl Front {
                     write_continue(&mut bytes);
                     below.write(conn, &bytes);
                 }
-                Ok(Some(HttpEvent::Body(body))) => self.ask(now, conn, body, below),
+                Ok(Some(HttpEvent::Body(body))) => {
+                    before = None;
+                    self.ask(now, conn, body, below);
+                }
                 Ok(None) => {
                     let phase = state.decoder.phase();
-                    if phase != before {
+                    if phase != timed {
                         self.set_timer(conn, Some(now + patience(phase)));
                     }
                     return true;
