@@ -317,7 +317,11 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             match std::mem::replace(&mut state.busy, Busy::Free) {
                 Busy::Held(server, request, body) => {
-                    self.post(now, conn, server, request, body, below);
+                    let path = percent_decode(&request.target).unwrap_or_default();
+                    match self.settings.routes.find(&path) {
+                        Some(Target::Message) => self.post_message(now, conn, request, body, below),
+                        _ => self.post(now, conn, server, request, body, below),
+                    }
                     self.resume(now, conn);
                 }
                 Busy::Socket(session, decoder) => {
