@@ -371,7 +371,11 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
             match state.busy {
-                Busy::Free | Busy::Held(..) => self.close(conn, below),
+                Busy::Free => self.close(conn, below),
+                Busy::Held(..) => {
+                    let answer = Answer::error(503, None, -32603, "muxloop is stopping");
+                    self.respond(now, conn, &answer, below);
+                }
                 Busy::Dashboard => self.end_stream(now, conn, below),
                 _ => {}
             }
