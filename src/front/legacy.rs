@@ -45,6 +45,12 @@ impl Front {
             below.deliver(link, message);
             return self.respond(now, conn, &Answer::empty(202), below);
         }
+        if let (Kinds::Streamable(streamable), Some(id)) = (&known.kind, id)
+            && streamable.awaits(id)
+        {
+            let text = "a request with this id is being answered; ids are used once in a session";
+            return self.respond(now, conn, &Answer::error(400, Some(id), -32600, text), below);
+        }
         let tokens = message.envelope.meta_token.map(|token| message.text(token).into());
         let asked = vec![id.unwrap_or(b"null").into()];
         let stream = Stream::of_post(conn, asked, tokens.into_iter().collect(), false);

@@ -84,6 +84,13 @@ impl Streamable {
         .map(|(number, _)| *number)
     }
 
+    /// Whether somebody waits for the answer to a request with this raw id: to another one with it, nobody
+    /// could tell whose answer is whose.
+    pub fn awaits(&self, id: &[u8]) -> bool {
+        let mut read = self.streams.values().filter(|stream| stream.conn.is_some());
+        read.any(|stream| stream.pending.iter().any(|own| **own == *id))
+    }
+
     /// Whether anything is still to be answered.
     pub fn is_asked(&self) -> bool {
         self.streams.values().any(|stream| !stream.pending.is_empty())
