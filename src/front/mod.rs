@@ -26,6 +26,8 @@ mod route;
 mod session;
 mod socket;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use below::Below;
 pub use guard::Guard;
