@@ -45,19 +45,22 @@ fn a_body_has_a_minute_from_its_head_on() {
     let session = bench.session("2025-11-25");
     let ask = session.post(&call(1, "t"));
     let (head, body) = ask.split_at(ask.len() - 20);
-    // On a new connection and on one that was idle.
-    let (fresh, used) = (bench.conn(), bench.ask(&format!("{HEAD}\r\n")));
-    bench.take(used);
-    for conn in [fresh, used] {
-        bench.send(conn, head);
+    // On a new connection, on one that was idle, and on one whose last body came right before.
+    let (fresh, used, busy) = (bench.conn(), bench.ask(&format!("{HEAD}\r\n")), bench.conn());
+    let note = session.post(&changed());
+    bench.send(busy, &note[..note.len() - 9]);
+    for (conn, before) in [(fresh, ""), (used, ""), (busy, &note[note.len() - 9..])] {
+        bench.send(conn, &format!("{before}{head}"));
+        bench.take(conn);
     }
+    bench.delivered(session.link);
     bench.pass(BODY_MS - 1);
-    for conn in [fresh, used] {
+    for conn in [fresh, used, busy] {
         assert!(!bench.is_closed(conn));
         bench.send(conn, &body[..1]);
     }
     bench.pass(1);
-    for conn in [fresh, used] {
+    for conn in [fresh, used, busy] {
         assert_eq!(status(&bench.take(conn)), "408");
         assert!(bench.is_closed(conn));
     }
