@@ -386,17 +386,18 @@ impl Front {
         if self.sessions.len() >= self.settings.max_sessions || self.stopping {
             let text = match self.stopping {
                 true => "muxloop is stopping".to_owned(),
-                false => format!("there are {} sessions already (`http.max_sessions`)", self.sessions.len()),
+                false => format!("there are {} sessions already (`session.max_sessions`)", self.sessions.len()),
             };
             return Err(Answer::error(503, None, -32603, &text).with("Retry-After", "5"));
         }
         let full = || Answer::error(503, None, -32603, "muxloop has no room for another client");
         let link = below.attach(server, false).ok_or_else(full)?;
         let id = format!("{:032x}", below.random());
-        let session = self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now });
+        let session =
+            self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now, timer: None });
         self.by_id.insert(id, session);
         self.links.insert(link, Owner::Session(session));
-        self.timers.schedule(now + self.settings.session_timeout_ms, Due::Session(session));
+        self.look_at(session, now + self.settings.session_timeout_ms);
         Ok(session)
     }
 
@@ -434,6 +435,9 @@ impl Front {
     /// Ends a session: its streams, its peer, its id.
     pub(super) fn end_session(&mut self, now: Time, session: Key, below: &mut dyn Below) {
         let Some(known) = self.sessions.remove(session) else { return };
+        if let Some(timer) = known.timer {
+            self.timers.cancel(timer);
+        }
         self.by_id.remove(&known.id);
         self.links.remove(known.link);
         below.detach(known.link);
@@ -485,11 +489,17 @@ impl Front {
         }
         let until = known.last_used + timeout;
         if until > now {
-            self.timers.schedule(until, Due::Session(session));
-            return;
+            return self.look_at(session, until);
         }
         log::info!(target: "http", "a session ended: it was not used for {} s", timeout / 1_000);
         self.end_session(now, session, below);
+    }
+
+    /// Sets when it is found out next whether a session is used.
+    fn look_at(&mut self, session: Key, at: Time) {
+        if let Some(known) = self.sessions.get_mut(session) {
+            known.timer = Some(self.timers.schedule(at, Due::Session(session)));
+        }
     }
 
     fn stream(&mut self, session: Key, number: u32) -> Option<(String, &mut Stream)> {

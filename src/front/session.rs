@@ -1,7 +1,7 @@
 //! [`Session`]: one client of Streamable HTTP before 2026-07-28, or of HTTP+SSE.
 
 use super::stream::Stream;
-use crate::base::{Key, Time};
+use crate::base::{Key, Time, TimerKey};
 use crate::codec::{Incoming, Kind};
 use crate::mux::ServerId;
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct Session {
     pub link: Key,
     pub kind: Kinds,
     pub last_used: Time,
+    /// When that is looked at next.
+    pub timer: Option<TimerKey>,
 }
 
 #[derive(Debug)]

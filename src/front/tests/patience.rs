@@ -150,7 +150,6 @@ fn nothing_is_left_of_connections_and_sessions() {
     }
     let left: Vec<Key> = bench.front.conns.iter().map(|(key, _)| key).collect();
     left.into_iter().for_each(|conn| bench.vanish(conn));
-    bench.pass(SESSION_MS);
     let front = &bench.front;
     assert_eq!((front.sessions.len(), front.by_id.len(), front.links.len(), front.conns.len()), (0, 0, 0, 0));
     assert_eq!(front.deadline(), None);
