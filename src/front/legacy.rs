@@ -350,15 +350,27 @@ impl Front {
         }
     }
 
-    /// The connection of a stream is gone. What it waits for goes on (P11).
-    pub(super) fn lose_stream(&mut self, now: Time, session: Key, number: u32, conn: Key) {
+    /// The connection of a stream is gone. What it waits for goes on (P11), but for a session whose id nobody
+    /// has got yet.
+    pub(super) fn lose_stream(
+        &mut self,
+        now: Time,
+        session: Key,
+        number: u32,
+        conn: Key,
+        below: &mut dyn Below,
+    ) {
         let Some(known) = self.sessions.get_mut(session) else { return };
         known.last_used = now;
         let Kinds::Streamable(streamable) = &mut known.kind else { return };
-        if let Some(stream) = streamable.streams.get_mut(&number)
-            && stream.conn == Some(conn)
-        {
-            stream.conn = None;
+        let is_new = streamable.version.is_none();
+        let Some(stream) = streamable.streams.get_mut(&number) else { return };
+        if stream.conn != Some(conn) {
+            return;
+        }
+        stream.conn = None;
+        if is_new && !stream.committed {
+            self.end_session(now, session, below);
         }
     }
 
@@ -386,7 +398,9 @@ impl Front {
         if self.sessions.len() >= self.settings.max_sessions || self.stopping {
             let text = match self.stopping {
                 true => "muxloop is stopping".to_owned(),
-                false => format!("there are {} sessions already (`session.max_sessions`)", self.sessions.len()),
+                false => {
+                    format!("there are {} sessions already (`session.max_sessions`)", self.sessions.len())
+                }
             };
             return Err(Answer::error(503, None, -32603, &text).with("Retry-After", "5"));
         }

@@ -277,7 +277,7 @@ impl Front {
             below.detach(link);
         }
         match state.busy {
-            Busy::Stream(session, number) => self.lose_stream(now, session, number, conn),
+            Busy::Stream(session, number) => self.lose_stream(now, session, number, conn, below),
             Busy::Events(session) | Busy::Socket(session, _) => self.end_session(now, session, below),
             _ => {}
         }

@@ -195,6 +195,27 @@ fn a_handshake_that_fails_leaves_no_session() {
 }
 
 #[test]
+fn a_client_that_leaves_before_it_knows_its_session_leaves_none() {
+    let mut bench = Bench::new();
+    let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {} });
+    let conn = bench.ask(&post("/servers/a/mcp", "", &hello));
+    let link = bench.link();
+    bench.vanish(conn);
+    assert_eq!((bench.front.sessions(), bench.floor.detached.clone()), (0, vec![link]));
+    // Once the stream has begun the client knows it, and can come back for the answer.
+    let conn = bench.ask(&post("/servers/a/mcp", "", &hello));
+    let link = bench.link();
+    bench.pass(COMMIT_MS);
+    let head = bench.take(conn);
+    let id = head.split("Mcp-Session-Id: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
+    bench.vanish(conn);
+    bench.hear(link, &json!({ "jsonrpc": "2.0", "id": 0, "result": { "protocolVersion": "2025-11-25" } }));
+    let session = Opened { id, link };
+    let resumed = bench.ask(&session.get("Last-Event-ID: 1-0\r\n"));
+    assert!(bench.take(resumed).contains("protocolVersion"));
+}
+
+#[test]
 fn the_end_of_a_link_ends_what_hangs_on_it() {
     let mut bench = Bench::new();
     let session = bench.session("2025-11-25");
