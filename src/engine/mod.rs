@@ -128,6 +128,8 @@ impl Sink for Outbox<'_> {
     fn pause(&mut self, link: Key, paused: bool) {
         if let Some(conn) = self.conns.get_mut(link) {
             conn.paused = paused;
+            // A link has nothing to read, but the front may hold a message of it: that takes another turn.
+            conn.readable |= conn.role == Role::Link && !paused;
             self.conns.wake(link);
         }
     }

@@ -217,6 +217,7 @@ impl Front {
     /// Takes what a connection has received, as far as it can be taken now. False: it is at a request, and
     /// the rest is to stay in `buf` until [`Front::take_resumed`] names it.
     pub fn feed(&mut self, now: Time, conn: Key, buf: &mut RecvBuf, below: &mut dyn Below) -> bool {
+        let mut before = None;
         loop {
             let Some(state) = self.conns.get_mut(conn) else { return true };
             match state.busy {
@@ -224,7 +225,7 @@ impl Front {
                 Busy::Socket(..) => return self.feed_socket(now, conn, buf, below),
                 _ => return false,
             }
-            let before = state.decoder.phase();
+            let timed = *before.get_or_insert(state.decoder.phase());
             match state.decoder.next(buf) {
                 Ok(Some(HttpEvent::Head(request))) => self.begin(now, conn, request, below),
                 Ok(Some(HttpEvent::Continue)) => {
@@ -232,10 +233,13 @@ impl Front {
                     write_continue(&mut bytes);
                     below.write(conn, &bytes);
                 }
-                Ok(Some(HttpEvent::Body(body))) => self.ask(now, conn, body, below),
+                Ok(Some(HttpEvent::Body(body))) => {
+                    before = None;
+                    self.ask(now, conn, body, below);
+                }
                 Ok(None) => {
                     let phase = state.decoder.phase();
-                    if phase != before {
+                    if phase != timed {
                         self.set_timer(conn, Some(now + patience(phase)));
                     }
                     return true;
@@ -277,7 +281,7 @@ impl Front {
             below.detach(link);
         }
         match state.busy {
-            Busy::Stream(session, number) => self.lose_stream(now, session, number, conn),
+            Busy::Stream(session, number) => self.lose_stream(now, session, number, conn, below),
             Busy::Events(session) | Busy::Socket(session, _) => self.end_session(now, session, below),
             _ => {}
         }
@@ -319,7 +323,11 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             match std::mem::replace(&mut state.busy, Busy::Free) {
                 Busy::Held(server, request, body) => {
-                    self.post(now, conn, server, request, body, below);
+                    let path = percent_decode(&request.target).unwrap_or_default();
+                    match self.settings.routes.find(&path) {
+                        Some(Target::Message) => self.post_message(now, conn, request, body, below),
+                        _ => self.post(now, conn, server, request, body, below),
+                    }
                     self.resume(now, conn);
                 }
                 Busy::Socket(session, decoder) => {
@@ -369,7 +377,11 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
             match state.busy {
-                Busy::Free | Busy::Held(..) => self.close(conn, below),
+                Busy::Free => self.close(conn, below),
+                Busy::Held(..) => {
+                    let answer = Answer::error(503, None, -32603, "muxloop is stopping");
+                    self.respond(now, conn, &answer, below);
+                }
                 Busy::Dashboard => self.end_stream(now, conn, below),
                 _ => {}
             }

@@ -142,6 +142,36 @@ fn streams_that_nobody_reads_keep_no_session() {
 }
 
 #[test]
+fn a_session_that_asks_more_than_it_may_waits_and_gets_everything() {
+    let station = Station::demo(&[], "");
+    let session = Session::open(&station);
+    let asks = |n: u32| call(n, "sleep", json!({ "ms": 20 + n % 7 }));
+    let mut open: Vec<Http> = (0..600)
+        .map(|n| {
+            let mut http = session.connect();
+            http.send(&session.asks(&asks(n)));
+            http
+        })
+        .collect();
+    for (n, http) in open.iter_mut().enumerate() {
+        let answer = http.reply().expect(200).message();
+        assert_eq!((&answer["id"], text(&answer)), (&json!(n), &*format!("slept {} ms", 20 + n % 7)));
+    }
+    // The same with all answers on one stream.
+    let mut stream = station.connect();
+    stream.start(&Ask::get("/sse/a").header("Accept", "text/event-stream"));
+    let endpoint = String::from_utf8(stream.event().unwrap().data).unwrap();
+    let mut posts: Vec<Http> = (0..4).map(|_| station.connect()).collect();
+    let mut send = |n: usize, message: &Value| posts[n % 4].send(&Ask::post(&endpoint, message));
+    send(0, &initialize("2024-11-05", json!({})));
+    stream.message();
+    (1..=600).for_each(|n| send(n as usize, &asks(n)));
+    let mut ids: Vec<u64> = (0..600).map(|_| stream.message()["id"].as_u64().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=600).collect::<Vec<u64>>());
+}
+
+#[test]
 fn the_death_of_the_server_answers_everybody() {
     let station = Station::demo(&["--era", "both"], "restart_backoff_ms = 1");
     let mut streaming = station.connect();

@@ -249,7 +249,7 @@ fn a_dropped_connection_cancels_its_request() {
     assert_eq!(cancels(), 0);
     drop(streaming);
     drop(silent);
-    station.until_clients("a", 0);
+    station.until_alone(1);
     // Whatever muxloop told the server before is read before this is answered.
     station.ask(&call(3, "echo", json!({ "text": "fence" }))).expect(200);
     assert_eq!(cancels(), 2, "P11: {:?}", station.mux.methods("a"));
@@ -292,7 +292,7 @@ fn a_listen_ends_with_its_connection() {
         http.start(&listen(1, json!({ "toolsListChanged": true })));
         http.message();
         drop(http);
-        station.until_clients("a", 0);
+        station.until_alone(1);
     }
     station.ask(&call(1, "add_tool", json!({}))).expect(200);
 }
