@@ -4,6 +4,7 @@
 mod held;
 mod legacy;
 mod patience;
+mod walk;
 
 use super::*;
 use crate::codec::{Incoming, ScanError};
