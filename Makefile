@@ -6,7 +6,7 @@ SEEDS ?= 2000
 TARGET ?= envelope
 SECONDS ?= 60
 
-.PHONY: run build test check sim soak fuzz bench bench-quick bench-micro interop tui dist clean
+.PHONY: run build test check sim soak fuzz bench bench-quick bench-micro interop conformance tui dist clean
 
 ## run: build muxloop, run it on two embedded servers, and show three clients that share them
 run: build
@@ -65,6 +65,10 @@ tui: build
 ## interop: real servers and the official SDK clients (needs Node and Python; installs into .interop)
 interop: build
 	sh tools/interop.sh
+
+## conformance: the official MCP conformance suites, over muxloop and without it (needs Node; installs into .interop)
+conformance: build
+	sh tools/conformance.sh
 
 .PHONY: static
 ## static: the static binary for this machine's Linux, where the benches look for it

@@ -160,6 +160,9 @@ impl Front {
         }
         if let Some(before) = before {
             // Whoever asks again has lost the connection before, whether or not we have noticed.
+            if let Some(state) = self.conns.get_mut(before) {
+                state.manner.keep_alive = false;
+            }
             self.cut(now, before, true, below);
         }
         if let Some(state) = self.conns.get_mut(conn) {
@@ -470,11 +473,13 @@ impl Front {
         }
     }
 
-    /// Ends what a connection carries of a session that has ended.
+    /// Ends what a connection carries of a session. The connection stays if that was promised: its client
+    /// may send the next request there at once, which would meet a closed socket.
     fn cut(&mut self, now: Time, conn: Key, committed: bool, below: &mut dyn Below) {
+        let is_read = below.unwritten(conn) == 0;
         if let Some(state) = self.conns.get_mut(conn) {
             state.busy = Busy::Free;
-            state.manner.keep_alive = false;
+            state.manner.keep_alive &= is_read;
         }
         match committed {
             true => self.end_stream(now, conn, below),

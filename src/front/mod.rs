@@ -21,6 +21,7 @@ mod events;
 mod guard;
 mod legacy;
 mod modern;
+mod params;
 mod post;
 mod route;
 mod session;
@@ -73,6 +74,7 @@ pub struct Front {
     /// Connections from addresses of a network.
     by_address: BTreeMap<IpAddr, usize>,
     links: KeyMap<Owner>,
+    annotated: params::Annotated,
     timers: TimerWheel<Due>,
     /// Connections with a message that the mux does not want yet.
     held: Vec<Key>,
@@ -154,6 +156,7 @@ impl Front {
             by_id: BTreeMap::new(),
             by_address: BTreeMap::new(),
             links: KeyMap::new(),
+            annotated: params::Annotated::default(),
             timers: TimerWheel::new(),
             held: Vec::new(),
             resumed: Vec::new(),
@@ -167,6 +170,7 @@ impl Front {
     /// Other servers, other limits; what is open stays.
     pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
+        self.annotated.clear();
     }
 
     /// Sessions that are open.

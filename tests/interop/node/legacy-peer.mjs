@@ -2,15 +2,24 @@
 // label in the answer, so that a question to the wrong client shows twice: in
 // that client's `wire.questions`, and in the asking call's result.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import * as T from '@modelcontextprotocol/sdk/types.js';
-import { deadlineMs, launch } from './harness.mjs';
+import { deadlineMs, launch, over, urlOf } from './harness.mjs';
 import { Wire } from './wire.mjs';
 
-export async function openLegacy(server, { label = 'client', interactive = false, roots, dir } = {}) {
+const transports = {
+  stdio: (server, dir) => new StdioClientTransport(launch(server, dir)),
+  http: (server, dir) => new StreamableHTTPClientTransport(urlOf(server, 'mcp', dir)),
+  sse: (server, dir) => new SSEClientTransport(urlOf(server, 'sse', dir)),
+};
+
+/** `way`: how it reaches muxloop, as `--over` says if absent. */
+export async function openLegacy(server, { label = 'client', interactive = false, roots, dir, way = over } = {}) {
   const capabilities = interactive ? { elicitation: { form: {}, url: {} }, sampling: {}, roots: { listChanged: true } } : {};
   const client = new Client({ name: label, version: '1.0.0' }, { capabilities });
-  const transport = new StdioClientTransport(launch(server, dir));
+  const transport = transports[way](server, dir);
   const wire = new Wire(transport, label);
   const peer = {
     label, client, wire, transport,
@@ -23,7 +32,10 @@ export async function openLegacy(server, { label = 'client', interactive = false
     },
     json: async (name, args) => JSON.parse(await peer.call(name, args)),
     request: (method, params, schema, more) => client.request({ method, ...(params ? { params } : {}) }, schema, { timeout: deadlineMs, ...more }),
-    close: () => client.close(),
+    close: async () => {
+      if (way === 'http') await transport.terminateSession().catch(() => {});
+      await client.close();
+    },
   };
   if (interactive) {
     client.setRequestHandler(T.ElicitRequestSchema, ({ params }) => {
