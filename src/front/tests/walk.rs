@@ -137,7 +137,7 @@ impl Walk {
             }
             (14, _) => {
                 let ms = [10, 1_000, COMMIT_MS, KEEP_ALIVE_MS][self.dice.roll(4)];
-                self.bench.pass(ms as u64);
+                self.bench.pass(ms);
             }
             (15, Some(session)) => {
                 let link = self.sessions[session].link.as_u64();
