@@ -1,10 +1,12 @@
 //! Scenarios of the front with a floor that only records, in a time that only the test moves. The same over
 //! real sockets, as far as timing allows, is in `tests/e2e_http`.
 
+mod connections;
 mod held;
 mod legacy;
 mod patience;
 mod streams;
+mod walk;
 
 use super::*;
 use crate::codec::{Incoming, ScanError};
