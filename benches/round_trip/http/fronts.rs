@@ -140,7 +140,8 @@ fn command(
             let config = scratch.join("mux.toml");
             let servers = [("bench", scratch.join("bench.sock"))];
             let servers = mux_config(&servers, &own, &["--echo"], sessions + 8, 1 << 20, false);
-            fs::write(&config, format!("http = \"{address}\"\n{servers}"))?;
+            let front = format!("http = \"{address}\"\n[session]\nmax_sessions = {}\n", sessions + 8);
+            fs::write(&config, front + &servers)?;
             command.arg("-c").arg(config);
             "/servers/bench/mcp"
         }
