@@ -13,7 +13,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const argv = process.argv.slice(2);
 
 export const direct = argv.includes('--direct');
-/** How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`). */
+/** How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`, `ws`). */
 export const over = argv.find((arg) => arg.startsWith('--over='))?.slice('--over='.length) ?? 'stdio';
 const only = argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length);
 /** Every wait ends after this many milliseconds. */
@@ -33,6 +33,7 @@ const required = (name) => {
 };
 const places = {
   node: process.execPath,
+  muxloop: required('MUXLOOP_BIN'),
   prefix: required('INTEROP_NODE_PREFIX'),
   modules: join(required('INTEROP_NODE_PREFIX'), 'node_modules'),
   programs: dirname(here),
@@ -70,9 +71,14 @@ function muxToml(names, dir, marker) {
 const children = new Set();
 const fronts = new Map();
 
-/** Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE. */
-export const urlOf = (name, kind = 'mcp', dir = tmp) =>
-  new URL(kind === 'sse' ? `/sse/${name}` : `/servers/${name}/mcp`, fronts.get(dir));
+const pathOf = { mcp: (name) => `/servers/${name}/mcp`, ws: (name) => `/servers/${name}/ws`, sse: (name) => `/sse/${name}` };
+
+/** Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE, `ws` on WebSocket. */
+export function urlOf(name, kind = 'mcp', dir = tmp) {
+  const url = new URL(pathOf[kind](name), fronts.get(dir));
+  if (kind === 'ws') url.protocol = 'ws:';
+  return url;
+}
 
 /** One running `muxloop -c`. */
 export class Daemon {
@@ -161,7 +167,7 @@ export function scenario(name, run, { mux = false, on } = {}) {
 
 /** Runs all scenarios one after the other, prints one line each and ends the process. */
 export async function main(driver, { names, open }) {
-  const title = over === 'stdio' ? driver : `${driver}-${over}`;
+  const title = over === 'stdio' || driver === over ? driver : `${driver}-${over}`;
   let daemon;
   let passed = 0;
   let failed = 0;

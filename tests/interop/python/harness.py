@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 DIRECT = "--direct" in sys.argv
 ONLY = next((arg.removeprefix("--only=") for arg in sys.argv if arg.startswith("--only=")), "")
 OVER = next((arg.removeprefix("--over=") for arg in sys.argv if arg.startswith("--over=")), "stdio")
-"""How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`)."""
+"""How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`, `ws`)."""
 DEADLINE = int(os.environ.get("INTEROP_DEADLINE_MS", "20000")) / 1000
 """Every wait ends after this many seconds."""
 GIVE_UP = 12
@@ -34,6 +34,7 @@ TMP = Path(tempfile.mkdtemp(prefix="muxi-")).resolve()
 (TMP / "files" / "hello.txt").write_text("hello from a file\n")
 
 _PLACES = {
+    "muxloop": os.environ["MUXLOOP_BIN"],
     "node": shutil.which("node") or "node",
     "prefix": os.environ["INTEROP_NODE_PREFIX"],
     "modules": os.path.join(os.environ["INTEROP_NODE_PREFIX"], "node_modules"),
@@ -80,8 +81,11 @@ _FRONT: list[str] = []
 
 
 def url_of(name: str, kind: str = "mcp") -> str:
-    """Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE."""
-    return _FRONT[-1] + (f"/sse/{name}" if kind == "sse" else f"/servers/{name}/mcp")
+    """Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE, `ws` on WebSocket."""
+    if kind == "sse":
+        return f"{_FRONT[-1]}/sse/{name}"
+    base = _FRONT[-1].replace("http:", "ws:") if kind == "ws" else _FRONT[-1]
+    return f"{base}/servers/{name}/{kind}"
 
 
 def launch(name: str) -> dict[str, Any]:
@@ -274,7 +278,7 @@ class Scene:
 _scenarios: list[tuple[str, Callable[[Scene], Awaitable[None]]]] = []
 
 
-def scenario(name: str, *, mux: bool = False, on: tuple[str, ...] = ("stdio", "http", "sse")) -> Callable[[Any], Any]:
+def scenario(name: str, *, mux: bool = False, on: tuple[str, ...] = ("stdio", "http", "sse", "ws")) -> Callable[[Any], Any]:
     """Declares a scenario. `mux=True`: it only means something with one server shared by several clients.
 
     `on`: the ways to reach muxloop by which it runs.
