@@ -5,7 +5,6 @@ mod connections;
 mod held;
 mod legacy;
 mod patience;
-mod streams;
 mod walk;
 
 use super::*;

@@ -226,6 +226,8 @@ fn the_end_of_a_link_ends_what_hangs_on_it() {
     assert!(bench.take(own).ends_with("0\r\n\r\n") && bench.take(streaming).ends_with("0\r\n\r\n"));
     assert_eq!(status(&bench.take(pending)), "404");
     for conn in [own, pending, streaming] {
+        // It was promised to stay.
+        assert!(!bench.is_closed(conn));
         bench.vanish(conn);
     }
     let late = bench.ask(&session.post(&call(3, "t")));
