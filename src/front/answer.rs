@@ -95,7 +95,9 @@ fn write(
         all.push(("Access-Control-Expose-Headers", "Mcp-Session-Id, WWW-Authenticate, Retry-After"));
         all.push(("Vary", "Origin"));
     }
-    if !manner.keep_alive {
+    if framing == Framing::UntilClose {
+        // The framing says what becomes of the connection.
+    } else if !manner.keep_alive {
         all.push(("Connection", "close"));
     } else if manner.http10 {
         all.push(("Connection", "keep-alive"));
