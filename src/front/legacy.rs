@@ -380,7 +380,9 @@ impl Front {
         if self.sessions.len() >= self.settings.max_sessions || self.stopping {
             let text = match self.stopping {
                 true => "muxloop is stopping".to_owned(),
-                false => format!("there are {} sessions already (`http.max_sessions`)", self.sessions.len()),
+                false => {
+                    format!("there are {} sessions already (`session.max_sessions`)", self.sessions.len())
+                }
             };
             return Err(Answer::error(503, None, -32603, &text).with("Retry-After", "5"));
         }
