@@ -6,7 +6,7 @@ SEEDS ?= 2000
 TARGET ?= envelope
 SECONDS ?= 60
 
-.PHONY: run build test check sim soak fuzz bench bench-quick bench-micro interop tui dist clean
+.PHONY: run build test check sim soak fuzz bench bench-quick bench-http bench-micro interop conformance tui dist clean
 
 ## run: build muxloop, run it on two embedded servers, and show three clients that share them
 run: build
@@ -45,12 +45,17 @@ fuzz:
 .bench/bin/rmcp-mux:
 	$(CARGO) install rmcp-mux --version 0.4.0 --no-default-features --features cli --root .bench
 
-## bench: muxloop beside no relay, a floor relay and rmcp-mux, in one run; then the footprint
-##        of the binary without optional features
-bench: .bench/bin/rmcp-mux static
+## bench: muxloop beside no relay, a floor relay and rmcp-mux, in one run; its HTTP front beside other proxies;
+##        then the footprint of the binary without optional features
+bench: .bench/bin/rmcp-mux bench-http
 	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
 	$(CARGO) build --release --target $(MUSL) --no-default-features --features cli --target-dir target/base
 	MUXLOOP_BIN=target/base/$(MUSL)/release/muxloop $(CARGO) bench --bench round_trip -- --footprint
+
+## bench-http: only the HTTP part; needs Node and Python, installs supergateway and both mcp-proxy into .bench
+bench-http: static
+	sh tools/rivals.sh
+	$(CARGO) bench --bench round_trip -- --http --require-rivals
 
 bench-quick: static
 	$(CARGO) bench --bench round_trip -- --quick
@@ -65,6 +70,10 @@ tui: build
 ## interop: real servers and the official SDK clients (needs Node and Python; installs into .interop)
 interop: build
 	sh tools/interop.sh
+
+## conformance: the official MCP conformance suites, over muxloop and without it (needs Node; installs into .interop)
+conformance: build
+	sh tools/conformance.sh
 
 .PHONY: static
 ## static: the static binary for this machine's Linux, where the benches look for it

@@ -347,3 +347,47 @@ fn a_recording_outlives_a_killed_muxloop() {
     assert!(err.contains(&format!("killed.jsonl:{line}: the recording ends ")), "{err}");
     assert!(err.contains("the same so far: "), "{err}");
 }
+
+/// A session over HTTP with an event stream in it, and one request without a session.
+#[cfg(feature = "http")]
+#[test]
+fn http_is_recorded_too() {
+    let dir = Dir::new("http");
+    let http = format!("http = \"unix:{}\"\n", dir.at("http.sock").display());
+    fs::write(dir.at("mux.toml"), http + &config("x", "")).unwrap();
+    let mut recording = Recording::start(&dir.0, "http.jsonl");
+    recording.wait_for("started, pid");
+    let mut stream = BufReader::new(UnixStream::connect(dir.at("http.sock")).unwrap());
+    stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut post = |session: &str, body: Value, end: &str| {
+        let body = body.to_string();
+        let head = format!(
+            "POST /servers/demo/mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{session}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).contains(end) {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let greeting = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    let head = post("", greeting, "}}}}");
+    let line = head.lines().find(|line| line.starts_with("Mcp-Session-Id")).unwrap();
+    let session = format!("{line}\r\n");
+    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+        "name": "sleep", "arguments": {"ms": 10}, "_meta": {"progressToken": 7}}});
+    let streamed = post(&session, call, "\r\n0\r\n\r\n");
+    assert!(streamed.contains("notifications/progress") && streamed.contains("slept 10 ms"), "{streamed}");
+    let stop = Command::new("kill").arg(recording.child.id().to_string()).status().unwrap();
+    assert!(stop.success());
+    assert_eq!(recording.child.wait().unwrap().code(), Some(0));
+    let (code, out, err) = run(&dir.0, &["replay", "http.jsonl"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("same: "), "{out}");
+}

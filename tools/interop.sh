@@ -6,7 +6,10 @@
 # --direct     connect the clients straight to the servers, without muxloop:
 #              tells whether a scenario itself is sound
 # --only=TEXT  only scenarios whose name contains TEXT
-# DRIVER       node-legacy node-modern python-legacy python-modern orphans (all)
+# DRIVER       node-legacy node-modern python-legacy python-modern, over the shim;
+#              with -http, -sse or -ws behind it (where the SDK has that) over
+#              HTTP; http: what only HTTP has, and third-party clients; orphans
+#              (all; of -sse and -ws then only the scenarios of one server)
 #
 # Needs Node 20+ with npm and Python 3.10+ with venv. What it installs goes to
 # .interop in the checkout; MUXLOOP_BIN names the binary under test.
@@ -24,11 +27,21 @@ for arg in "$@"; do
     case $arg in
         --direct) direct=$arg ;;
         --only=*) only=$arg ;;
-        node-legacy | node-modern | python-legacy | python-modern | orphans) drivers="$drivers $arg" ;;
+        node-legacy | node-legacy-http | node-legacy-sse | node-legacy-ws | node-modern | node-modern-http) drivers="$drivers $arg" ;;
+        python-legacy | python-legacy-http | python-legacy-sse | python-legacy-ws) drivers="$drivers $arg" ;;
+        python-modern | python-modern-http | http | orphans) drivers="$drivers $arg" ;;
         *) fail "unknown argument '$arg' (see the head of tools/interop.sh)" ;;
     esac
 done
-: "${drivers:=node-legacy node-modern python-legacy python-modern orphans}"
+shim="node-legacy node-modern python-legacy python-modern orphans"
+front="http node-legacy-http node-modern-http python-legacy-http python-modern-http
+    node-legacy-sse python-legacy-sse node-legacy-ws python-legacy-ws"
+# Without muxloop there is no HTTP front.
+[ -n "$direct" ] || shim="$shim $front"
+# In a run of all, the two ways that are on their way out get the scenarios of one server.
+brief=
+[ -n "$drivers" ] || brief=--only=everything/
+: "${drivers:=$shim}"
 
 # --- what must be there ------------------------------------------------------
 
@@ -54,6 +67,13 @@ install_node() {
     (cd "$home/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 }
 
+# Scripts of their dependencies are left out, but the package `node` fetches its binary by one.
+install_others() {
+    mkdir -p "$home/third-party"
+    cp "$here/third-party/package.json" "$here/third-party/package-lock.json" "$home/third-party/"
+    (cd "$home/third-party" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild node --loglevel=error)
+}
+
 install_python() { # LINE, that is the major version of the SDK
     rm -rf "$home/python$1"
     "$PYTHON" -m venv "$home/python$1"
@@ -69,16 +89,18 @@ in_background() { # NAME COMMAND...: its output goes to a file that is shown if 
     fi
 }
 
-pinned=$(cat "$here/package-lock.json" "$here"/requirements-*.txt | cksum; node --version; "$PYTHON" --version 2>&1)
+pinned=$(cat "$here/package-lock.json" "$here/third-party/package-lock.json" "$here"/requirements-*.txt | cksum; node --version; "$PYTHON" --version 2>&1)
 if [ "$(cat "$home/installed" 2>/dev/null || true)" != "$pinned" ]; then
     echo "installing the pinned SDKs and servers into .interop"
     rm -rf "$home/installed"
     mkdir -p "$home"
     in_background node install_node & node_job=$!
+    in_background others install_others & others_job=$!
     in_background python1 install_python 1 & python1_job=$!
     in_background python2 install_python 2 & python2_job=$!
     broken=
     wait $node_job || broken="$broken npm"
+    wait $others_job || broken="$broken npm(third-party)"
     wait $python1_job || broken="$broken pip(1.x)"
     wait $python2_job || broken="$broken pip(2.x)"
     [ -z "$broken" ] || fail "could not install:$broken"
@@ -93,9 +115,10 @@ cp -R "$here/node" "$here/python" "$here/servers" "$here/servers.json" "$home/no
 # --- run ---------------------------------------------------------------------
 
 INTEROP_NODE_PREFIX=$home/node
+INTEROP_THIRD_PARTY=$home/third-party
 INTEROP_PYTHON1=$home/python1/bin/python
 INTEROP_PYTHON2=$home/python2/bin/python
-export MUXLOOP_BIN INTEROP_NODE_PREFIX INTEROP_PYTHON1 INTEROP_PYTHON2
+export MUXLOOP_BIN INTEROP_NODE_PREFIX INTEROP_THIRD_PARTY INTEROP_PYTHON1 INTEROP_PYTHON2
 export PYTHONDONTWRITEBYTECODE=1
 
 # Only the drivers get this variable, and all that they start inherits it.
@@ -114,7 +137,9 @@ log=$home/last.log
 run() { # DRIVER COMMAND...
     driver=$1
     shift
-    env "$mark" "$@" $direct ${only:+"$only"} </dev/null 2>&1 | tee -a "$log"
+    chosen=$only
+    case $driver in *-sse | *-ws) : "${chosen:=$brief}" ;; esac
+    env "$mark" "$@" $direct ${chosen:+"$chosen"} </dev/null 2>&1 | tee -a "$log"
     grep -q "^$driver: [0-9]* passed, [0-9]* failed\$" "$log" ||
         echo "FAIL $driver/run it ended without its closing line" | tee -a "$log"
 }
@@ -122,11 +147,15 @@ run() { # DRIVER COMMAND...
 started=$(date +%s)
 for driver in $drivers; do
     case $driver in
-        node-legacy) run $driver node "$home/node/src/node/legacy.mjs" ;;
-        node-modern) run $driver node "$home/node/src/node/modern.mjs" ;;
-        python-legacy) run $driver "$INTEROP_PYTHON1" "$home/node/src/python/driver_legacy.py" ;;
-        python-modern) run $driver "$INTEROP_PYTHON2" "$home/node/src/python/driver_modern.py" ;;
-        orphans) run $driver node "$home/node/src/node/orphans.mjs" ;;
+        http) over=http program=http ;;
+        *-http | *-sse | *-ws) over=${driver##*-} program=${driver%-*} ;;
+        *) over=stdio program=$driver ;;
+    esac
+    case $program in
+        python-legacy) run $driver "$INTEROP_PYTHON1" "$home/node/src/python/driver_legacy.py" --over=$over ;;
+        python-modern) run $driver "$INTEROP_PYTHON2" "$home/node/src/python/driver_modern.py" --over=$over ;;
+        # The SDK's WebSocket client takes the platform's, which Node 20 has behind an option.
+        *) run $driver node --experimental-websocket "$home/node/src/node/${program#node-}.mjs" --over=$over ;;
     esac
 done
 trap - EXIT

@@ -33,9 +33,9 @@ pub struct Figures {
     pub rss_kib: Option<f64>,
 }
 
-/// One relay under one load.
-pub struct Entry {
-    pub relay: Relay,
+/// One relay, or one HTTP front, under one load.
+pub struct Entry<R = Relay> {
+    pub relay: R,
     /// The figures of each round.
     pub rounds: Result<Vec<Figures>, Failure>,
 }
@@ -99,7 +99,7 @@ impl Comparison {
 }
 
 impl Figures {
-    fn to_json(self) -> Value {
+    pub fn to_json(self) -> Value {
         json!({
             "requests_per_s": self.requests_per_s,
             "p50_us": self.p50_us,
@@ -111,7 +111,7 @@ impl Figures {
     }
 }
 
-impl Entry {
+impl<R> Entry<R> {
     /// The median of each figure. `None` without a round that passed.
     pub fn medians(&self) -> Option<Figures> {
         let rounds = self.rounds.as_ref().ok().filter(|rounds| !rounds.is_empty())?;

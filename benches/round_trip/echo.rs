@@ -47,11 +47,15 @@ pub fn answer(line: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(b"\"}],\"isError\":false}}\n");
         }
         None if memmem::find(line, b"\"initialize\"").is_some() => out.extend_from_slice(INITIALIZE_RESULT),
+        // Python's SDK looks a tool up before it believes the tool's answer.
+        None if memmem::find(line, b"\"tools/list\"").is_some() => out.extend_from_slice(TOOLS),
         None => out.extend_from_slice(b",\"result\":{}}\n"),
     }
 }
 
 const INITIALIZE_RESULT: &[u8] = b",\"result\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{\"tools\":{}},\"serverInfo\":{\"name\":\"round_trip-echo\",\"version\":\"1\"}}}\n";
+
+const TOOLS: &[u8] = b",\"result\":{\"tools\":[{\"name\":\"echo\",\"inputSchema\":{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}}}}]}}\n";
 
 /// The id as it stands: a string with its quotes, or everything up to the comma or brace.
 fn id_token(bytes: &[u8]) -> &[u8] {

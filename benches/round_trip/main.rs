@@ -10,8 +10,8 @@
 //!
 //! Every part is this one binary in another role, so a bench needs nothing installed but rmcp-mux:
 //! `--echo` is the server, `--floor` the floor relay, `--load` a load client for a socket.
-//! The comparison is `compare.rs`, the shares of a flooded child `fairness.rs`, memory and start times
-//! `footprint.rs`. Run without `cargo bench` (as `cargo test --benches` does) it tests itself.
+//! The comparison is `compare.rs`, that of the HTTP front with other proxies `http/`, the shares of a
+//! flooded child `fairness.rs`, memory and start times `footprint.rs`. Run without `cargo bench` (as `cargo test --benches` does) it tests itself.
 
 mod compare;
 mod echo;
@@ -19,6 +19,7 @@ mod fairness;
 mod floor;
 mod footprint;
 mod histogram;
+mod http;
 mod lines;
 mod load;
 mod options;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Ok(Role::Load(client)) => run_load_client(&client),
         Ok(Role::SelfTest) => self_test::run().map(|()| true),
         Ok(Role::Footprint { json }) => prepare().and_then(|()| footprint::run(json.as_deref())),
+        Ok(Role::Http(bench)) => prepare().and_then(|()| http::run(&bench)),
         Ok(Role::Bench(bench)) => prepare().and_then(|()| run_bench(&bench)),
         Err(message) => Err(Failure(message)),
     };

@@ -21,6 +21,8 @@ cargo bench --bench round_trip -- [OPTIONS]
   --relays A,B            some of direct,floor,muxloop,rmcp-mux
   --rounds N              rounds per load (3)
   --require-rmcp-mux      fail if rmcp-mux is not installed in .bench
+  --http                  the HTTP front beside other proxies instead; with --quick, --rounds, --json
+  --require-rivals        fail if one of them is not installed in .bench
   --json FILE             write the figures as JSON too
   --footprint             memory, wake-ups, start time and size instead
   --self-test             test the bench itself instead
@@ -39,6 +41,7 @@ pub enum Role {
     Load(LoadClient),
     Footprint { json: Option<PathBuf> },
     SelfTest,
+    Http(Bench),
     Bench(Bench),
 }
 
@@ -53,6 +56,7 @@ pub struct Bench {
     pub relays: Vec<Relay>,
     pub only: Option<Only>,
     pub require_rmcp_mux: bool,
+    pub require_rivals: bool,
     pub json: Option<PathBuf>,
 }
 
@@ -73,9 +77,10 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
         relays: Relay::ALL.to_vec(),
         only: None,
         require_rmcp_mux: false,
+        require_rivals: false,
         json: None,
     };
-    let (mut footprint, mut wanted) = (false, false);
+    let (mut footprint, mut http, mut wanted) = (false, false, false);
     while let Some(option) = parser.next()? {
         wanted = true;
         match option {
@@ -88,6 +93,8 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
             Long("bench") => {}
             Long("quick") => bench.quick = true,
             Long("footprint") => footprint = true,
+            Long("http") => http = true,
+            Long("require-rivals") => bench.require_rivals = true,
             Long("require-rmcp-mux") => bench.require_rmcp_mux = true,
             Long("rounds") => bench.rounds = parser.value()?.parse::<usize>()?.max(1),
             Long("json") => bench.json = Some(parser.value()?.into()),
@@ -102,10 +109,11 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
             other => return Err(other.unexpected()),
         }
     }
-    Ok(match (wanted, footprint) {
-        (false, _) => Role::SelfTest,
-        (_, true) => Role::Footprint { json: bench.json },
-        (_, false) => Role::Bench(bench),
+    Ok(match (wanted, footprint, http) {
+        (false, ..) => Role::SelfTest,
+        (_, true, _) => Role::Footprint { json: bench.json },
+        (_, _, true) => Role::Http(bench),
+        (..) => Role::Bench(bench),
     })
 }
 

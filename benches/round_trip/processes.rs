@@ -83,6 +83,33 @@ pub fn own_binary(args: &[&str]) -> io::Result<Command> {
     Ok(command)
 }
 
+/// `pid` and everything below it in the tree of processes, as far as it does not run this bench's own
+/// binary: a proxy with its helpers (a shell, worker processes), without the echo servers it started.
+pub fn tree_without_own(pid: u32) -> Vec<u32> {
+    let own = std::env::current_exe().ok();
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut tree = vec![pid];
+    let mut next = 0;
+    while let Some(&above) = tree.get(next) {
+        tree.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| pid));
+        next += 1;
+    }
+    tree.retain(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok() != own);
+    tree
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold spaces and brackets; state and parent follow it.
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 /// CPU time of all threads that live, in nanoseconds: the scheduler's own count where the kernel has
 /// it (`schedstat`), else the clock ticks of `stat`. 0 if the process is gone.
 pub fn cpu_ns(pid: u32) -> u64 {

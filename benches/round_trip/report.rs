@@ -215,6 +215,7 @@ const GROWTH_MAX: f64 = 1.15;
 /// comes; a quarter more is room for noise. First come, first served lets all 4,096 go ahead.
 const SERVED_BEFORE_MAX: f64 = 320.0;
 
-fn optional(value: Option<f64>, decimals: usize) -> String {
+/// `value`, or a dash.
+pub fn optional(value: Option<f64>, decimals: usize) -> String {
     value.map_or("-".into(), |value| format!("{value:.decimals$}"))
 }

@@ -10,7 +10,7 @@ use crate::load::Failure;
 use crate::payload::{Payload, Shape, Timing};
 use crate::processes::{Process, catch_interrupts, cpu_ns, own_binary};
 use crate::relays::{Binaries, Relay};
-use crate::{histogram, load, payload};
+use crate::{histogram, http, load, payload};
 
 /// Panics or returns a failure if a part is broken. Takes about a second.
 pub fn run() -> Result<(), Failure> {
@@ -32,6 +32,7 @@ pub fn run() -> Result<(), Failure> {
             assert_eq!(figures.cpu_us.is_some(), entry.relay != Relay::Direct);
         }
     }
+    http::self_test()?;
     println!("round_trip: self test passed");
     Ok(())
 }

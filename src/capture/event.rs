@@ -4,11 +4,14 @@ use crate::base::Key;
 use crate::engine::operate::Host;
 use crate::engine::port::{ExitStatus, Kill, Ready, Signal, SpawnSpec};
 use crate::engine::{ServerSetup, port};
+#[cfg(feature = "http")]
+use crate::front::Settings;
 use crate::mux::policy::ServerPolicy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io;
+use std::net::IpAddr;
 
 /// Version of the format; another one is refused.
 pub const FORMAT: u32 = 1;
@@ -51,6 +54,20 @@ pub enum Event<'a> {
     OpenControl {
         listener: usize,
         host: Host,
+    },
+    /// The front is told, at the start or by a reload.
+    #[cfg(feature = "http")]
+    OpenHttp {
+        settings: Settings,
+    },
+    #[cfg(feature = "http")]
+    OpenHttpDoor {
+        listener: usize,
+        loopback: bool,
+    },
+    #[cfg(feature = "http")]
+    CloseHttpDoor {
+        listener: usize,
     },
     Begin {
         now: u64,
@@ -115,6 +132,9 @@ pub enum Event<'a> {
     Accept {
         listener: usize,
         link: Option<u32>,
+        /// Where it comes from, if that is a network.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
         error: Option<Fault>,
     },
     Register {

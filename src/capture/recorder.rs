@@ -28,14 +28,14 @@ impl<'a> Recorder<'a> {
 impl Platform for Recorder<'_> {
     fn accept(&mut self, listener: usize) -> io::Result<Accepted> {
         match self.inner.accept(listener) {
-            Ok(Accepted { io, peer_pid }) => {
+            Ok(Accepted { io, peer_pid, address }) => {
                 let (link, io) = self.wrap(io);
-                self.tape.event(&Event::Accept { listener, link: Some(link), error: None });
-                Ok(Accepted { io, peer_pid })
+                self.tape.event(&Event::Accept { listener, link: Some(link), address, error: None });
+                Ok(Accepted { io, peer_pid, address })
             }
             Err(error) => {
                 let fault = Some(Fault::of(&error));
-                self.tape.event(&Event::Accept { listener, link: None, error: fault });
+                self.tape.event(&Event::Accept { listener, link: None, address: None, error: fault });
                 Err(error)
             }
         }

@@ -92,6 +92,15 @@ impl Replay {
                 }
                 self.engine.open_control(listener, host);
             }
+            #[cfg(feature = "http")]
+            Event::OpenHttp { settings } => self.engine.open_http(settings),
+            #[cfg(feature = "http")]
+            Event::OpenHttpDoor { listener, loopback } => {
+                self.door(listener, None)?;
+                self.engine.open_http_door(listener, loopback);
+            }
+            #[cfg(feature = "http")]
+            Event::CloseHttpDoor { listener } => self.engine.close_http_door(listener),
             Event::Begin { now } => {
                 let now = self.time(now)?;
                 self.engine.begin(now, &mut self.platform);
@@ -232,19 +241,19 @@ fn answer<T>(
 
 impl Platform for Replayer {
     fn accept(&mut self, listener: usize) -> io::Result<Accepted> {
-        let now = Event::Accept { listener, link: None, error: None };
+        let now = Event::Accept { listener, link: None, address: None, error: None };
         let link = self.answer(&now, |script, recorded| match recorded {
             Event::Accept { listener: at, error: Some(error), .. } if *at == listener => {
                 Some(Err(error.to_error()))
             }
-            Event::Accept { listener: at, link: Some(link), .. } if *at == listener => {
+            Event::Accept { listener: at, link: Some(link), address, .. } if *at == listener => {
                 script.accepted(*link, listener);
-                Some(Ok(*link))
+                Some(Ok((*link, *address)))
             }
             _ => None,
         });
-        let link = link.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
-        Ok(Accepted { io: self.stream(link), peer_pid: None })
+        let (link, address) = link.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
+        Ok(Accepted { io: self.stream(link), peer_pid: None, address })
     }
 
     fn register(&mut self, key: Key, io: &mut dyn Io) -> io::Result<()> {

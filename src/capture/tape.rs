@@ -5,6 +5,8 @@ use crate::base::{Key, Time};
 use crate::engine::ServerSetup;
 use crate::engine::operate::Host;
 use crate::engine::port::{Io, Ready, SpawnSpec};
+#[cfg(feature = "http")]
+use crate::front::Settings;
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -87,6 +89,21 @@ impl Tape {
 
     pub fn open_control(&self, listener: usize, host: &Host) {
         self.with(|writer| writer.line(&Event::OpenControl { listener, host: host.clone() }));
+    }
+
+    #[cfg(feature = "http")]
+    pub fn open_http(&self, settings: &Settings) {
+        self.with(|writer| writer.line(&Event::OpenHttp { settings: settings.clone() }));
+    }
+
+    #[cfg(feature = "http")]
+    pub fn open_http_door(&self, listener: usize, loopback: bool) {
+        self.with(|writer| writer.line(&Event::OpenHttpDoor { listener, loopback }));
+    }
+
+    #[cfg(feature = "http")]
+    pub fn close_http_door(&self, listener: usize) {
+        self.with(|writer| writer.line(&Event::CloseHttpDoor { listener }));
     }
 
     pub fn begin(&self, now: Time) {

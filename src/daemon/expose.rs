@@ -75,7 +75,7 @@ fn setup(options: &ExposeOptions) -> ServerSetup {
         max_request_bytes: 4 << 20,
         ..ServerPolicy::new("stdio")
     };
-    let args = vec!["-c".to_owned(), options.stdio.clone()];
+    let args = vec!["-c".to_owned(), in_place_of_shell(&options.stdio)];
     ServerSetup {
         policy,
         spawn: SpawnSpec { program: "/bin/sh".into(), args, ..SpawnSpec::default() },
@@ -83,6 +83,22 @@ fn setup(options: &ExposeOptions) -> ServerSetup {
         service_name: "stdio".into(),
     }
 }
+
+/// `line`, told to replace the shell where it is one simple command: a shell that only waits costs as much
+/// memory as a small server, once per session.
+fn in_place_of_shell(line: &str) -> String {
+    let line = line.trim();
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let is_simple = !line.contains([';', '&', '|', '<', '>', '(', ')', '`', '#', '\n'])
+        // Keywords and `!` cannot follow `exec`, nor can assignments and the words that run a command themselves.
+        && first.starts_with(|c: char| c.is_alphanumeric() || "/._~'\"$".contains(c))
+        && !first.contains('=')
+        && !SHELL_WORDS.contains(&first);
+    if is_simple { format!("exec {line}") } else { line.to_owned() }
+}
+
+/// Commands that only the shell has and that a server's line may begin with.
+const SHELL_WORDS: [&str; 7] = [".", "builtin", "command", "eval", "exec", "source", "time"];
 
 fn settings(options: &ExposeOptions) -> Settings {
     let mut routes = Routes::default();
@@ -114,3 +130,36 @@ fn settings(options: &ExposeOptions) -> Settings {
 const SERVER: usize = 0;
 /// Most clients, and processes where each has its own.
 const CLIENTS_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::in_place_of_shell;
+
+    #[test]
+    fn a_simple_command_takes_the_place_of_its_shell() {
+        for line in ["npx -y server", " '/a b/server' --flag \"x y\"", "$HOME/server", "~/server", "./server"]
+        {
+            assert_eq!(in_place_of_shell(line), format!("exec {}", line.trim()));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_left_to_the_shell() {
+        let lines = [
+            "cd a && server",
+            "server | tee log",
+            "A=1 server",
+            "server 2>log",
+            "exec server",
+            "! server",
+            "",
+            "(server)",
+            "command server",
+            "first\nsecond",
+            "time server",
+        ];
+        for line in lines {
+            assert_eq!(in_place_of_shell(line), line);
+        }
+    }
+}

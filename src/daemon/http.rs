@@ -1,5 +1,6 @@
 //! Where the HTTP front listens: opened at the start, changed by a reload.
 
+use crate::capture::Tape;
 use crate::config::http::{Address, HttpConfig};
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
@@ -24,6 +25,7 @@ impl HttpDoors {
         engine: &mut Engine,
         reactor: &mut Reactor,
         config: &Config,
+        tape: &Tape,
     ) -> Result<(), String> {
         let wanted = &config.http.listen;
         let mut fresh = Vec::new();
@@ -37,15 +39,19 @@ impl HttpDoors {
             }
         }
         if !wanted.is_empty() || !self.open.is_empty() {
-            engine.open_http(settings(config, engine));
+            let settings = settings(config, engine);
+            tape.open_http(&settings);
+            engine.open_http(settings);
         }
         for (address, listener) in &fresh {
+            tape.open_http_door(*listener, address.is_local());
             engine.open_http_door(*listener, address.is_local());
         }
         let (kept, gone) = std::mem::take(&mut self.open)
             .into_iter()
             .partition::<Vec<_>, _>(|(address, _)| wanted.contains(address));
         for (_, listener) in gone {
+            tape.close_http_door(listener);
             engine.close_http_door(listener);
             reactor.stop_listening(listener);
         }

@@ -120,7 +120,7 @@ impl<'o> Daemon<'o> {
         let http = {
             let mut doors = http::HttpDoors::default();
             http::warn_of_exposure(&config.http);
-            doors.change(&mut engine, &mut reactor, &config)?;
+            doors.change(&mut engine, &mut reactor, &config, &tape)?;
             doors
         };
         let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
@@ -149,6 +149,7 @@ impl<'o> Daemon<'o> {
         self.begin();
         self.service.ready(self.reactor.clock.now(), &self.engine, &self.reactor);
         resident::forget_start();
+        let mut at_rest = false;
         while !self.engine.is_finished() {
             self.keep_journal();
             let now = self.reactor.clock.now();
@@ -157,6 +158,11 @@ impl<'o> Daemon<'o> {
             let due = [self.engine.deadline(now), self.snapshots.due(), self.service.due(now)];
             let due = due.into_iter().flatten().min();
             let mut wait = due.map(|at| Duration::from_millis(at.since(now)));
+            if !at_rest && wait.is_none_or(|wait| wait >= REST) {
+                // Now the servers have been started, too.
+                at_rest = true;
+                resident::forget_start();
+            }
             if journal::pending() {
                 // A stalled stderr that reads on wakes nobody.
                 wait = Some(wait.map_or(LOG_RETRY, |wait| wait.min(LOG_RETRY)));
@@ -314,5 +320,7 @@ fn open_control(
     Ok(())
 }
 
+/// With nothing to do for so long, muxloop is at rest.
+const REST: Duration = Duration::from_millis(500);
 /// Pause between attempts to write log lines to a stderr that nobody reads.
 const LOG_RETRY: Duration = Duration::from_millis(100);

@@ -484,7 +484,9 @@ impl Conns {
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }
-            platform.deregister(key, &mut *conn.io);
+            if conn.role != Role::Link {
+                platform.deregister(key, &mut *conn.io);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::codec::{Incoming, Message, ScanError};
 use crate::front::{Below, Front, Settings};
 use crate::mux::{CloseReason, Mux, ServerId};
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 
 /// The front's view of an engine whose front was taken out for a call.
 struct Floor<'a> {
@@ -69,6 +70,18 @@ impl Engine {
         if let Some(door) = self.doors.get_mut(listener) {
             *door = Door::Closed;
         }
+    }
+
+    /// A connection was accepted.
+    pub(super) fn greet_http(
+        &mut self,
+        now: Time,
+        key: Key,
+        loopback: bool,
+        address: Option<IpAddr>,
+        platform: &mut dyn Platform,
+    ) {
+        front!(self, now, platform, open, now, key, loopback, address);
     }
 
     /// Reads a connection of any kind.

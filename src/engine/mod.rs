@@ -128,6 +128,8 @@ impl Sink for Outbox<'_> {
     fn pause(&mut self, link: Key, paused: bool) {
         if let Some(conn) = self.conns.get_mut(link) {
             conn.paused = paused;
+            // A link has nothing to read, but the front may hold a message of it: that takes another turn.
+            conn.readable |= conn.role == Role::Link && !paused;
             self.conns.wake(link);
         }
     }
@@ -356,9 +358,7 @@ impl Engine {
             Some(Door::Http(loopback)) => {
                 let loopback = *loopback;
                 let Some(key) = self.open(io, Role::Http, 0, platform) else { return };
-                if let Some(front) = &mut self.front {
-                    front.open(now, key, loopback);
-                }
+                self.greet_http(now, key, loopback, accepted.address, platform);
                 self.conns.wake(key);
             }
             Some(Door::Closed) | None => {}
@@ -499,7 +499,7 @@ impl Engine {
             let role = conn.role;
             match (conn.broken.take(), conn.closing) {
                 (Some(why), false) => {
-                    if matches!(role, Role::Client) && why == CloseReason::SlowReader {
+                    if matches!(role, Role::Client | Role::Http) && why == CloseReason::SlowReader {
                         log::warn!(target: "muxloop", "client {key} was closed: it {why}");
                     }
                     match role {

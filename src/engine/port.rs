@@ -4,6 +4,7 @@ use super::sandbox::Sandbox;
 use crate::base::Key;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,6 +106,8 @@ pub struct Accepted {
     pub io: Box<dyn Io>,
     /// Process id of the peer, where the kernel tells.
     pub peer_pid: Option<u32>,
+    /// Where it comes from, if that is a network.
+    pub address: Option<IpAddr>,
 }
 
 /// What the engine asks of a kernel. All under the caller's keys; nothing blocks.

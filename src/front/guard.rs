@@ -1,9 +1,10 @@
 //! Who may ask at all: Host, Origin, bearer token (protocol.md §3.3 check order, P26–P28, P56).
 
 use crate::codec::http::Request;
+use serde::{Deserialize, Serialize};
 
 /// What a front checks before it looks at a path.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     /// What `Authorization: Bearer` must hold.
     pub token: Option<String>,

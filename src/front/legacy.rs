@@ -45,6 +45,12 @@ impl Front {
             below.deliver(link, message);
             return self.respond(now, conn, &Answer::empty(202), below);
         }
+        if let (Kinds::Streamable(streamable), Some(id)) = (&known.kind, id)
+            && streamable.awaits(id)
+        {
+            let text = "a request with this id is being answered; ids are used once in a session";
+            return self.respond(now, conn, &Answer::error(400, Some(id), -32600, text), below);
+        }
         let tokens = message.envelope.meta_token.map(|token| message.text(token).into());
         let asked = vec![id.unwrap_or(b"null").into()];
         let stream = Stream::of_post(conn, asked, tokens.into_iter().collect(), false);
@@ -154,6 +160,9 @@ impl Front {
         }
         if let Some(before) = before {
             // Whoever asks again has lost the connection before, whether or not we have noticed.
+            if let Some(state) = self.conns.get_mut(before) {
+                state.manner.keep_alive = false;
+            }
             self.cut(now, before, true, below);
         }
         if let Some(state) = self.conns.get_mut(conn) {
@@ -344,15 +353,27 @@ impl Front {
         }
     }
 
-    /// The connection of a stream is gone. What it waits for goes on (P11).
-    pub(super) fn lose_stream(&mut self, now: Time, session: Key, number: u32, conn: Key) {
+    /// The connection of a stream is gone. What it waits for goes on (P11), but for a session whose id nobody
+    /// has got yet.
+    pub(super) fn lose_stream(
+        &mut self,
+        now: Time,
+        session: Key,
+        number: u32,
+        conn: Key,
+        below: &mut dyn Below,
+    ) {
         let Some(known) = self.sessions.get_mut(session) else { return };
         known.last_used = now;
         let Kinds::Streamable(streamable) = &mut known.kind else { return };
-        if let Some(stream) = streamable.streams.get_mut(&number)
-            && stream.conn == Some(conn)
-        {
-            stream.conn = None;
+        let is_new = streamable.version.is_none();
+        let Some(stream) = streamable.streams.get_mut(&number) else { return };
+        if stream.conn != Some(conn) {
+            return;
+        }
+        stream.conn = None;
+        if is_new && !stream.committed {
+            self.end_session(now, session, below);
         }
     }
 
@@ -389,10 +410,11 @@ impl Front {
         let full = || Answer::error(503, None, -32603, "muxloop has no room for another client");
         let link = below.attach(server, false).ok_or_else(full)?;
         let id = format!("{:032x}", below.random());
-        let session = self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now });
+        let session =
+            self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now, timer: None });
         self.by_id.insert(id, session);
         self.links.insert(link, Owner::Session(session));
-        self.timers.schedule(now + self.settings.session_timeout_ms, Due::Session(session));
+        self.look_at(session, now + self.settings.session_timeout_ms);
         Ok(session)
     }
 
@@ -430,6 +452,9 @@ impl Front {
     /// Ends a session: its streams, its peer, its id.
     pub(super) fn end_session(&mut self, now: Time, session: Key, below: &mut dyn Below) {
         let Some(known) = self.sessions.remove(session) else { return };
+        if let Some(timer) = known.timer {
+            self.timers.cancel(timer);
+        }
         self.by_id.remove(&known.id);
         self.links.remove(known.link);
         below.detach(known.link);
@@ -448,11 +473,13 @@ impl Front {
         }
     }
 
-    /// Ends what a connection carries of a session that has ended.
+    /// Ends what a connection carries of a session. The connection stays if that was promised: its client
+    /// may send the next request there at once, which would meet a closed socket.
     fn cut(&mut self, now: Time, conn: Key, committed: bool, below: &mut dyn Below) {
+        let is_read = below.unwritten(conn) == 0;
         if let Some(state) = self.conns.get_mut(conn) {
             state.busy = Busy::Free;
-            state.manner.keep_alive = false;
+            state.manner.keep_alive &= is_read;
         }
         match committed {
             true => self.end_stream(now, conn, below),
@@ -481,11 +508,17 @@ impl Front {
         }
         let until = known.last_used + timeout;
         if until > now {
-            self.timers.schedule(until, Due::Session(session));
-            return;
+            return self.look_at(session, until);
         }
         log::info!(target: "http", "a session ended: it was not used for {} s", timeout / 1_000);
         self.end_session(now, session, below);
+    }
+
+    /// Sets when it is found out next whether a session is used.
+    fn look_at(&mut self, session: Key, at: Time) {
+        if let Some(known) = self.sessions.get_mut(session) {
+            known.timer = Some(self.timers.schedule(at, Due::Session(session)));
+        }
     }
 
     fn stream(&mut self, session: Key, number: u32) -> Option<(String, &mut Stream)> {

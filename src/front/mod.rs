@@ -21,11 +21,14 @@ mod events;
 mod guard;
 mod legacy;
 mod modern;
+mod params;
 mod post;
 mod route;
 mod session;
 mod socket;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use below::Below;
 pub use guard::Guard;
@@ -40,11 +43,14 @@ use crate::codec::sse;
 use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
+use serde::{Deserialize, Serialize};
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// What a front is told at its start, and at a reload.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     pub routes: Routes,
     pub guard: Guard,
@@ -65,7 +71,10 @@ pub struct Front {
     conns: KeyMap<Conn>,
     sessions: Arena<Session>,
     by_id: BTreeMap<String, Key>,
+    /// Connections from addresses of a network.
+    by_address: BTreeMap<IpAddr, usize>,
     links: KeyMap<Owner>,
+    annotated: params::Annotated,
     timers: TimerWheel<Due>,
     /// Connections with a message that the mux does not want yet.
     held: Vec<Key>,
@@ -113,6 +122,8 @@ struct Conn {
     manner: Manner,
     /// Only programs of this machine can come by its listener.
     loopback: bool,
+    /// Where it comes from, if that counts.
+    address: Option<IpAddr>,
     timer: Option<TimerKey>,
     /// The server and the link of its 2026-07-28 requests.
     modern: Option<(ServerId, Key)>,
@@ -145,7 +156,9 @@ impl Front {
             conns: KeyMap::new(),
             sessions: Arena::new(),
             by_id: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             links: KeyMap::new(),
+            annotated: params::Annotated::default(),
             timers: TimerWheel::new(),
             held: Vec::new(),
             resumed: Vec::new(),
@@ -160,6 +173,7 @@ impl Front {
     /// Other servers, other limits; what is open stays.
     pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
+        self.annotated.clear();
     }
 
     /// Sessions that are open.
@@ -167,8 +181,27 @@ impl Front {
         self.sessions.len()
     }
 
-    /// A connection was accepted.
-    pub fn open(&mut self, now: Time, conn: Key, loopback: bool) {
+    /// A connection was accepted; `address`: where it comes from. Beyond so many from one address of a network
+    /// it is not taken: others come, too.
+    pub fn open(
+        &mut self,
+        now: Time,
+        conn: Key,
+        loopback: bool,
+        address: Option<IpAddr>,
+        below: &mut dyn Below,
+    ) {
+        let address = address.filter(|address| !address.is_loopback());
+        if let Some(address) = address {
+            let count = self.by_address.entry(address).or_default();
+            if *count >= CONNECTIONS_PER_ADDRESS {
+                log::warn!(target: "http", "a connection was refused: {address} has {CONNECTIONS_PER_ADDRESS} already");
+                let text = "there are too many connections from this address";
+                below.write(conn, &Answer::error(503, None, -32603, text).bytes(&Manner::default()));
+                return below.close(conn);
+            }
+            *count += 1;
+        }
         let body = self.settings.body_max.values().copied().max().unwrap_or(0);
         let fresh = Conn {
             decoder: RequestDecoder::new(Limits::for_body(body)),
@@ -176,6 +209,7 @@ impl Front {
             busy: Busy::Free,
             manner: Manner::default(),
             loopback,
+            address,
             timer: None,
             modern: None,
         };
@@ -186,6 +220,7 @@ impl Front {
     /// Takes what a connection has received, as far as it can be taken now. False: it is at a request, and
     /// the rest is to stay in `buf` until [`Front::take_resumed`] names it.
     pub fn feed(&mut self, now: Time, conn: Key, buf: &mut RecvBuf, below: &mut dyn Below) -> bool {
+        let mut before = None;
         loop {
             let Some(state) = self.conns.get_mut(conn) else { return true };
             match state.busy {
@@ -193,7 +228,7 @@ impl Front {
                 Busy::Socket(..) => return self.feed_socket(now, conn, buf, below),
                 _ => return false,
             }
-            let before = state.decoder.phase();
+            let timed = *before.get_or_insert(state.decoder.phase());
             match state.decoder.next(buf) {
                 Ok(Some(HttpEvent::Head(request))) => self.begin(now, conn, request, below),
                 Ok(Some(HttpEvent::Continue)) => {
@@ -201,10 +236,13 @@ impl Front {
                     write_continue(&mut bytes);
                     below.write(conn, &bytes);
                 }
-                Ok(Some(HttpEvent::Body(body))) => self.ask(now, conn, body, below),
+                Ok(Some(HttpEvent::Body(body))) => {
+                    before = None;
+                    self.ask(now, conn, body, below);
+                }
                 Ok(None) => {
                     let phase = state.decoder.phase();
-                    if phase != before {
+                    if phase != timed {
                         self.set_timer(conn, Some(now + patience(phase)));
                     }
                     return true;
@@ -233,12 +271,20 @@ impl Front {
         if let Some(timer) = state.timer {
             self.timers.cancel(timer);
         }
+        if let Some(address) = state.address
+            && let Some(count) = self.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
         if let Some((_, link)) = state.modern {
             self.links.remove(link);
             below.detach(link);
         }
         match state.busy {
-            Busy::Stream(session, number) => self.lose_stream(now, session, number, conn),
+            Busy::Stream(session, number) => self.lose_stream(now, session, number, conn, below),
             Busy::Events(session) | Busy::Socket(session, _) => self.end_session(now, session, below),
             _ => {}
         }
@@ -280,7 +326,11 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             match std::mem::replace(&mut state.busy, Busy::Free) {
                 Busy::Held(server, request, body) => {
-                    self.post(now, conn, server, request, body, below);
+                    let path = percent_decode(&request.target).unwrap_or_default();
+                    match self.settings.routes.find(&path) {
+                        Some(Target::Message) => self.post_message(now, conn, request, body, below),
+                        _ => self.post(now, conn, server, request, body, below),
+                    }
                     self.resume(now, conn);
                 }
                 Busy::Socket(session, decoder) => {
@@ -330,7 +380,11 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
             match state.busy {
-                Busy::Free | Busy::Held(..) => self.close(conn, below),
+                Busy::Free => self.close(conn, below),
+                Busy::Held(..) => {
+                    let answer = Answer::error(503, None, -32603, "muxloop is stopping");
+                    self.respond(now, conn, &answer, below);
+                }
                 Busy::Dashboard => self.end_stream(now, conn, below),
                 _ => {}
             }
@@ -625,6 +679,8 @@ fn patience(phase: Phase) -> u64 {
     }
 }
 
+/// Connections from one address of a network.
+const CONNECTIONS_PER_ADDRESS: usize = 256;
 /// For the head of a request, in milliseconds.
 const HEAD_MS: u64 = 10_000;
 /// For a body.

@@ -18,13 +18,15 @@ pub(super) struct Single {
     id: Box<[u8]>,
     /// Its `_meta` lacks what it must have: an error about that is the client's fault (P38).
     incomplete: bool,
+    /// Its answer says which headers calls must have.
+    lists_tools: bool,
     pub committed: bool,
 }
 
 impl Single {
     /// A request with this raw id.
     pub(super) fn new(id: Box<[u8]>) -> Single {
-        Single { id, incomplete: false, committed: false }
+        Single { id, incomplete: false, lists_tools: false, committed: false }
     }
 }
 
@@ -40,7 +42,14 @@ impl Front {
     ) {
         let id: Box<[u8]> = message.envelope.id.map_or(&b"null"[..], |id| message.text(id)).into();
         let incomplete = message.envelope.meta_client_capabilities.is_none();
-        if !incomplete && let Err(why) = check_headers(request, message) {
+        let check = || {
+            check_headers(request, message)?;
+            match message.method() {
+                b"tools/call" => self.annotated.check(server, request, message),
+                _ => Ok(()),
+            }
+        };
+        if !incomplete && let Err(why) = check() {
             return self.respond(now, conn, &Answer::error(400, Some(&id), -32020, &why), below);
         }
         let Some(link) = self.own_link(conn, server, below) else {
@@ -48,7 +57,8 @@ impl Front {
             return self.respond(now, conn, &answer.with("Retry-After", "5"), below);
         };
         if let Some(state) = self.conns.get_mut(conn) {
-            state.busy = Busy::Single(Single { id, incomplete, committed: false });
+            let lists_tools = message.method() == b"tools/list";
+            state.busy = Busy::Single(Single { id, incomplete, lists_tools, committed: false });
         }
         self.set_timer(conn, Some(now + COMMIT_MS));
         below.deliver(link, message);
@@ -80,6 +90,11 @@ impl Front {
             Kind::Response | Kind::Error => {
                 if message.envelope.id.is_none_or(|id| message.text(id) != &*single.id) {
                     return;
+                }
+                if single.lists_tools
+                    && let Some((server, _)) = state.modern
+                {
+                    self.annotated.learn(server, &message);
                 }
                 if committed {
                     self.write_message(conn, line, below);
@@ -177,12 +192,12 @@ fn check_headers(request: &Request, message: &Incoming<'_>) -> Result<(), String
     };
     // Without it the params are wrong, which is for the server to say.
     let Some(name) = name.map(text) else { return Ok(()) };
-    let given = headers.get("mcp-name").map(decode).transpose()?;
+    let given = headers.get("mcp-name").map(|given| decode("Mcp-Name", given)).transpose()?;
     same("Mcp-Name", given.as_deref(), &name)
 }
 
 fn same(header: &str, given: Option<&str>, body: &str) -> Result<(), String> {
-    match given.map(str::trim) {
+    match given {
         Some(given) if given == body => Ok(()),
         Some(given) => Err(format!("the {header} header says '{given}', the body '{body}'")),
         None => Err(format!("the {header} header is missing (the body says '{body}')")),
@@ -190,7 +205,7 @@ fn same(header: &str, given: Option<&str>, body: &str) -> Result<(), String> {
 }
 
 /// A value as written, or within `=?base64?…?=`.
-fn decode(value: &str) -> Result<String, String> {
+pub(super) fn decode(header: &str, value: &str) -> Result<String, String> {
     let value = value.trim();
     let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(value.to_owned());
@@ -198,5 +213,5 @@ fn decode(value: &str) -> Result<String, String> {
     let bytes = BASE64.decode(encoded).ok();
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| format!("the Mcp-Name header cannot be decoded: '{value}'"))
+        .ok_or_else(|| format!("the {header} header cannot be decoded: '{value}'"))
 }

@@ -1,10 +1,11 @@
 //! Paths and where they lead.
 
 use crate::mux::ServerId;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What answers at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// Streamable HTTP of a server, all versions (protocol.md §3.2, §3.3).
     Mcp(ServerId),
@@ -26,7 +27,7 @@ pub enum Target {
 }
 
 /// All paths of a front.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Routes {
     by_path: BTreeMap<String, Target>,
     /// Path that `endpoint` events name.

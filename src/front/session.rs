@@ -1,7 +1,7 @@
 //! [`Session`]: one client of Streamable HTTP before 2026-07-28, or of HTTP+SSE.
 
 use super::stream::Stream;
-use crate::base::{Key, Time};
+use crate::base::{Key, Time, TimerKey};
 use crate::codec::{Incoming, Kind};
 use crate::mux::ServerId;
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct Session {
     pub link: Key,
     pub kind: Kinds,
     pub last_used: Time,
+    /// When that is looked at next.
+    pub timer: Option<TimerKey>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,13 @@ impl Streamable {
             }
         }
         .map(|(number, _)| *number)
+    }
+
+    /// Whether somebody waits for the answer to a request with this raw id: to another one with it, nobody
+    /// could tell whose answer is whose.
+    pub fn awaits(&self, id: &[u8]) -> bool {
+        let mut read = self.streams.values().filter(|stream| stream.conn.is_some());
+        read.any(|stream| stream.pending.iter().any(|own| **own == *id))
     }
 
     /// Whether anything is still to be answered.

@@ -84,7 +84,7 @@ impl Front {
                 Err(error) => {
                     log::debug!(target: "http", "a WebSocket was closed: {}", error.reason);
                     let session = *session;
-                    self.close_socket(conn, error.code, &error.reason, below);
+                    self.close_socket(conn, error.code, error.reason, below);
                     self.end_session(now, session, below);
                 }
             }

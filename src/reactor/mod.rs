@@ -416,12 +416,17 @@ impl Listening {
         match self {
             Listening::Unix(listener) => {
                 let (stream, peer_pid) = listener.accept()?;
-                Ok(Accepted { io: Box::new(Socket::new(stream)?), peer_pid })
+                Ok(Accepted { io: Box::new(Socket::new(stream)?), peer_pid, address: None })
             }
             Listening::Tcp(socket) => loop {
                 match socket.accept() {
-                    Ok((stream, _)) => {
-                        return Ok(Accepted { io: Box::new(TcpSocket::new(stream)?), peer_pid: None });
+                    Ok((stream, from)) => {
+                        let address = Some(from.ip().to_canonical());
+                        return Ok(Accepted {
+                            io: Box::new(TcpSocket::new(stream)?),
+                            peer_pid: None,
+                            address,
+                        });
                     }
                     // That connection is gone already; the next one may be fine.
                     Err(error) if listener::is_of_connection(&error) => {}

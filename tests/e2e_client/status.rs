@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// More than the second that a person is promised, since the machine of a test may be busy.
-const SECOND: Duration = Duration::from_millis(2_500);
+const SECOND: Duration = Duration::from_millis(10_000);
 
 fn daemon(path: &Path, state: &'static str) -> Daemon {
     Daemon::usual(path, move |method, _| match method {
@@ -193,7 +193,7 @@ fn a_daemon_that_cannot_be_asked_gives_a_line_and_a_code_at_once() {
     fails(&"x".repeat(200), 2, "is a path of 200 bytes");
     // It accepts nothing and reads nothing: what a stopped process looks like.
     let _hung = UnixListener::bind(dir.path("hung.sock")).unwrap();
-    let me = format!("muxloop at hung.sock (process {}) has not answered for 9", std::process::id());
+    let me = format!("muxloop at hung.sock (process {}) has not answered for ", std::process::id());
     fails("hung.sock", 1, &me);
     // It greets, and hangs later.
     let _later = Daemon::start(&dir.path("later.sock"), |request, out| {
@@ -202,7 +202,7 @@ fn a_daemon_that_cannot_be_asked_gives_a_line_and_a_code_at_once() {
         }
         true
     });
-    fails("later.sock", 1, "has not answered for 9");
+    fails("later.sock", 1, "has not answered for ");
     // It sends a byte now and then, and never a line.
     let slow = UnixListener::bind(dir.path("slow.sock")).unwrap();
     std::thread::spawn(move || {
@@ -211,7 +211,7 @@ fn a_daemon_that_cannot_be_asked_gives_a_line_and_a_code_at_once() {
         // The read is the pause, and ends it all when the client has gone.
         while out.write_all(b" ").is_ok() && !matches!(out.read(&mut [0; 100]), Ok(0)) {}
     });
-    fails("slow.sock", 1, "has not answered for 9");
+    fails("slow.sock", 1, "has not answered for ");
     let _newer = Daemon::start(&dir.path("newer.sock"), |request, out| {
         answer(out, request, Ok(json!({"control": 2, "version": "9.0.0", "pid": 1, "mood": "good"})));
         true
@@ -232,7 +232,7 @@ fn a_daemon_that_cannot_be_asked_gives_a_line_and_a_code_at_once() {
         while out.write_all(&[b'x'; 65536]).is_ok() {}
         false
     });
-    fails("flood.sock", 1, "has not answered for 9");
+    fails("flood.sock", 1, "has not answered for ");
     let _broken = Daemon::usual(&dir.path("broken.sock"), |_, _| Ok(json!({"servers": "many"})));
     fails("broken.sock", 1, "sent a report that cannot be read");
 }

@@ -252,7 +252,7 @@ fn too_many_sessions_are_refused_until_one_ends() {
     let (one, _two) = (Session::open(&station), Session::open(&station));
     let hello = Ask::post(PATH, &initialize("2025-11-25", json!({})));
     let refusal = station.ask(&hello).expect(503);
-    assert!(refusal.text().contains("max_sessions"), "{}", refusal.text());
+    assert!(refusal.text().contains("session.max_sessions"), "{}", refusal.text());
     assert!(!refusal.header("retry-after").is_empty());
     assert_eq!(station.ask(&Ask::get("/sse/a").header("Accept", "text/event-stream")).status(), 503);
     one.delete().expect(200);

@@ -253,7 +253,7 @@ fn nothing_can_be_smuggled_past_a_proxy() {
 fn other_protocols_are_turned_away() {
     let station = Station::demo(&[], "");
     for bytes in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n",
         b"\r\n\r\n\r\nGET / HTTP/1.1\nHost: a\n\n",

@@ -32,7 +32,7 @@ pub use request::{HttpEvent, Method, Phase, Request, RequestDecoder};
 pub use response::{Response, ResponseDecoder, ResponseEvent};
 pub use target::{percent_decode, query_pairs};
 pub use write::{
-    Framing, reason, write_chunk, write_continue, write_head, write_last_chunk, write_request_head,
+    Framing, is_token, reason, write_chunk, write_continue, write_head, write_last_chunk, write_request_head,
 };
 
 /// Bounds of one message. Each has its own status when exceeded.

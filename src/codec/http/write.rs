@@ -69,7 +69,8 @@ fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn is_token(name: &str) -> bool {
+/// Whether headers and methods can have this name (RFC 9110 §5.6.2).
+pub fn is_token(name: &str) -> bool {
     let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(of_token)
 }

@@ -59,7 +59,7 @@ impl Platform for Handle {
         kernel.backlogs[listener].pop_front();
         kernel.work += 1;
         let io = Stream { kernel: self.clone(), reads: Some(reads), writes: Some(writes) };
-        Ok(Accepted { io: Box::new(io), peer_pid: None })
+        Ok(Accepted { io: Box::new(io), peer_pid: None, address: None })
     }
 
     fn register(&mut self, key: Key, io: &mut dyn Io) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Instant;
 
 use super::PATIENCE;
 
@@ -274,7 +275,10 @@ impl Http {
 
     /// The next event of a stream; none at its end, which must be a proper one.
     pub fn event(&mut self) -> Option<Event> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            // Signs of life come again and again.
+            assert!(Instant::now() < deadline, "no event comes");
             if let Some(event) = self.events.next(&mut self.text).unwrap() {
                 return Some(event);
             }

@@ -11,6 +11,6 @@ pub mod base;
 pub use base::mux::{Mux, Server};
 pub use base::process::{descendants, descriptors, figure, holds_within};
 pub use base::{PATIENCE, Watched, reason, structured, text};
-pub use client::{Ask, Head, Http, Reply, data};
+pub use client::{Ask, Http, Reply, data};
 pub use session::{Session, answer, call, call_with_progress, code, initialize, modern, rpc};
 pub use station::Station;

@@ -78,6 +78,12 @@ impl Station {
         known["clients"].as_u64().expect("a number of clients")
     }
 
+    /// Waits until nobody is connected but who asks for this, and until each server's process has only its two
+    /// streams.
+    pub fn until_alone(&self, servers: u64) {
+        self.until(|report| report["connections"] == 2 * servers + 1);
+    }
+
     /// Waits until so many clients are attached to a server.
     pub fn until_clients(&self, server: &str, count: u64) {
         self.until(|report| Station::clients(report, server) == count);

@@ -13,6 +13,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const argv = process.argv.slice(2);
 
 export const direct = argv.includes('--direct');
+/** How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`, `ws`). */
+export const over = argv.find((arg) => arg.startsWith('--over='))?.slice('--over='.length) ?? 'stdio';
 const only = argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length);
 /** Every wait ends after this many milliseconds. */
 export const deadlineMs = Number(process.env.INTEROP_DEADLINE_MS ?? 20_000);
@@ -31,6 +33,7 @@ const required = (name) => {
 };
 const places = {
   node: process.execPath,
+  muxloop: required('MUXLOOP_BIN'),
   prefix: required('INTEROP_NODE_PREFIX'),
   modules: join(required('INTEROP_NODE_PREFIX'), 'node_modules'),
   programs: dirname(here),
@@ -55,7 +58,8 @@ export const socketOf = (name, dir = tmp) => join(dir, `${name}.sock`);
 
 /** A `mux.toml` for the named servers, whose environment gets `marker` too. JSON strings, numbers and arrays of them are TOML as they are. */
 function muxToml(names, dir, marker) {
-  return names.map((name) => {
+  const front = over === 'stdio' ? '' : 'http = "127.0.0.1:0"\nsession = { max_sessions = 200 }\n';
+  return front + names.map((name) => {
     const server = servers[name];
     const keys = { socket: socketOf(name, dir), cmd: server.cmd, args: server.args, ...(server.cwd ? { cwd: server.cwd } : {}), lazy_start: true, ...server.mux };
     const lines = Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
@@ -65,6 +69,16 @@ function muxToml(names, dir, marker) {
 }
 
 const children = new Set();
+const fronts = new Map();
+
+const pathOf = { mcp: (name) => `/servers/${name}/mcp`, ws: (name) => `/servers/${name}/ws`, sse: (name) => `/sse/${name}` };
+
+/** Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE, `ws` on WebSocket. */
+export function urlOf(name, kind = 'mcp', dir = tmp) {
+  const url = new URL(pathOf[kind](name), fronts.get(dir));
+  if (kind === 'ws') url.protocol = 'ws:';
+  return url;
+}
 
 /** One running `muxloop -c`. */
 export class Daemon {
@@ -82,7 +96,14 @@ export class Daemon {
       daemon.ended = signal ?? `exit code ${code}`;
     });
     await Promise.all(names.map((name) => daemon.#listening(socketOf(name, dir))));
+    if (over !== 'stdio') fronts.set(dir, await daemon.#front());
     return daemon;
+  }
+
+  /** The address of the HTTP front, which listens before the log says so. */
+  async #front() {
+    const look = () => /http: listening on (http:\S+)/.exec(readFileSync(this.log, 'utf8'))?.[1];
+    return eventually(async () => look(), 'muxloop listens for HTTP');
   }
 
   async #listening(path) {
@@ -135,13 +156,18 @@ export async function eventually(look, what) {
 
 const scenarios = [];
 
-/** Declares a scenario. `mux: true`: it only means something with one server shared by several clients. */
-export function scenario(name, run, { mux = false } = {}) {
-  if ((!mux || !direct) && (!only || name.includes(only))) scenarios.push({ name, run });
+/**
+ * Declares a scenario. `mux: true`: it only means something with one server shared by several clients.
+ * `on`: the ways to reach muxloop by which it runs, all of them if absent.
+ */
+export function scenario(name, run, { mux = false, on } = {}) {
+  const fits = !on || on.includes(over);
+  if (fits && (!mux || !direct) && (!only || name.includes(only))) scenarios.push({ name, run });
 }
 
 /** Runs all scenarios one after the other, prints one line each and ends the process. */
-export async function main(title, { names, open }) {
+export async function main(driver, { names, open }) {
+  const title = over === 'stdio' || driver === over ? driver : `${driver}-${over}`;
   let daemon;
   let passed = 0;
   let failed = 0;
@@ -164,7 +190,7 @@ export async function main(title, { names, open }) {
         console.log(`ok ${title}/${name} (${Date.now() - started} ms)`);
       } catch (error) {
         failed += 1;
-        console.log(`FAIL ${title}/${name} ${String(error?.message ?? error).split('\n').slice(0, 4).join(' ')}`);
+        console.log(`FAIL ${title}/${name} ${String(error?.cause ? `${error.message}: ${error.cause?.stack ?? error.cause}` : error?.message ?? error).split('\n').slice(0, 4).join(' ')}`);
         if (daemon) console.log(daemon.tail());
       } finally {
         await Promise.all(peers.map((peer) => within(peer.close(), 'a client closes').catch(() => {})));

@@ -2,15 +2,25 @@
 // label in the answer, so that a question to the wrong client shows twice: in
 // that client's `wire.questions`, and in the asking call's result.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { WebSocketClientTransport } from '@modelcontextprotocol/sdk/client/websocket.js';
 import * as T from '@modelcontextprotocol/sdk/types.js';
-import { deadlineMs, launch } from './harness.mjs';
+import { deadlineMs, launch, over, urlOf } from './harness.mjs';
 import { Wire } from './wire.mjs';
 
-export async function openLegacy(server, { label = 'client', interactive = false, roots, dir } = {}) {
+const transports = {
+  stdio: (server, dir) => new StdioClientTransport(launch(server, dir)),
+  http: (server, dir) => new StreamableHTTPClientTransport(urlOf(server, 'mcp', dir)),
+  sse: (server, dir) => new SSEClientTransport(urlOf(server, 'sse', dir)),
+  ws: (server, dir) => new WebSocketClientTransport(urlOf(server, 'ws', dir)),
+};
+
+/** `way`: how it reaches muxloop, as `--over` says if absent; `transport`: one of the caller's making. */
+export async function openLegacy(server, { label = 'client', interactive = false, roots, dir, way = over, transport = transports[way](server, dir) } = {}) {
   const capabilities = interactive ? { elicitation: { form: {}, url: {} }, sampling: {}, roots: { listChanged: true } } : {};
   const client = new Client({ name: label, version: '1.0.0' }, { capabilities });
-  const transport = new StdioClientTransport(launch(server, dir));
   const wire = new Wire(transport, label);
   const peer = {
     label, client, wire, transport,
@@ -23,7 +33,10 @@ export async function openLegacy(server, { label = 'client', interactive = false
     },
     json: async (name, args) => JSON.parse(await peer.call(name, args)),
     request: (method, params, schema, more) => client.request({ method, ...(params ? { params } : {}) }, schema, { timeout: deadlineMs, ...more }),
-    close: () => client.close(),
+    close: async () => {
+      if (transport.sessionId !== undefined) await transport.terminateSession?.().catch(() => {});
+      await client.close();
+    },
   };
   if (interactive) {
     client.setRequestHandler(T.ElicitRequestSchema, ({ params }) => {

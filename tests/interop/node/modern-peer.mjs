@@ -1,16 +1,22 @@
 // One client of the TypeScript SDK 2.x, pinned to 2026-07-28 unless `mode`
 // says otherwise. Like the legacy peer it puts its label into every answer.
-import { Client } from '@modelcontextprotocol/client';
+import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { deadlineMs, launch } from './harness.mjs';
+import { deadlineMs, launch, over, urlOf } from './harness.mjs';
 import { Wire } from './wire.mjs';
 
 export const REVISION = '2026-07-28';
 
-export async function openModern(server, { label = 'client', interactive = false, mode = { pin: REVISION }, maxBufferSize = 64 << 20 } = {}) {
+const transports = {
+  stdio: (server, maxBufferSize) => new StdioClientTransport({ ...launch(server), maxBufferSize }),
+  http: (server) => new StreamableHTTPClientTransport(urlOf(server)),
+  sse: (server) => new SSEClientTransport(urlOf(server, 'sse')),
+};
+
+export async function openModern(server, { label = 'client', interactive = false, mode = { pin: REVISION }, maxBufferSize = 64 << 20, way = over } = {}) {
   const capabilities = interactive ? { elicitation: { form: {} }, sampling: {}, roots: {} } : {};
   const client = new Client({ name: label, version: '1.0.0' }, { capabilities, versionNegotiation: { mode } });
-  const transport = new StdioClientTransport({ ...launch(server), maxBufferSize });
+  const transport = transports[way](server, maxBufferSize);
   const wire = new Wire(transport, label);
   const peer = {
     label, client, wire, transport,
@@ -21,7 +27,10 @@ export async function openModern(server, { label = 'client', interactive = false
       return result.content[0]?.text;
     },
     json: async (name, args) => JSON.parse(await peer.call(name, args)),
-    close: () => client.close(),
+    close: async () => {
+      if (way === 'http') await transport.terminateSession().catch(() => {});
+      await client.close();
+    },
   };
   if (interactive) {
     client.setRequestHandler('elicitation/create', ({ params }) => {

@@ -119,7 +119,7 @@ for (const server of ['modern-ts', 'modern-py', 'dual-ts']) {
       assert.equal(small, peer.label);
       assert.equal(sha(big), sha(bulk(5_000_000, peer.label)), `${peer.label} got other bytes`);
     }));
-  });
+  }, server === 'modern-ts' ? {} : { on: ['stdio'] });
 }
 
 scenario('modern-ts/two listens of one client', async (t) => {

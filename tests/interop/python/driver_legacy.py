@@ -6,16 +6,20 @@ import hashlib
 import json
 import os
 import time
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import mcp.types as types
 from mcp import ClientSession, StdioServerParameters
+from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.client.websocket import websocket_client
 from mcp.shared.exceptions import McpError
 from pydantic import AnyUrl
 
-from harness import DIRECT, TMP, Scene, Wire, eventually, labels, launch, main, scenario, together, watch
+from harness import DIRECT, OVER, TMP, Scene, Wire, eventually, labels, launch, main, scenario, together, url_of, watch
 
 SERVERS = [
     "everything", "everything-serialize", "everything-client", "memory", "filesystem", "legacy-ts",
@@ -67,18 +71,35 @@ class Peer:
         return types.ListRootsResult(roots=[types.Root(uri=f"file:///roots/{self.label}", name=self.label)])  # type: ignore[arg-type]
 
 
+@asynccontextmanager
+async def connected(server: str) -> Any:
+    """The streams to a server, the way `--over` says."""
+    if OVER == "http":
+        async with streamable_http_client(url_of(server)) as (read, write, _):
+            yield read, write
+    elif OVER == "sse":
+        async with sse_client(url_of(server, "sse")) as streams:
+            yield streams
+    elif OVER == "ws":
+        async with websocket_client(url_of(server, "ws")) as streams:
+            yield streams
+    else:
+        with open(os.devnull, "w") as nowhere:
+            async with stdio_client(StdioServerParameters(**launch(server)), errlog=nowhere) as streams:
+                yield streams
+
+
 async def run_client(server: str, label: str, wire: Wire, started: Any, interactive: bool = False) -> None:
     peer = Peer(label, wire)
     answers: dict[str, Any] = {}
     if interactive:
         answers = {"elicitation_callback": peer.on_elicit, "sampling_callback": peer.on_sample, "list_roots_callback": peer.on_roots}
-    with open(os.devnull, "w") as nowhere:
-        async with stdio_client(StdioServerParameters(**launch(server)), errlog=nowhere) as streams:
-            async with ClientSession(*watch(streams, wire), client_info=types.Implementation(name=label, version="1"), **answers) as session:
-                peer.session = session
-                peer.info = await session.initialize()
-                started(peer)
-                await peer.closed()
+    async with connected(server) as streams:
+        async with ClientSession(*watch(streams, wire), client_info=types.Implementation(name=label, version="1"), **answers) as session:
+            peer.session = session
+            peer.info = await session.initialize()
+            started(peer)
+            await peer.closed()
 
 
 async def settle(peers: list[Peer]) -> None:
@@ -236,7 +257,8 @@ async def _(scene: Scene) -> None:
     assert await c.call("read_text_file", {"path": path}) == "written\n"
 
 
-@scenario("large/5 MB results, 4 clients")
+# The SDK's WebSocket client takes no frame over 1 MiB.
+@scenario("large/5 MB results, 4 clients", on=("stdio", "http", "sse"))
 async def _(scene: Scene) -> None:
     peers = await scene.open_all("legacy-py-serialize", labels(4))
 

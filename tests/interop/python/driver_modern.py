@@ -13,8 +13,9 @@ import anyio
 import mcp_types as types
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
 
-from harness import DIRECT, Scene, Wire, eventually, labels, launch, main, scenario, together, watch
+from harness import DIRECT, OVER, Scene, Wire, eventually, labels, launch, main, scenario, together, url_of, watch
 
 REVISION = "2026-07-28"
 META = "io.modelcontextprotocol/"
@@ -65,6 +66,10 @@ class Peer:
 
 @asynccontextmanager
 async def watched(server: str, wire: Wire) -> Any:
+    if OVER == "http":
+        async with streamable_http_client(url_of(server)) as streams:
+            yield watch(streams, wire)
+        return
     with open(os.devnull, "w") as nowhere:
         async with stdio_client(StdioServerParameters(**launch(server)), errlog=nowhere) as streams:
             yield watch(streams, wire)
@@ -178,7 +183,7 @@ for server in ("modern-ts", "modern-py", "dual-ts"):
         await settle([a, b])
         assert len(streams(a, one)) == 1, "the subscription had ended"
 
-    @scenario(f"{server}/5 MB results")
+    @scenario(f"{server}/5 MB results", on=("stdio", "http") if server == "modern-ts" else ("stdio",))
     async def _(scene: Scene, server: str = server) -> None:
         peers = await scene.open_all(server, labels(2))
 

@@ -23,6 +23,8 @@ import anyio
 HERE = Path(__file__).resolve().parent
 DIRECT = "--direct" in sys.argv
 ONLY = next((arg.removeprefix("--only=") for arg in sys.argv if arg.startswith("--only=")), "")
+OVER = next((arg.removeprefix("--over=") for arg in sys.argv if arg.startswith("--over=")), "stdio")
+"""How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`, `ws`)."""
 DEADLINE = int(os.environ.get("INTEROP_DEADLINE_MS", "20000")) / 1000
 """Every wait ends after this many seconds."""
 GIVE_UP = 12
@@ -32,6 +34,7 @@ TMP = Path(tempfile.mkdtemp(prefix="muxi-")).resolve()
 (TMP / "files" / "hello.txt").write_text("hello from a file\n")
 
 _PLACES = {
+    "muxloop": os.environ["MUXLOOP_BIN"],
     "node": shutil.which("node") or "node",
     "prefix": os.environ["INTEROP_NODE_PREFIX"],
     "modules": os.path.join(os.environ["INTEROP_NODE_PREFIX"], "node_modules"),
@@ -70,7 +73,19 @@ def mux_toml(names: list[str]) -> str:
         lines = [f"{key} = {json.dumps(value)}" for key, value in {**keys, **server["mux"]}.items()]
         env = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in server["env"].items())
         blocks.append("\n".join([f"[servers.{json.dumps(name)}]", *lines, f"env = {{ {env} }}", ""]))
-    return "\n".join(blocks)
+    front = [] if OVER == "stdio" else ['http = "127.0.0.1:0"', "session = { max_sessions = 200 }"]
+    return "\n".join([*front, *blocks])
+
+
+_FRONT: list[str] = []
+
+
+def url_of(name: str, kind: str = "mcp") -> str:
+    """Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE, `ws` on WebSocket."""
+    if kind == "sse":
+        return f"{_FRONT[-1]}/sse/{name}"
+    base = _FRONT[-1].replace("http:", "ws:") if kind == "ws" else _FRONT[-1]
+    return f"{base}/servers/{name}/{kind}"
 
 
 def launch(name: str) -> dict[str, Any]:
@@ -98,6 +113,12 @@ class Daemon:
                 if time.monotonic() > end:
                     raise RuntimeError(f"nobody listens on {socket_of(name)}:\n{self.tail()}")
                 time.sleep(0.02)
+        while OVER != "stdio" and not (found := re.search(r"http: listening on (http:\S+)", self.log.read_text())):
+            if time.monotonic() > end:
+                raise RuntimeError(f"nobody listens for HTTP:\n{self.tail()}")
+            time.sleep(0.02)
+        if OVER != "stdio":
+            _FRONT.append(found[1])
 
     @staticmethod
     def _listening(path: str) -> bool:
@@ -257,11 +278,14 @@ class Scene:
 _scenarios: list[tuple[str, Callable[[Scene], Awaitable[None]]]] = []
 
 
-def scenario(name: str, *, mux: bool = False) -> Callable[[Any], Any]:
-    """Declares a scenario. `mux=True`: it only means something with one server shared by several clients."""
+def scenario(name: str, *, mux: bool = False, on: tuple[str, ...] = ("stdio", "http", "sse", "ws")) -> Callable[[Any], Any]:
+    """Declares a scenario. `mux=True`: it only means something with one server shared by several clients.
+
+    `on`: the ways to reach muxloop by which it runs.
+    """
 
     def declare(run: Any) -> Any:
-        if not (mux and DIRECT) and ONLY in name:
+        if OVER in on and not (mux and DIRECT) and ONLY in name:
             _scenarios.append((name, run))
         return run
 
@@ -318,6 +342,7 @@ async def _run_one(run: Callable[[Scene], Awaitable[None]], run_client: Opener) 
 
 def main(title: str, names: list[str], run_client: Opener) -> None:
     """Runs all scenarios one after the other, prints one line each and ends the process."""
+    title = title if OVER == "stdio" else f"{title}-{OVER}"
     passed = failed = 0
     daemon = None
     try:
