@@ -8,7 +8,8 @@
 # --only=TEXT  only scenarios whose name contains TEXT
 # DRIVER       node-legacy node-modern python-legacy python-modern, over the shim;
 #              with -http, -sse or -ws behind it (where the SDK has that) over
-#              HTTP; http: what only HTTP has, and third-party clients; orphans
+#              HTTP; http: what only HTTP has, and third-party clients; dashboard: its
+#              page in a browser; orphans
 #              (all; of -sse and -ws then only the scenarios of one server)
 #
 # Needs Node 20+ with npm and Python 3.10+ with venv. What it installs goes to
@@ -29,12 +30,12 @@ for arg in "$@"; do
         --only=*) only=$arg ;;
         node-legacy | node-legacy-http | node-legacy-sse | node-legacy-ws | node-modern | node-modern-http) drivers="$drivers $arg" ;;
         python-legacy | python-legacy-http | python-legacy-sse | python-legacy-ws) drivers="$drivers $arg" ;;
-        python-modern | python-modern-http | http | orphans) drivers="$drivers $arg" ;;
+        python-modern | python-modern-http | http | orphans | dashboard) drivers="$drivers $arg" ;;
         *) fail "unknown argument '$arg' (see the head of tools/interop.sh)" ;;
     esac
 done
 shim="node-legacy node-modern python-legacy python-modern orphans"
-front="http node-legacy-http node-modern-http python-legacy-http python-modern-http
+front="dashboard http node-legacy-http node-modern-http python-legacy-http python-modern-http
     node-legacy-sse python-legacy-sse node-legacy-ws python-legacy-ws"
 # Without muxloop there is no HTTP front.
 [ -n "$direct" ] || shim="$shim $front"
@@ -74,6 +75,12 @@ install_others() {
     (cd "$home/third-party" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild node --loglevel=error)
 }
 
+install_browser() {
+    mkdir -p "$home/dashboard"
+    cp "$here/dashboard/package.json" "$here/dashboard/package-lock.json" "$home/dashboard/"
+    (cd "$home/dashboard" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+}
+
 install_python() { # LINE, that is the major version of the SDK
     rm -rf "$home/python$1"
     "$PYTHON" -m venv "$home/python$1"
@@ -89,18 +96,20 @@ in_background() { # NAME COMMAND...: its output goes to a file that is shown if 
     fi
 }
 
-pinned=$(cat "$here/package-lock.json" "$here/third-party/package-lock.json" "$here"/requirements-*.txt | cksum; node --version; "$PYTHON" --version 2>&1)
+pinned=$(cat "$here/package-lock.json" "$here/third-party/package-lock.json" "$here/dashboard/package-lock.json" "$here"/requirements-*.txt | cksum; node --version; "$PYTHON" --version 2>&1)
 if [ "$(cat "$home/installed" 2>/dev/null || true)" != "$pinned" ]; then
     echo "installing the pinned SDKs and servers into .interop"
     rm -rf "$home/installed"
     mkdir -p "$home"
     in_background node install_node & node_job=$!
     in_background others install_others & others_job=$!
+    in_background browser install_browser & browser_job=$!
     in_background python1 install_python 1 & python1_job=$!
     in_background python2 install_python 2 & python2_job=$!
     broken=
     wait $node_job || broken="$broken npm"
     wait $others_job || broken="$broken npm(third-party)"
+    wait $browser_job || broken="$broken npm(browser)"
     wait $python1_job || broken="$broken pip(1.x)"
     wait $python2_job || broken="$broken pip(2.x)"
     [ -z "$broken" ] || fail "could not install:$broken"
@@ -116,9 +125,10 @@ cp -R "$here/node" "$here/python" "$here/servers" "$here/servers.json" "$home/no
 
 INTEROP_NODE_PREFIX=$home/node
 INTEROP_THIRD_PARTY=$home/third-party
+INTEROP_DASHBOARD=$home/dashboard
 INTEROP_PYTHON1=$home/python1/bin/python
 INTEROP_PYTHON2=$home/python2/bin/python
-export MUXLOOP_BIN INTEROP_NODE_PREFIX INTEROP_THIRD_PARTY INTEROP_PYTHON1 INTEROP_PYTHON2
+export MUXLOOP_BIN INTEROP_NODE_PREFIX INTEROP_THIRD_PARTY INTEROP_DASHBOARD INTEROP_PYTHON1 INTEROP_PYTHON2
 export PYTHONDONTWRITEBYTECODE=1
 
 # Only the drivers get this variable, and all that they start inherits it.

@@ -32,8 +32,8 @@ impl Front {
             state.busy = Busy::Dashboard;
         }
         self.start_stream(now, conn, &[], below);
-        if self.watchers.is_empty() {
-            self.timers.schedule(now, Due::Dashboard);
+        if !std::mem::replace(&mut self.figures_timed, true) {
+            self.timers.schedule(now + PERIOD_MS, Due::Dashboard);
         }
         self.watchers.push(conn);
         self.figures_due = true;
@@ -56,7 +56,8 @@ impl Front {
     }
 
     pub(super) fn dashboard_due(&mut self, now: Time) {
-        if !self.watchers.is_empty() {
+        self.figures_timed = !self.watchers.is_empty();
+        if self.figures_timed {
             self.figures_due = true;
             self.timers.schedule(now + PERIOD_MS, Due::Dashboard);
         }

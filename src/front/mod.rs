@@ -85,6 +85,8 @@ pub struct Front {
     /// Connections of the dashboard, and whether they are to get new figures.
     watchers: Vec<Key>,
     figures_due: bool,
+    /// A [`Due::Dashboard`] is to come.
+    figures_timed: bool,
 }
 
 /// What is counted here.
@@ -164,6 +166,7 @@ impl Front {
             counts: Counts::default(),
             watchers: Vec::new(),
             figures_due: false,
+            figures_timed: false,
         }
     }
 
