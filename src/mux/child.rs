@@ -51,14 +51,19 @@ impl Mux {
         self.counters.answers += 1;
         let outcome = if msg.envelope.kind == Kind::Error { Outcome::Error } else { Outcome::Ok };
         self.note_end(now, &mut request, outcome, msg.bytes.len());
-        let mut message = Message::new(msg.bytes);
-        message.replace(id, Value::Raw(&raw_id));
+        let crossed = self.cross_answer(&request, msg);
+        let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
+        let told = crossed.as_ref().unwrap_or(msg);
+        let mut message = Message::new(told.bytes);
+        if let Some(id) = told.envelope.id {
+            message.replace(id, Value::Raw(&raw_id));
+        }
         let ours = match request.method {
             Method::TasksList => self.own_tasks_only(instance, peer, msg),
             Method::Discover => self
                 .refresh_hello(now, instance, msg)
                 .zip(msg.envelope.result)
-                .map(|(hello, at)| (at, hello.result.clone())),
+                .map(|(hello, at)| (at, hello.discovered.clone())),
             _ => None,
         };
         if let Some((at, ours)) = &ours {

@@ -9,7 +9,7 @@ use crate::mux::queue::Asked;
 use crate::mux::request::Origin;
 use crate::mux::server::{Era, Instance, Then};
 use crate::mux::tally::Outcome;
-use crate::mux::{CloseReason, Mux, Sink, parse_key, reply};
+use crate::mux::{CloseReason, Mux, Sink, bridge, parse_key, reply};
 use serde_json::json;
 
 impl Mux {
@@ -127,6 +127,7 @@ impl Mux {
             version: Version::negotiate(text(msg.envelope.protocol_version)),
             capabilities: Capabilities::parse(text(msg.envelope.capabilities)),
             params: text(msg.envelope.params).into(),
+            identity: bridge::legacy_identity(text(msg.envelope.params)),
             initialized: false,
         };
         if let Some(peer) = self.peers.get_mut(peer_key) {
@@ -195,7 +196,7 @@ impl Mux {
         }
         let Some(instance) = self.instance_for(now, peer, era, out) else { return };
         let asked = Asked { peer, link, instance, method, era, since: now, msg };
-        if let Some(failure) = self.need(now, instance, era, out) {
+        if let Some(failure) = self.need(now, instance, out) {
             return self.answer_failure(link, msg, &failure, out);
         }
         match method {
@@ -241,7 +242,7 @@ impl Mux {
     /// Methods that muxloop answers, or parks until the handshake is done.
     pub(super) fn answer_here(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get(asked.instance) else { return };
-        let hello = instance.hello.clone().filter(|hello| hello.era == asked.era);
+        let hello = instance.hello.clone();
         // The list of what a child can do outlives its process; subscribing needs the process.
         let ready = match asked.method {
             Method::Initialize | Method::SetLevel => hello.is_some(),
@@ -253,7 +254,7 @@ impl Mux {
             Method::Initialize => self.greet(asked, &hello, out),
             Method::Discover if now < hello.fresh_until => {
                 let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
-                out.send(asked.link, &Message::new(&reply::result(id, &hello.result)));
+                out.send(asked.link, &Message::new(&reply::result(id, &hello.discovered)));
             }
             Method::SetLevel => self.on_set_level(now, asked, &hello, out),
             Method::Subscribe => self.on_subscribe(now, asked, &hello, out),

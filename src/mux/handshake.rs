@@ -8,7 +8,7 @@ use crate::mux::policy::{EraPolicy, Interactive};
 use crate::mux::queue::Asked;
 use crate::mux::request::Own;
 use crate::mux::server::{Era, Hello, Phase, Then};
-use crate::mux::{Mux, Sink, Timer, quote, reply};
+use crate::mux::{Mux, Sink, Timer, bridge, quote, reply};
 use serde_json::json;
 use std::rc::Rc;
 
@@ -120,7 +120,7 @@ impl Mux {
         if msg.envelope.kind == Kind::Error {
             return self.on_handshake_error(now, key, era, msg, out);
         }
-        match read_hello(now, era, msg) {
+        match read_hello(now, era, self.name_of(key), msg) {
             Ok(hello) => self.on_ready(now, key, hello, out),
             Err(why) if self.may_try_other_era(key) => {
                 log::info!(target: &self.target_of(key), "{why}: trying the other era");
@@ -156,11 +156,12 @@ impl Mux {
 
     /// A modern child said anew what it can do: clients are told this from now on.
     pub(super) fn refresh_hello(&mut self, now: Time, key: Key, msg: &Incoming<'_>) -> Option<Rc<Hello>> {
-        let instance = self.instances.get_mut(key)?;
+        let instance = self.instances.get(key)?;
         if instance.era != Some(Era::Modern) || msg.envelope.kind == Kind::Error {
             return None;
         }
-        let hello = Rc::new(read_hello(now, Era::Modern, msg).ok()?);
+        let hello = Rc::new(read_hello(now, Era::Modern, self.name_of(key), msg).ok()?);
+        let instance = self.instances.get_mut(key)?;
         instance.hello = Some(hello.clone());
         Some(hello)
     }
@@ -186,7 +187,7 @@ impl Mux {
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
         if era == Era::Legacy {
-            let failure = self.era_failure(key, Era::Modern);
+            let failure = reply::Failure::new("era", "subscriptions/listen needs a server of 2026-07-28");
             self.refuse_listens(now, key, &failure, |_| true, out);
         }
         self.sync_level(now, key, out);
@@ -213,18 +214,14 @@ impl Mux {
     /// `initialize` from the cache, at the version the client asked for.
     pub(super) fn greet(&mut self, asked: Asked<'_, '_>, hello: &Hello, out: &mut dyn Sink) {
         let Some(legacy) = self.peers.get(asked.peer).and_then(|peer| peer.legacy.as_ref()) else { return };
-        let version = format!("\"{}\"", legacy.version.name());
-        let mut result = Message::new(&hello.result);
-        if let Some(span) = hello.version {
-            result.replace(span, Value::Raw(version.as_bytes()));
-        }
+        let result = bridge::hello::at_version(&hello.initialized, legacy.version);
         let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
-        out.send(asked.link, &Message::new(&reply::result(id, &result.to_vec())));
+        out.send(asked.link, &Message::new(&reply::result(id, &result)));
     }
 }
 
 /// Reads what a child says of itself.
-fn read_hello(now: Time, era: Era, msg: &Incoming<'_>) -> Result<Hello, String> {
+fn read_hello(now: Time, era: Era, name: &str, msg: &Incoming<'_>) -> Result<Hello, String> {
     let text = msg.envelope.result.map_or(&b"null"[..], |span| msg.text(span));
     let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let whole = Span::new(0, text.len());
@@ -233,14 +230,14 @@ fn read_hello(now: Time, era: Era, msg: &Incoming<'_>) -> Result<Hello, String> 
         return Err(format!("its answer to the handshake has no capabilities: {}", quote(text)));
     }
     let list_changed = |name: &str| capabilities[name]["listChanged"] == true;
-    let mut result = text.to_vec();
-    let (version, fresh_until) = match era {
+    let (initialized, discovered, server_info, fresh_until) = match era {
         Era::Legacy => {
             let version = json::member(text, whole, "protocolVersion");
             if version.is_none_or(|span| !span.of(text).starts_with(b"\"")) {
                 return Err(format!("its answer to `initialize` has no protocolVersion: {}", quote(text)));
             }
-            (version, Time(u64::MAX))
+            let info = bridge::hello::legacy_server_info(text);
+            (text.to_vec(), bridge::hello::discovered(text), info, Time(u64::MAX))
         }
         Era::Modern => {
             let supported = value["supportedVersions"].as_array();
@@ -248,19 +245,23 @@ fn read_hello(now: Time, era: Era, msg: &Incoming<'_>) -> Result<Hello, String> 
                 return Err(format!("it does not speak {MODERN_VERSION}: {}", quote(text)));
             }
             // Clients are offered what works through muxloop (P43).
+            let mut discovered = text.to_vec();
             if let Some(span) = json::member(text, whole, "supportedVersions") {
                 let mut edited = Message::new(text);
                 let only = format!("[\"{MODERN_VERSION}\"]");
                 edited.replace(span, Value::Raw(only.as_bytes()));
-                result = edited.to_vec();
+                discovered = edited.to_vec();
             }
-            (None, now + value["ttlMs"].as_u64().unwrap_or(0))
+            let info = bridge::hello::modern_server_info(text, name);
+            let initialized = bridge::hello::initialized(text, name);
+            (initialized, discovered, info, now + value["ttlMs"].as_u64().unwrap_or(0))
         }
     };
     Ok(Hello {
         era,
-        result,
-        version,
+        initialized,
+        discovered,
+        server_info,
         logging: capabilities["logging"].is_object(),
         subscribe: capabilities["resources"]["subscribe"] == true,
         tools_changed: list_changed("tools"),

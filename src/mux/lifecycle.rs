@@ -23,7 +23,8 @@ impl Mux {
         out.start(key, instance.server);
     }
 
-    /// The era to start in: the operator's word, a fresh finding, or that of the clients at hand.
+    /// The era to start in: the operator's word, a fresh finding, or a guess; `None` if the only client has not
+    /// said yet.
     fn choose_era(&self, now: Time, key: Key) -> Option<Era> {
         let instance = self.instances.get(key)?;
         let server = &self.servers[instance.server];
@@ -33,13 +34,17 @@ impl Mux {
             crate::mux::policy::EraPolicy::Auto => None,
         };
         let found = self.fresh_verdict(now, instance.server);
-        let mut mine = self.peers.iter().map(|(_, peer)| peer).filter(|peer| peer.instance == Some(key));
-        let present = mine.find_map(|peer| match (&peer.legacy, peer.modern) {
-            (Some(_), _) => Some(Era::Legacy),
-            (None, true) => Some(Era::Modern),
-            (None, false) => None,
-        });
-        decided.or(found).or(present)
+        // A child of one's own is spoken to as its client speaks. One that is shared is best shared in the modern
+        // era, where it always says whom it means; whether it knows that era is found out by asking.
+        let client = match instance.owner {
+            Some(owner) => self.peers.get(owner).and_then(|peer| match (&peer.legacy, peer.modern) {
+                (Some(_), _) => Some(Era::Legacy),
+                (None, true) => Some(Era::Modern),
+                (None, false) => None,
+            }),
+            None => Some(Era::Modern),
+        };
+        decided.or(found).or(client)
     }
 
     /// The era that a server was found to speak, while that is believed.
@@ -315,45 +320,21 @@ impl Mux {
         self.requests.iter().any(|(_, r)| r.instance == key && matches!(r.state, State::Waiting(_)))
     }
 
-    /// Makes sure that an instance is up or coming up in this era, or says why it cannot be.
-    pub(super) fn need(
-        &mut self,
-        now: Time,
-        key: Key,
-        era: Era,
-        out: &mut dyn Sink,
-    ) -> Option<reply::Failure> {
+    /// Makes sure that an instance is up or coming up, or says why it cannot be.
+    pub(super) fn need(&mut self, now: Time, key: Key, out: &mut dyn Sink) -> Option<reply::Failure> {
         if self.draining {
             return Some(reply::Failure::new("stopped", "muxloop is stopping"));
         }
         let instance = self.instances.get_mut(key)?;
         instance.used = now;
-        let is_down = matches!(instance.phase, Phase::Stopped);
-        let chosen = if is_down { self.choose_era(now, key).or(Some(era)) } else { instance.era };
-        let instance = self.instances.get(key)?;
-        // An era that is still being tried is not an answer yet.
-        let is_known = instance.hello.as_ref().is_some_and(|hello| Some(hello.era) == chosen);
-        if is_known && chosen != Some(era) {
-            return Some(self.era_failure(key, era));
-        }
-        if is_down {
-            self.start_in(now, key, chosen, out);
-        } else if chosen.is_none() {
-            self.instances.get_mut(key)?.era = Some(era);
+        if matches!(instance.phase, Phase::Stopped) {
+            self.start(now, key, out);
+        } else if instance.era.is_none() {
+            let era = self.choose_era(now, key);
+            self.instances.get_mut(key)?.era = era;
             self.begin_handshake(now, key, out);
         }
         None
-    }
-
-    pub(super) fn era_failure(&self, key: Key, asked: Era) -> reply::Failure {
-        let actual = asked.other();
-        let text = format!(
-            "server '{}' speaks MCP of {}, but this client asked in {}; this version of muxloop does not translate between them",
-            self.name_of(key),
-            actual.describe(),
-            asked.describe(),
-        );
-        reply::Failure::new("era", text)
     }
 
     /// Ends every request that is at the child: it will not be answered.

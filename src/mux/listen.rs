@@ -150,7 +150,7 @@ impl Mux {
         }
         let method = Method::Listen;
         let asked = Asked { peer: peer_key, link, instance, method, era: Era::Modern, since: now, msg };
-        let failure = self.need(now, instance, Era::Modern, out).or_else(|| self.cannot_wait(now, asked));
+        let failure = self.need(now, instance, out).or_else(|| self.cannot_wait(now, asked));
         if let Some(failure) = failure {
             return self.answer_failure(link, msg, &failure, out);
         }

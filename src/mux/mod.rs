@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of descriptors and framing. Equal inputs give equal outputs in equal order.
 
+mod bridge;
 mod child;
 mod client;
 mod clock;

@@ -67,6 +67,8 @@ pub(super) struct Legacy {
     pub capabilities: Capabilities,
     /// Its params as written, for a child of its own.
     pub params: Box<[u8]>,
+    /// The same as the `_meta` of a request, for a child of the modern era.
+    pub identity: Box<[u8]>,
     /// Has sent `notifications/initialized`: ready for what it did not ask for.
     pub initialized: bool,
 }

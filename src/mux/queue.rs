@@ -8,6 +8,7 @@ use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PE
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
+use crate::mux::peer::Capabilities;
 use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
 use crate::mux::server::{Era, Instance, Phase};
@@ -117,7 +118,14 @@ impl Mux {
         if matches!(asked.method, Method::Initialize | Method::Discover) {
             timeout = timeout.max(policy.startup_timeout_ms);
         }
-        let position = self.peers.get(asked.peer).map_or(0, |peer| peer.requests.len());
+        let (position, level) =
+            self.peers.get(asked.peer).map_or((0, None), |peer| (peer.requests.len(), peer.level));
+        let is_modern_child = self.instances.get(asked.instance).is_some_and(|i| i.era == Some(Era::Modern));
+        // A modern child is told with the request; a legacy one may ask, and then it matters.
+        let capabilities = match env.meta_client_capabilities {
+            Some(span) if !is_modern_child => Capabilities::parse(asked.msg.text(span)),
+            _ => Capabilities::default(),
+        };
         let key = self.requests.insert(Request {
             instance: asked.instance,
             origin: Origin::Peer { peer: asked.peer, link: asked.link, id, position },
@@ -128,7 +136,8 @@ impl Mux {
             era: asked.era,
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
-            log_level: env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
+            capabilities,
+            log_level: env.meta_log_level.map_or(level, |span| Level::parse(asked.msg.text(span))),
             task: env.task.is_some(),
             again: None,
             was_lost: false,
@@ -170,6 +179,7 @@ impl Mux {
             era: Era::Legacy,
             state: State::Sent { since: now, aged: false },
             token: None,
+            capabilities: Capabilities::default(),
             log_level: None,
             task: false,
             again: None,
@@ -247,6 +257,13 @@ impl Mux {
 
     /// Hands a filed request to the child, under its key.
     fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        let crossed = match self.cross_request(key, msg) {
+            Some(Ok(text)) => Some(text),
+            Some(Err(why)) => return self.refuse_request(now, key, &why, out),
+            None => None,
+        };
+        let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
+        let (original, msg) = (msg, crossed.as_ref().unwrap_or(msg));
         let Some(request) = self.requests.get_mut(key) else { return };
         request.state = State::Sent { since: now, aged: false };
         let (instance_key, method) = (request.instance, request.method);
@@ -274,7 +291,16 @@ impl Mux {
             instance.allowance = instance.allowance.saturating_sub(1);
             instance.holding += 1;
         }
-        self.keep_for_retry(key, server, msg);
+        self.keep_for_retry(key, server, original);
+    }
+
+    /// A request that no child of this era can be asked.
+    fn refuse_request(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
+        let Some(mut request) = self.take(key) else { return };
+        self.note_end(now, &mut request, tally::Outcome::Error, 0);
+        let Origin::Peer { peer, link, id, .. } = &request.origin else { return };
+        out.send(*link, &Message::new(&reply::error(id, reply::INVALID_PARAMS, why)));
+        self.settle(now, *peer, out);
     }
 
     /// Takes a request out of every table it is in.
@@ -455,11 +481,6 @@ impl Mux {
         }
         let Ok(msg) = Incoming::scan(&bytes) else { return };
         let Some(instance) = self.instances.get(instance_key) else { return };
-        if instance.era.is_some_and(|actual| actual != era) {
-            self.take(key);
-            let failure = self.era_failure(instance_key, era);
-            return self.answer_failure(link, &msg, &failure, out);
-        }
         // What muxloop knows may be stale by now: then the child is asked, in this same turn.
         let is_stale = method == Method::Discover
             && instance.hello.as_ref().is_none_or(|hello| now >= hello.fresh_until);

@@ -24,6 +24,8 @@ pub(super) struct Request {
     pub state: State,
     /// The progress token as its sender wrote it.
     pub token: Option<ShortBytes>,
+    /// What its client can be asked (2026-07-28: each request says so).
+    pub capabilities: crate::mux::peer::Capabilities,
     /// Is a 2026-07-28 request with this log level (protocol.md §2.6 rule L).
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.

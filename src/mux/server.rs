@@ -186,10 +186,12 @@ pub(super) enum Then {
 #[derive(Debug)]
 pub(super) struct Hello {
     pub era: Era,
-    /// The result as written: `InitializeResult` or `DiscoverResult`.
-    pub result: Vec<u8>,
-    /// Where the version (legacy: a string; modern: the list) stands in it.
-    pub version: Option<crate::codec::Span>,
+    /// Its word on itself as an `InitializeResult`, and as a `DiscoverResult`: the one as it wrote it, the
+    /// other made of that.
+    pub initialized: Vec<u8>,
+    pub discovered: Vec<u8>,
+    /// Its name and version, a JSON object.
+    pub server_info: Vec<u8>,
     pub logging: bool,
     pub subscribe: bool,
     pub tools_changed: bool,
@@ -200,6 +202,11 @@ pub(super) struct Hello {
 }
 
 impl Hello {
+    /// Its word on itself as it wrote it, but for the versions.
+    pub(super) fn as_written(&self) -> &[u8] {
+        if self.era == Era::Legacy { &self.initialized } else { &self.discovered }
+    }
+
     /// Whether the server declares that this list can change.
     pub(super) fn announces(&self, kind: ListKind) -> bool {
         match kind {

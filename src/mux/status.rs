@@ -128,7 +128,9 @@ impl Mux {
             heartbeat_ms: speaker.and_then(|instance| instance.heartbeat_ms),
             heartbeat_misses: speaker.map_or(0, |instance| instance.missed_heartbeats),
             era: speaker.and_then(|instance| instance.era),
-            hello: speaker.and_then(|instance| instance.hello.as_ref()).map(|hello| hello.result.clone()),
+            hello: speaker
+                .and_then(|instance| instance.hello.as_ref())
+                .map(|hello| hello.as_written().to_vec()),
             recent: server.tally.recent().cloned().collect(),
         })
     }

@@ -80,7 +80,7 @@ impl World {
 
     /// One server `s` of this policy, its modern child ready, `N` clients of which the first has asked.
     pub(super) fn modern<const N: usize>(policy: ServerPolicy) -> (World, Child, [Key; N]) {
-        let mut world = World::new([policy]);
+        let mut world = World::new([ServerPolicy { era: EraPolicy::Modern, ..policy }]);
         let clients = std::array::from_fn(|_| world.client());
         world.says(clients[0], modern(0, "server/discover", json!({})));
         let child = world.child();
@@ -322,7 +322,7 @@ impl World {
 
 /// The defaults for a server `s`, without heartbeat.
 pub(super) fn policy() -> ServerPolicy {
-    ServerPolicy { heartbeat: None, ..ServerPolicy::new("s") }
+    ServerPolicy { heartbeat: None, era: EraPolicy::Legacy, ..ServerPolicy::new("s") }
 }
 
 pub(super) fn interactive(interactive: Interactive) -> ServerPolicy {

@@ -1,0 +1,96 @@
+//! Clients of one era on a child of the other (protocol.md §4): what is said is put into the other era's
+//! words, in both directions.
+//!
+//! Who asks, who answers and under which ids is decided elsewhere, and is the same for all eras. Here is
+//! what has to be written anew on the way:
+//!
+//! ```text
+//! edit      objects, member by member, numbers and unknown members as written
+//! request   a client's request  ─▶ child      hello    the child's word on itself ─▶ clients
+//! result    a child's result    ─▶ client     error    a child's error           ─▶ client
+//! content   what older clients cannot read ─▶ what they can
+//! ```
+//!
+//! Traffic within one era never comes here; it is spliced, not parsed.
+
+mod content;
+mod edit;
+mod error;
+pub(super) mod hello;
+mod request;
+mod result;
+
+use crate::base::Key;
+use crate::codec::{Incoming, Kind};
+use crate::mux::method::Method;
+use crate::mux::peer::Version;
+use crate::mux::request::{Origin, Request};
+use crate::mux::server::Era;
+use crate::mux::{Mux, reply};
+pub(super) use request::legacy_identity;
+
+impl Mux {
+    /// A client's request in the words of its child's era; `None` where it is in them already. An error is
+    /// the text to refuse it with (-32602).
+    pub(super) fn cross_request(&self, key: Key, msg: &Incoming<'_>) -> Option<Result<Vec<u8>, String>> {
+        let request = self.requests.get(key)?;
+        let actual = self.instances.get(request.instance)?.era?;
+        if actual == request.era {
+            return None;
+        }
+        if actual == Era::Legacy {
+            return Some(Ok(request::to_legacy(msg)));
+        }
+        let legacy = request.peer().and_then(|peer| self.peers.get(peer))?.legacy.as_ref()?;
+        Some(request::to_modern(msg, &legacy.identity, request.log_level))
+    }
+
+    /// A child's answer in the words of its client, or as it is where the client reads it so.
+    pub(super) fn cross_answer(&self, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
+        let instance = self.instances.get(request.instance)?;
+        let Origin::Peer { peer, .. } = &request.origin else { return None };
+        let version = self.version_of(*peer, request);
+        match (instance.era?, request.era) {
+            (Era::Legacy, Era::Modern) if msg.envelope.kind == Kind::Error => {
+                error::to_modern(msg, request.capabilities)
+            }
+            (Era::Legacy, Era::Modern) => {
+                let hello = instance.hello.as_ref()?;
+                Some(result::to_modern(msg, request.method, &hello.server_info))
+            }
+            (Era::Modern, Era::Legacy) if msg.envelope.kind == Kind::Error => error::to_legacy(msg),
+            (Era::Modern, Era::Legacy) => {
+                let text = result::to_legacy(msg, request.method);
+                let older = Incoming::scan(&text).ok().and_then(|msg| older(&msg, request.method, version));
+                Some(older.unwrap_or(text))
+            }
+            (Era::Legacy, Era::Legacy) => older(msg, request.method, version),
+            (Era::Modern, Era::Modern) => None,
+        }
+    }
+
+    fn version_of(&self, peer: Key, request: &Request) -> Version {
+        let legacy = self.peers.get(peer).and_then(|peer| peer.legacy.as_ref());
+        legacy.filter(|_| request.era == Era::Legacy).map_or(Version::LATEST, |legacy| legacy.version)
+    }
+}
+
+/// A result without what came after the client's version (protocol.md §4.1); `None` if nothing is in it.
+fn older(msg: &Incoming<'_>, method: Method, version: Version) -> Option<Vec<u8>> {
+    let has_content = matches!(method, Method::ToolsCall | Method::PromptsGet);
+    if !has_content || version >= Version::V2025_06_18 || msg.envelope.kind == Kind::Error {
+        return None;
+    }
+    content::for_version(msg, version)
+}
+
+/// The id of a message, as written.
+fn id_of<'m>(msg: &'m Incoming<'_>) -> &'m [u8] {
+    msg.envelope.id.map_or(b"null", |id| msg.text(id))
+}
+
+/// What a modern client is told where a server's result is no object, which 2026-07-28 does not allow.
+fn not_an_object(msg: &Incoming<'_>) -> Vec<u8> {
+    let why = "the server's result is not an object, which 2026-07-28 does not allow";
+    reply::Failure::new("malformed", why).answer(id_of(msg))
+}
