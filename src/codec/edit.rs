@@ -4,7 +4,7 @@
 use crate::codec::{Span, json};
 
 /// What becomes of a member.
-pub(super) enum Member {
+pub(crate) enum Member {
     Keep,
     Drop,
     /// This value in its place, JSON text.
@@ -13,7 +13,7 @@ pub(super) enum Member {
 
 /// The object at `span`, each member as `each` says, with `added` (key, JSON text) behind them. A key of
 /// `added` that is there already must have been dropped by `each`. What is no object is given back as it is.
-pub(super) fn object(
+pub(crate) fn object(
     bytes: &[u8],
     span: Span,
     mut each: impl FnMut(&str, Span) -> Member,
@@ -45,7 +45,7 @@ pub(super) fn object(
 }
 
 /// The array at `span`, each element as `each` says. What is no array is given back as it is.
-pub(super) fn array(bytes: &[u8], span: Span, mut each: impl FnMut(Span) -> Member) -> Vec<u8> {
+pub(crate) fn array(bytes: &[u8], span: Span, mut each: impl FnMut(Span) -> Member) -> Vec<u8> {
     if bytes[span.start()] != b'[' {
         return span.of(bytes).to_vec();
     }
@@ -70,17 +70,17 @@ fn separate(out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn is_object(bytes: &[u8], span: Span) -> bool {
+pub(crate) fn is_object(bytes: &[u8], span: Span) -> bool {
     bytes[span.start()] == b'{'
 }
 
 /// A JSON text of its own with its span.
-pub(super) fn whole(text: &[u8]) -> Span {
+pub(crate) fn whole(text: &[u8]) -> Span {
     Span::new(0, text.len().max(1))
 }
 
 /// A JSON string as it is written.
-pub(super) fn string(text: &str) -> Vec<u8> {
+pub(crate) fn string(text: &str) -> Vec<u8> {
     serde_json::Value::from(text).to_string().into_bytes()
 }
 
