@@ -122,7 +122,10 @@ fn check_prints_every_problem_with_its_place() {
     fs::write(dir.0.join("latin1.toml"), b"a = \"\xe9\"\n").unwrap();
     let (code, _, err) = run(&dir.0, &["check", "-c", "latin1.toml"]);
     assert_eq!(code, Some(2));
-    assert_eq!(err, "muxloop: latin1.toml:1:6: is not valid UTF-8 from here on; a TOML file is UTF-8 text\n");
+    assert_eq!(
+        err,
+        "muxloop: latin1.toml:1:6: is not valid UTF-8 from here on; a configuration is UTF-8 text\n"
+    );
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl RunOptions {
 
     #[cfg(feature = "http")]
     fn apply_http(&self, config: &mut Config, surroundings: &Surroundings) -> Result<(), String> {
-        use crate::config::http::Address;
+        use crate::config::http::{Address, unfit_for_url};
         if let Some(text) = &self.http {
             config.http.listen = match text.as_str() {
                 "off" => Vec::new(),
@@ -139,6 +139,16 @@ impl RunOptions {
             };
         }
         config.http.insecure |= self.insecure_listen;
+        // What the file listens on was checked with it, but not what the command line adds.
+        if !config.http.listen.is_empty() {
+            let unfit = config.servers.iter().find_map(|server| {
+                let name = &server.policy.name;
+                Some((name, unfit_for_url(name, "/servers/NAME/mcp")?))
+            });
+            if let Some((name, why)) = unfit {
+                return Err(format!("{}: server '{name}' {why}, or leave --http", config.path.display()));
+            }
+        }
         config.http.exposure().map_or(Ok(()), Err)
     }
 

@@ -60,7 +60,8 @@ impl Draft {
 
     fn program(&mut self, reader: &mut Reader<'_>) {
         if !self.given.contains_key("cmd") {
-            reader.problem(self.at, &self.prefix, "has no 'cmd', expected the program of the MCP server");
+            let text = format!("has no '{}', expected the program of the MCP server", reader.spelling.cmd);
+            reader.problem(self.at, &self.prefix, text);
         }
         if self.server.spawn.program.starts_with("~/") {
             match reader.surroundings.expand(&self.server.spawn.program) {
@@ -117,7 +118,18 @@ impl Draft {
     /// A problem of a key of this server, or of the server if the key was not written.
     fn problem(&self, reader: &mut Reader<'_>, key: &str, text: String) {
         let at = self.given.get(key).copied().unwrap_or(self.at);
+        let key = reader.spelling.key(key);
         reader.problem(at, &format!("{}.{key}", self.prefix), text);
+    }
+}
+
+/// With HTTP, a name is a part of a URL.
+#[cfg(feature = "http")]
+pub(super) fn url_names(reader: &mut Reader<'_>, drafts: &[Draft]) {
+    for draft in drafts.iter().filter(|draft| draft.server.enabled) {
+        if let Some(why) = super::http::unfit_for_url(&draft.server.policy.name, "/servers/NAME/mcp") {
+            reader.problem(draft.at, &draft.prefix, why + ", or serve no HTTP");
+        }
     }
 }
 

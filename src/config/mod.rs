@@ -10,6 +10,8 @@
 //! `--except`) is decided by [`Config::select`]; starting them is left to the daemon.
 
 mod finish;
+#[cfg(feature = "cli")]
+mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod keys;
@@ -18,12 +20,15 @@ pub mod path;
 mod problem;
 mod read;
 pub mod reference;
+mod roots;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod select;
+mod variables;
 
 pub use path::Surroundings;
 pub use problem::{Place, Problem};
+pub use variables::Variables;
 
 use crate::engine::port::SpawnSpec;
 use crate::mux::policy::ServerPolicy;

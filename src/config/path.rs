@@ -1,5 +1,6 @@
 //! Paths of a configuration: `~`, default places, and what the system allows as a socket path.
 
+use super::variables::Variables;
 use crate::engine::sandbox::Abilities;
 use crate::reactor::sandbox;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub struct Surroundings {
     pub config_home: Option<PathBuf>,
     /// What the kernel can hold servers to.
     pub abilities: Abilities,
+    /// What texts of the file may name.
+    pub variables: Variables,
 }
 
 impl Surroundings {
@@ -30,6 +33,7 @@ impl Surroundings {
             runtime_dir: dir("XDG_RUNTIME_DIR"),
             config_home: dir("XDG_CONFIG_HOME"),
             abilities: sandbox::abilities(),
+            variables: Variables::from_env(),
         }
     }
 
@@ -70,16 +74,23 @@ impl Surroundings {
     }
 
     /// Where a configuration is looked for when none is named, in this order: `./mux.toml`, the user's
-    /// configuration directory, the place where rmcp-mux's wizard writes.
+    /// configuration directory, the place where rmcp-mux's wizard writes. The files that hosts have of their own
+    /// are not among them: muxloop itself may stand in one.
     pub fn default_configs(&self) -> Vec<PathBuf> {
         let config_home =
             self.config_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".config")));
-        let mut places = vec![PathBuf::from("mux.toml")];
-        places.extend(config_home.map(|dir| dir.join("muxloop/mux.toml")));
+        let mut places: Vec<PathBuf> = FILES.iter().map(PathBuf::from).collect();
+        places.extend(config_home.iter().flat_map(|dir| FILES.map(|file| dir.join("muxloop").join(file))));
         places.extend(self.home.as_ref().map(|home| home.join(".codex/mcp-mux.toml")));
         places
     }
 }
+
+/// Names of configurations, the first that exists counts.
+#[cfg(feature = "cli")]
+const FILES: [&str; 3] = ["mux.toml", "mux.json", "mux.jsonc"];
+#[cfg(not(feature = "cli"))]
+const FILES: [&str; 1] = ["mux.toml"];
 
 /// One spelling for each path, without looking at the disk: absolute, without `.` and doubled slashes.
 pub fn normalize(path: &Path) -> PathBuf {
@@ -114,11 +125,13 @@ mod tests {
         assert_eq!(run.default_socket("m"), Ok("/run/user/7/muxloop/m.sock".into()));
         assert!(Surroundings::default().default_socket("m").is_err());
         let places: Vec<String> = ana().default_configs().iter().map(|p| p.display().to_string()).collect();
+        let files = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let mine = FILES.map(|file| format!("/home/ana/.config/muxloop/{file}"));
         assert_eq!(
             places,
-            ["mux.toml", "/home/ana/.config/muxloop/mux.toml", "/home/ana/.codex/mcp-mux.toml"]
+            [files(&FILES), mine.to_vec(), files(&["/home/ana/.codex/mcp-mux.toml"])].concat()
         );
-        assert_eq!(Surroundings::default().default_configs(), [PathBuf::from("mux.toml")]);
+        assert_eq!(Surroundings::default().default_configs(), FILES.map(PathBuf::from));
     }
 
     #[test]

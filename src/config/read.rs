@@ -11,13 +11,13 @@ use super::path::Surroundings;
 use super::problem::{Lines, Problem};
 #[cfg(feature = "sandbox")]
 use super::sandbox::{bytes, expected_bytes};
+use super::variables::Origins;
 use super::{Config, Loaded};
-use crate::mux::policy::Root;
 use crate::mux::rate::Rate;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
 
-type Value<'i> = Spanned<DeValue<'i>>;
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 type Entry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Value<'i>);
 
 pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Result<Loaded, Vec<Problem>> {
@@ -26,29 +26,87 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
         Err(error) => (std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(), true),
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader =
-        Reader { file, lines: Lines::new(text), surroundings, problems: Vec::new(), warnings: Vec::new() };
+    let mut reader = Reader {
+        file,
+        lines: Lines::new(text),
+        surroundings,
+        spelling: Spelling::default(),
+        origins: Origins::default(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
     if utf8_error {
-        reader.problem(text.len(), "", "is not valid UTF-8 from here on; a TOML file is UTF-8 text");
+        reader.problem(text.len(), "", "is not valid UTF-8 from here on; a configuration is UTF-8 text");
         return Err(reader.problems);
     }
-    if text.trim_start().starts_with('{') {
-        reader.problem(0, "", "looks like JSON; this version reads TOML, see 'muxloop help config'");
-        return Err(reader.problems);
-    }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        // Only the parser's own words: its Display would quote the line, which may hold a secret.
-        reader.problem(error.span().map_or(0, |span| span.start), "", error.message());
-    }
-    if !errors.is_empty() {
-        return Err(reader.into_problems());
-    }
-    let config = reader.config(table.get_ref());
+    let table = match Format::of(text, file) {
+        Format::Toml => reader.toml(text),
+        Format::Json => reader.json(text),
+    };
+    let Some(mut table) = table else { return Err(reader.into_problems()) };
+    reader.expand(&mut table);
+    let config = reader.config(&table);
     if reader.problems.is_empty() {
         Ok(Loaded { config, warnings: reader.warnings })
     } else {
         Err(reader.into_problems())
+    }
+}
+
+/// What a file is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Toml,
+    /// With or without comments.
+    Json,
+}
+
+impl Format {
+    /// By how the text begins; where that could be either, by the file's name.
+    fn of(text: &str, file: &str) -> Format {
+        let text = text.trim_start();
+        let begins_table = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        match text.chars().next() {
+            Some('{' | '/') => Format::Json,
+            Some('#') => Format::Toml,
+            Some('[') if begins_table(&text[1..]) => Format::Toml,
+            _ if begins_table(text) => Format::Toml,
+            _ if file.ends_with(".json") || file.ends_with(".jsonc") => Format::Json,
+            _ => Format::Toml,
+        }
+    }
+}
+
+/// What the file calls things that have another name in a `mux.toml`.
+pub(super) struct Spelling {
+    pub(super) servers: &'static str,
+    pub(super) cmd: &'static str,
+    is_json: bool,
+}
+
+impl Default for Spelling {
+    fn default() -> Self {
+        Spelling { servers: "servers", cmd: "cmd", is_json: false }
+    }
+}
+
+impl Spelling {
+    /// A key at the top.
+    pub(super) fn section<'w>(&self, word: &'w str) -> &'w str {
+        if word == "servers" { self.servers } else { word }
+    }
+
+    /// A key of a server.
+    pub(super) fn key<'w>(&self, word: &'w str) -> &'w str {
+        if word == "cmd" { self.cmd } else { word }
+    }
+
+    /// A message in the words of the format.
+    fn words(&self, text: String) -> String {
+        match self.is_json {
+            true => text.replace("a table", "an object"),
+            false => text,
+        }
     }
 }
 
@@ -68,6 +126,8 @@ pub(super) struct Reader<'a> {
     file: &'a str,
     lines: Lines<'a>,
     pub(super) surroundings: &'a Surroundings,
+    pub(super) spelling: Spelling,
+    pub(super) origins: Origins,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -76,15 +136,55 @@ pub(super) struct Reader<'a> {
 const PROBLEMS_MAX: usize = 100;
 
 impl Reader<'_> {
+    fn toml<'i>(&mut self, text: &'i str) -> Option<DeTable<'i>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            // Only the parser's own words: its Display would quote the line, which may hold a secret.
+            self.problem(error.span().map_or(0, |span| span.start), "", error.message());
+        }
+        errors.is_empty().then(|| table.into_inner())
+    }
+
+    #[cfg(feature = "cli")]
+    fn json<'i>(&mut self, text: &'i str) -> Option<DeTable<'i>> {
+        self.spelling = Spelling { servers: "mcpServers", cmd: "command", is_json: true };
+        self.host_file(text)
+    }
+
+    #[cfg(not(feature = "cli"))]
+    fn json<'i>(&mut self, _: &'i str) -> Option<DeTable<'i>> {
+        self.problem(
+            0,
+            "",
+            "looks like JSON; this build of muxloop reads TOML only (it lacks the feature `cli`)",
+        );
+        None
+    }
+
     /// Notes a problem at a byte offset.
     pub(super) fn problem(&mut self, at: usize, key: &str, text: impl Into<String>) {
-        if self.problems.len() < PROBLEMS_MAX {
+        if self.problems.len() < PROBLEMS_MAX && !self.origins.has_failed(at) {
             let problem = self.at(at, key, text.into());
             self.problems.push(problem);
         }
     }
 
+    /// Notes a warning at a byte offset.
+    pub(super) fn warn(&mut self, at: usize, key: &str, text: String) {
+        if self.warnings.len() < PROBLEMS_MAX {
+            let warning = self.at(at, key, text);
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Whether no problem was found so far.
+    #[cfg(feature = "cli")]
+    pub(super) fn is_fine(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     fn at(&self, at: usize, key: &str, text: String) -> Problem {
+        let text = self.origins.hide(at, self.spelling.words(text));
         Problem { file: self.file.to_owned(), place: Some(self.lines.place(at)), key: key.to_owned(), text }
     }
 
@@ -116,11 +216,11 @@ impl Reader<'_> {
             None => self.problem(0, "servers", "is missing, expected at least one [servers.NAME] table"),
             Some((key, value)) => match value.get_ref() {
                 DeValue::Table(table) if table.is_empty() => {
-                    self.problem(
-                        key.span().start,
-                        "servers",
-                        "is empty, expected at least one [servers.NAME] table",
-                    );
+                    let text = match self.spelling.is_json {
+                        true => "is empty, expected at least one server",
+                        false => "is empty, expected at least one [servers.NAME] table",
+                    };
+                    self.problem(key.span().start, self.spelling.servers, text);
                 }
                 DeValue::Table(table) => {
                     drafts = in_order(table)
@@ -134,6 +234,10 @@ impl Reader<'_> {
                 }
             },
         }
+        #[cfg(feature = "http")]
+        if !config.http.listen.is_empty() {
+            finish::url_names(self, &drafts);
+        }
         config.servers = finish::servers(self, drafts);
         for server in &mut config.servers {
             server.search_path = server.search_path.take().or_else(|| config.search_path.clone());
@@ -143,7 +247,7 @@ impl Reader<'_> {
 
     fn server(&mut self, key: &Spanned<DeString<'_>>, value: &Value<'_>) -> Option<finish::Draft> {
         let name = key.get_ref().as_ref();
-        let prefix = format!("servers.{}", shown(name));
+        let prefix = join(self.spelling.servers, name);
         let at = key.span().start;
         if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
             self.problem(
@@ -186,7 +290,7 @@ impl Reader<'_> {
         let mut given = Given::new();
         for (name, value) in entries {
             let word = name.get_ref().as_ref();
-            let path = join(prefix, word);
+            let path = join(prefix, if scope == Scope::Server { self.spelling.key(word) } else { word });
             let Some(key) = keys.iter().find(|key| key.name == word) else {
                 let text = unknown(word, keys, scope);
                 self.problem(name.span().start, &path, text);
@@ -202,8 +306,7 @@ impl Reader<'_> {
             let is_default =
                 matches!(value.get_ref(), DeValue::Boolean(flag) if flag.to_string() == key.default);
             if !key.inert.is_empty() && !is_default {
-                let warning = self.at(name.span().start, &path, format!("has no effect: {}", key.inert));
-                self.warnings.push(warning);
+                self.warn(name.span().start, &path, format!("has no effect: {}", key.inert));
             }
         }
         given
@@ -313,80 +416,10 @@ impl Reader<'_> {
         }
         variables
     }
-
-    fn roots(&mut self, array: &DeArray<'_>, path: &str) -> Vec<Root> {
-        array
-            .iter()
-            .enumerate()
-            .filter_map(|(i, item)| {
-                let path = format!("{path}[{i}]");
-                match item.get_ref() {
-                    DeValue::String(uri) => {
-                        self.root_uri(item, uri, &path).map(|uri| Root { uri, name: None })
-                    }
-                    DeValue::Table(table) => self.root_table(item, table, &path),
-                    other => {
-                        let text =
-                            format!("expected a file:// URI or {{ uri, name }}, found {}", type_of(other));
-                        self.problem(item.span().start, &path, text);
-                        None
-                    }
-                }
-            })
-            .collect()
-    }
-
-    fn root_table(&mut self, item: &Value<'_>, table: &DeTable<'_>, path: &str) -> Option<Root> {
-        let (mut uri, mut name, mut failed) = (None, None, false);
-        for (key, value) in in_order(table) {
-            let word = key.get_ref().as_ref();
-            let path = join(path, word);
-            match (word, value.get_ref()) {
-                ("uri", DeValue::String(text)) => {
-                    uri = self.root_uri(value, text, &path);
-                    failed |= uri.is_none();
-                }
-                ("name", DeValue::String(text)) => name = Some(text.to_string()),
-                ("uri" | "name", other) => {
-                    failed = true;
-                    let text = format!("expected a string, found {}", type_of(other));
-                    self.problem(value.span().start, &path, text);
-                }
-                _ => {
-                    failed = true;
-                    let text =
-                        format!("unknown key, expected uri or name{}", suggestion(word, ["uri", "name"]));
-                    self.problem(key.span().start, &path, text);
-                }
-            }
-        }
-        if uri.is_none() && !failed {
-            self.problem(
-                item.span().start,
-                path,
-                "has no 'uri', expected { uri = \"file:///…\", name = \"…\" }",
-            );
-        }
-        uri.map(|uri| Root { uri, name })
-    }
-
-    fn root_uri(&mut self, value: &Value<'_>, uri: &str, path: &str) -> Option<String> {
-        let odd = |c: char| c.is_control() || c == ' ';
-        if uri.strip_prefix("file://").is_some_and(|rest| !rest.is_empty()) && !uri.contains(odd) {
-            return Some(uri.to_owned());
-        }
-        let near = match uri.starts_with('/') && !uri.contains(odd) {
-            true => format!("; did you mean 'file://{uri}'?"),
-            false => String::new(),
-        };
-        let text = format!("'{}' is no file:// URI{near}", quoted(uri));
-        self.problem(value.span().start, path, text);
-        None
-    }
 }
 
 /// The entries of a table in the order of the file.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
@@ -510,7 +543,7 @@ pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn join(prefix: &str, word: &str) -> String {
+pub(super) fn join(prefix: &str, word: &str) -> String {
     match prefix {
         "" => shown(word),
         _ => format!("{prefix}.{}", shown(word)),

@@ -39,7 +39,7 @@ impl Settings {
             }
         };
         for warning in &loaded.warnings {
-            let cure = "Remove the key, or leave it for the version that has it.";
+            let cure = "It does nothing here: remove it, or leave it for whoever else reads the file.";
             findings.add(Finding::warning("config-inert", warning.to_string(), cure));
         }
         let mut settings = Settings { config: loaded.config, names: names.to_vec() };
