@@ -4,7 +4,8 @@
 //! Each server's lists are kept as snapshots; the merged ones are built from them, so that a name is routed by
 //! looking it up and never by taking it apart.
 
-use super::filter::Filter;
+pub use super::change::Change;
+use super::filter::{Filter, Filters};
 use super::names::prefixed;
 use super::template;
 use crate::codec::edit::{self, Member, object, whole};
@@ -68,7 +69,7 @@ pub enum Naming {
 }
 
 /// What of a server is offered, and how.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     pub tools: Filter,
     pub prompts: Filter,
@@ -76,14 +77,6 @@ pub struct Offer {
     pub resources: Filter,
     /// Changes to single tools, by the server's own name (H08).
     pub changes: BTreeMap<String, Change>,
-}
-
-/// A tool that is offered under another name or description (H08).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Instead of the server's own name, before any prefix.
-    pub name: Option<String>,
-    pub description: Option<String>,
 }
 
 /// One thing as its server lists it.
@@ -126,6 +119,7 @@ pub struct Clash {
 pub struct Catalogue {
     naming: Naming,
     members: Vec<Lists>,
+    filters: Vec<Filters>,
     merged: [Merged; 4],
 }
 
@@ -163,7 +157,14 @@ impl Catalogue {
             items: Default::default(),
             seen: Default::default(),
         });
-        Catalogue { naming, members: members.collect(), merged: Default::default() }
+        let members = members.collect();
+        Catalogue { naming, members, filters: Vec::new(), merged: Default::default() }
+    }
+
+    /// The same, of which only what passes all of these is offered: tools and prompts by their names here,
+    /// resources by URI.
+    pub fn filtered(self, filters: Vec<Filters>) -> Catalogue {
+        Catalogue { filters, ..self }
     }
 
     /// Whether this list of a server is known.
@@ -212,6 +213,9 @@ impl Catalogue {
                     continue;
                 }
                 let mut public = self.public_name(member, list, &item.own);
+                if !self.passes(list, &item.own, &public) {
+                    continue;
+                }
                 if let Some(first) = merged.by_name.get(&*public) {
                     let first = &self.members[merged.offered[*first].member].key;
                     merged.clashes.push(Clash {
@@ -224,7 +228,7 @@ impl Catalogue {
                     }
                     // Both resources can be had: the second one under its server's name.
                     public = owned_uri(&lists.key, &item.own);
-                    if merged.by_name.contains_key(&*public) {
+                    if merged.by_name.contains_key(&*public) || !self.passes(list, &item.own, &public) {
                         continue;
                     }
                 }
@@ -239,6 +243,18 @@ impl Catalogue {
         merged.generation = old.generation + u64::from(!same);
         *old = merged;
         !same
+    }
+
+    /// Whether the filters of the merged endpoint let a thing pass. A resource is the same under each of its
+    /// URIs: denied under one, it is denied.
+    fn passes(&self, list: List, own: &str, public: &str) -> bool {
+        self.filters.iter().all(|filters| match list {
+            List::Tools => filters.tools.passes(public),
+            List::Prompts => filters.prompts.passes(public),
+            List::Resources | List::Templates => {
+                filters.resources.passes(own) && !filters.resources.denies(public)
+            }
+        })
     }
 
     fn public_name(&self, member: usize, list: List, own: &str) -> String {
@@ -261,8 +277,18 @@ impl Catalogue {
         Some(Route { member: offered.member, own: offered.own.to_string() })
     }
 
+    /// What becomes of the arguments of a call of this tool, if anything does.
+    pub fn hides(&self, route: &Route) -> Option<&Change> {
+        let change = self.members[route.member].offer.changes.get(&route.own)?;
+        (!change.hidden.is_empty()).then_some(change)
+    }
+
     /// Where a URI is read: listed, of a template, or seen in a result, in this order (protocol.md §5.4).
     pub fn route_uri(&self, uri: &str) -> Option<Route> {
+        self.owner_of_uri(uri).filter(|route| self.passes(List::Resources, &route.own, uri))
+    }
+
+    fn owner_of_uri(&self, uri: &str) -> Option<Route> {
         if let Some(route) = self.route(List::Resources, uri) {
             return Some(route);
         }
@@ -364,18 +390,22 @@ impl Lists {
         let change = self.offer.changes.get(&*item.own).filter(|_| list == List::Tools);
         let description = change.and_then(|change| change.description.as_deref());
         let has_header = memchr::memmem::find(&item.text, b"\"x-mcp-header\"").is_some();
-        if *public == *item.own && description.is_none() && !has_header {
+        let hides = change.filter(|change| !change.hidden.is_empty());
+        if *public == *item.own && description.is_none() && !has_header && hides.is_none() {
             return item.text.clone();
         }
-        let mut added: Vec<(&str, Vec<u8>)> = Vec::new();
-        if let Some(description) = description {
-            added.push(("description", edit::string(description)));
-        }
-        let added: Vec<(&str, &[u8])> = added.iter().map(|(name, text)| (*name, &text[..])).collect();
+        let schema = |at: Span| {
+            let schema =
+                if has_header { without_headers(&item.text, at) } else { at.of(&item.text).to_vec() };
+            hides.map_or_else(|| schema.clone(), |change| change.schema(&schema))
+        };
+        let description = description.map(edit::string);
+        let added: Vec<(&str, &[u8])> =
+            description.iter().map(|text| ("description", text.as_slice())).collect();
         let each = |name: &str, value: Span| match name {
             name if name == list.name_of_item() => Member::Put(edit::string(public)),
             "description" if description.is_some() => Member::Drop,
-            "inputSchema" if has_header => Member::Put(without_headers(&item.text, value)),
+            "inputSchema" if has_header || hides.is_some() => Member::Put(schema(value)),
             _ => Member::Keep,
         };
         object(&item.text, whole(&item.text), each, &added).into()

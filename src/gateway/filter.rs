@@ -13,6 +13,17 @@ pub struct Filter {
     pub deny: Vec<WildMatch>,
 }
 
+impl Eq for Filter {}
+
+/// One filter for each kind of thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    pub tools: Filter,
+    pub prompts: Filter,
+    /// By URI (templates by their template).
+    pub resources: Filter,
+}
+
 impl Filter {
     /// A filter of patterns as written.
     pub fn new<'a>(
@@ -25,8 +36,18 @@ impl Filter {
 
     /// Whether a thing of this name is offered.
     pub fn passes(&self, name: &str) -> bool {
-        let is_in = |patterns: &[WildMatch]| patterns.iter().any(|pattern| pattern.matches(name));
-        (self.allow.is_empty() || is_in(&self.allow)) && !is_in(&self.deny)
+        let is_allowed = self.allow.is_empty() || self.allow.iter().any(|pattern| pattern.matches(name));
+        is_allowed && !self.denies(name)
+    }
+
+    /// Whether a thing of this name is denied, whatever is allowed.
+    pub fn denies(&self, name: &str) -> bool {
+        self.deny.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether everything passes.
+    pub fn is_open(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
     }
 }
 

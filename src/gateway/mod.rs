@@ -8,7 +8,7 @@
 //! ```text
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
-//! listens    change notifications                                names, filter, template
+//! listens    change notifications                                change, names, filter, template
 //! ```
 //!
 //! A server that is down or slow takes nothing from the others (P59, H03): a list waits so long for it and no
@@ -16,6 +16,7 @@
 
 mod answer;
 pub mod catalogue;
+pub mod change;
 pub mod filter;
 mod learn;
 mod listens;
@@ -28,6 +29,7 @@ mod tests;
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
 use crate::codec::{Incoming, Kind};
 use catalogue::{Catalogue, List, Naming, Offer};
+use filter::Filters;
 use learn::Member;
 use listens::Listen;
 use serve::Job;
@@ -56,6 +58,8 @@ pub struct Setup {
     pub servers: Vec<(usize, String, Offer)>,
     /// How long a list waits for a server, milliseconds.
     pub list_timeout_ms: u64,
+    /// What of all that is offered, by names of the merged endpoint; all of these must let it pass.
+    pub filters: Vec<Filters>,
 }
 
 /// See the module.
@@ -98,7 +102,7 @@ impl Gateway {
         let offers = setup.servers.iter().map(|(_, key, offer)| (key.clone(), offer.clone()));
         Gateway {
             list_timeout_ms: setup.list_timeout_ms,
-            catalogue: Catalogue::new(setup.naming, offers),
+            catalogue: Catalogue::new(setup.naming, offers).filtered(setup.filters),
             members: setup.servers.into_iter().map(|(server, key, _)| Member::new(server, key)).collect(),
             jobs: Arena::new(),
             listens: Vec::new(),

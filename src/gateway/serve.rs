@@ -51,6 +51,9 @@ impl Needs {
     }
 }
 
+/// Where arguments stand, and what comes in their place.
+type Arguments = (Option<crate::codec::Span>, Vec<u8>);
+
 /// A request that can be answered: where it goes, or what is said.
 enum Way {
     Server {
@@ -241,6 +244,10 @@ impl Gateway {
             Way::Error(code, text) => return refuse(msg, code, &text, floor),
             Way::Server { route, at, by_uri } => (route, at, by_uri),
         };
+        let arguments = match self.arguments(&route, msg) {
+            Ok(arguments) => arguments,
+            Err(why) => return refuse(msg, -32602, &why, floor),
+        };
         if self.jobs.is_full() {
             return refuse(msg, -32603, "too many requests at once; try again later", floor);
         }
@@ -256,10 +263,36 @@ impl Gateway {
             let public = json::unescape(msg.text(at)).unwrap_or_default().into_owned();
             rewritten = by_uri.then_some(Rewritten { own: route.own.clone(), public });
         }
+        if let Some((at, text)) = &arguments {
+            match at {
+                Some(at) => message.replace(*at, Put::Raw(text)),
+                // There are others before it: the name at least.
+                None => message.insert(end_of_params(msg), Put::Raw(text)),
+            }
+        }
         let state = State::Called { link, member: route.member, uri: rewritten };
         let job = self.jobs.insert(Job { id: id.into(), state });
         self.links.insert(link, Use::Call(job));
         floor.ask(link, &message.to_vec());
+    }
+
+    /// The arguments of a call of a tool with hidden parameters: in place of which, and JSON text.
+    ///
+    /// # Errors
+    /// There are several, of which the server might take another than is rewritten here.
+    fn arguments(&self, route: &Route, msg: &Incoming<'_>) -> Result<Option<Arguments>, String> {
+        let change = self.catalogue.hides(route).filter(|_| msg.method() == b"tools/call");
+        let (Some(change), Some(params)) = (change, msg.envelope.params) else { return Ok(None) };
+        let mut all = json::object_members(msg.bytes, params).filter(|(name, _, _)| name == "arguments");
+        let at = all.next().map(|(_, _, at)| at);
+        if all.next().is_some() {
+            return Err("`arguments` stands twice in `params`".into());
+        }
+        let text = change.arguments(msg.bytes, at).map(|text| match at {
+            Some(_) => text,
+            None => [&b",\"arguments\":"[..], &text].concat(),
+        });
+        Ok(text.map(|text| (at, text)))
     }
 
     /// The client took a request back, or a listen.
@@ -313,6 +346,11 @@ impl Gateway {
         }
         result.to_string().into_bytes()
     }
+}
+
+/// Where a member can be added behind the others of `params`.
+fn end_of_params(msg: &Incoming<'_>) -> usize {
+    msg.envelope.params.map_or(0, |params| params.end() - 1)
 }
 
 /// A name that no server has.

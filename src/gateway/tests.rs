@@ -1,6 +1,7 @@
 //! The gateway with its clients and servers played by the test.
 
-use super::catalogue::{Naming, Offer};
+use super::catalogue::{Change, Naming, Offer};
+use super::filter::{Filter, Filters};
 use super::{Floor, Gateway, Setup};
 use crate::base::{Arena, Key, Time};
 use crate::codec::Incoming;
@@ -66,7 +67,7 @@ impl World {
         let servers = (0..servers)
             .map(|n| (10 + n, char::from(b'a' + n as u8).to_string(), Offer::default()))
             .collect();
-        let gateway = Gateway::new(Setup { naming, servers, list_timeout_ms: LIST_MS });
+        let gateway = Gateway::new(Setup { naming, servers, list_timeout_ms: LIST_MS, ..Setup::default() });
         World { gateway, stage: Stage::default(), now: Time(1_000) }
     }
 
@@ -280,6 +281,52 @@ fn a_call_goes_to_its_server_under_its_own_name() {
 }
 
 /// A client that remembers a name may call it before anybody asked for the lists.
+/// H07, H08: what the configuration takes away cannot be had by a call.
+#[test]
+fn calls_are_held_to_what_is_offered() {
+    let hidden = [("key".to_string(), Some("\"k\"".into()))].into();
+    let change = Change { name: Some("renamed".into()), hidden, ..Change::default() };
+    let offer = Offer { changes: [("same".to_string(), change)].into(), ..Offer::default() };
+    let filters = Filters { tools: Filter::new([], ["*__only_a"]), ..Filters::default() };
+    let mut world = World::new(0);
+    let servers = vec![(10, "a".to_string(), offer)];
+    world.gateway =
+        Gateway::new(Setup { servers, list_timeout_ms: LIST_MS, filters: vec![filters], ..Setup::default() });
+    world.says(1, "tools/list", json!({}));
+    world.serve();
+    assert_eq!(names(&world.hears(1), "tools", "name"), ["a__renamed"]);
+    for (given, sent) in [
+        (r#","arguments":{"x":1.50,"key":"mine"}"#, r#"{"x":1.50,"key":"k"}"#),
+        (r#","arguments":null"#, r#"{"key":"k"}"#),
+        ("", r#"{"key":"k"}"#),
+    ] {
+        world.client(&format!(
+            r#"{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{{"name":"a__renamed"{given}}} }}"#
+        ));
+        let call = world.asked(10, "tools/call");
+        let sent: Value = serde_json::from_str(sent).unwrap();
+        assert_eq!(call.1["params"], json!({ "name": "same", "arguments": sent }));
+        world.answers(&call, json!({ "content": [] }));
+        world.hears(2);
+    }
+    let refused = [
+        r#""name":"a__only_a""#,
+        r#""name":"a__same""#,
+        r#""name":"same""#,
+        r#""name":"a__renamed","arguments":{"key":1},"argument\u0073":{}"#,
+    ];
+    for params in refused {
+        world.client(&format!(r#"{{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{{params}}}}}"#));
+        world.serve();
+        assert_eq!(world.hears(3)["error"]["code"], -32602, "{params}");
+        assert!(world.stage.asked.is_empty(), "{params}");
+    }
+    let twice =
+        br#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"a__renamed","name":"only_a"}}"#;
+    assert!(Incoming::scan(twice).is_err());
+    world.quiet();
+}
+
 #[test]
 fn a_call_before_any_list_waits_for_the_lists() {
     let mut world = World::new(2);

@@ -52,7 +52,7 @@ fn plain_names_that_meet_are_told_with_both_owners() {
     assert_eq!(both.route(List::Tools, "read").unwrap().member, 0);
     let clash = Clash { list: List::Tools, name: "read".into(), owners: ["a".into(), "b".into()] };
     assert_eq!(both.clashes().collect::<Vec<_>>(), [&clash]);
-    let change = Change { name: Some("read_b".into()), description: Some("B's".into()) };
+    let change = Change { name: Some("read_b".into()), description: Some("B's".into()), ..Change::default() };
     let offer = Offer { changes: [("read".to_string(), change)].into(), ..Offer::default() };
     let mut cured = catalogue(Naming::Plain, &[("a", Offer::default()), ("b", offer)]);
     learn(&mut cured, 0, List::Tools, json!([{ "name": "read" }]));
@@ -154,4 +154,70 @@ fn what_is_mirrored_in_headers_ends_here() {
         page(&one, List::Tools)[0]["inputSchema"],
         json!({ "properties": { "r": { "type": "string" } } })
     );
+}
+
+/// H08: what clients see of a tool with hidden parameters.
+#[test]
+fn hidden_parameters_are_not_listed() {
+    let hidden = [("key".to_string(), Some("7".into()))].into();
+    let change = Change { hidden, ..Change::default() };
+    let offer = Offer { changes: [("t".to_string(), change)].into(), ..Offer::default() };
+    let mut one = catalogue(Naming::Plain, &[("a", offer)]);
+    let schema = json!({
+        "properties": { "key": {}, "x": { "x-mcp-header": "X" } },
+        "required": ["key", "x"],
+    });
+    let tools = json!([{ "name": "t", "inputSchema": schema }, { "name": "u", "inputSchema": { "properties": { "key": {} } } }]);
+    learn(&mut one, 0, List::Tools, tools);
+    assert_eq!(
+        page(&one, List::Tools),
+        json!([
+            { "name": "t", "inputSchema": { "properties": { "x": {} }, "required": ["x"] } },
+            { "name": "u", "inputSchema": { "properties": { "key": {} } } },
+        ])
+    );
+    let of = |name: &str| one.hides(&one.route(List::Tools, name).unwrap()).is_some();
+    assert_eq!((of("t"), of("u")), (true, false));
+}
+
+/// H07: filters of the merged endpoint go by its names, and no route leads around them.
+#[test]
+fn the_endpoint_has_filters_of_its_own() {
+    let gateway = Filters {
+        tools: Filter::new(["a__*", "b__read"], []),
+        resources: Filter::new([], ["x:secret*", "mux+b:x:2"]),
+        ..Filters::default()
+    };
+    let profile = Filters { tools: Filter::new([], ["*__write"]), ..Filters::default() };
+    let mut both = two(Naming::Prefix).filtered(vec![gateway, profile]);
+    for member in [0, 1] {
+        learn(
+            &mut both,
+            member,
+            List::Tools,
+            json!([{ "name": "read" }, { "name": "write" }, { "name": "x" }]),
+        );
+        learn(&mut both, member, List::Prompts, json!([{ "name": "p" }]));
+        learn(
+            &mut both,
+            member,
+            List::Resources,
+            json!([{ "uri": "x:1" }, { "uri": "x:2" }, { "uri": "x:secret/1" }]),
+        );
+    }
+    learn(&mut both, 0, List::Templates, json!([{ "uriTemplate": "x:{+any}" }]));
+    both.note_seen(1, "x:secret/2");
+    assert_eq!(both.names(List::Tools).collect::<Vec<_>>(), ["a__read", "a__x", "b__read"]);
+    assert_eq!(both.names(List::Prompts).collect::<Vec<_>>(), ["a__p", "b__p"]);
+    assert_eq!(both.names(List::Resources).collect::<Vec<_>>(), ["x:1", "x:2", "mux+b:x:1"]);
+    for denied in ["a__write", "b__write", "b__x"] {
+        assert_eq!(both.route(List::Tools, denied), None, "{denied}");
+    }
+    for denied in
+        ["x:secret/1", "x:secret/2", "x:secret", "mux+a:x:secret/1", "mux+b:x:secret/1", "mux+b:x:2"]
+    {
+        assert_eq!(both.route_uri(denied), None, "{denied}");
+    }
+    assert_eq!(both.route_uri("mux+b:x:1").unwrap().member, 1);
+    assert!(both.route_uri("x:other").is_some(), "by the template");
 }
