@@ -5,6 +5,7 @@ use super::ServerConfig;
 use super::path::{SOCKET_PATH_MAX, normalize};
 use super::read::Reader;
 use crate::engine::port::SpawnSpec;
+use crate::gateway::catalogue::Offer;
 use crate::mux::policy::ServerPolicy;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -35,6 +36,8 @@ pub(super) fn blank(name: &str) -> ServerConfig {
         tray: false,
         enabled: true,
         log_level: None,
+        gateway: true,
+        offer: Offer::default(),
     }
 }
 
@@ -127,7 +130,7 @@ impl Draft {
 #[cfg(feature = "http")]
 pub(super) fn url_names(reader: &mut Reader<'_>, drafts: &[Draft]) {
     for draft in drafts.iter().filter(|draft| draft.server.enabled) {
-        if let Some(why) = super::http::unfit_for_url(&draft.server.policy.name, "/servers/NAME/mcp") {
+        if let Some(why) = super::path::unfit_for_url(&draft.server.policy.name, "/servers/NAME/mcp") {
             reader.problem(draft.at, &draft.prefix, why + ", or serve no HTTP");
         }
     }

@@ -3,15 +3,17 @@
 //! Reading, `muxloop help config`, `docs/configuration.md` and the tests all walk it. A new key is one
 //! more entry. Checks that concern several keys are in `finish.rs`.
 
+use super::choices::{ERAS, INTERACTIVES, LEVELS, LOG_FORMATS, SERVER_LEVELS, SHARES};
 #[cfg(feature = "http")]
 use super::http::{Address, HttpConfig};
-use super::{Config, LogFormat, SearchPath, ServerConfig};
+use super::read::{Reader, Value};
+use super::{Config, SearchPath, ServerConfig};
 use crate::base::limits;
 #[cfg(feature = "sandbox")]
 use crate::engine::sandbox::Sandbox;
-use crate::mux::policy::{EraPolicy, Interactive, Root, Share};
-use crate::mux::rate::{Algorithm, Rate, RateLimits};
-use log::LevelFilter;
+use crate::gateway::filter::Filter;
+use crate::mux::policy::Root;
+use crate::mux::rate::{Rate, RateLimits};
 use std::path::PathBuf;
 
 /// One key of a table whose values land in `T`.
@@ -75,9 +77,22 @@ pub enum Kind<T: 'static> {
     /// A table of keys about HTTP.
     #[cfg(feature = "http")]
     Session(fn(&mut T) -> &mut HttpConfig),
+    /// A table of patterns (`gateway.rs`).
+    Filter(fn(&mut T) -> &mut Filter),
+    /// What is read in a way of its own.
+    Own {
+        /// What a value is called in an error, with its article.
+        expected: &'static str,
+        /// The type in the reference.
+        word: &'static str,
+        /// Reads a value with its path; answers whether it has that type.
+        read: Read<T>,
+    },
     /// Known, but no released behaviour yet: refused, so that nobody relies on it. Says what it will do.
     Later(&'static str),
 }
+
+type Read<T> = fn(&mut Reader<'_>, &Value<'_>, &str, &mut T) -> bool;
 
 /// One word of a [`Kind::Choice`].
 pub struct Choice<T: 'static> {
@@ -151,7 +166,31 @@ pub const TOP: &[Key<Config>] = &[
         "\"login\"",
         "PATH of all servers that name none of their own; see there.",
     ),
-    later("gateway", "{ names = \"prefix\" }", "one endpoint for all servers"),
+    key(
+        "gateway",
+        Kind::Own {
+            expected: "a table",
+            word: "table",
+            read: |reader, value, path, top| reader.gateway(value, path, &mut top.gateway),
+        },
+        "",
+        "{ names = \"plain\" }",
+        "One endpoint for all servers; its keys are below.",
+    ),
+    Key {
+        near: &["profile"],
+        ..key(
+            "profiles",
+            Kind::Own {
+                expected: "a table of tables",
+                word: "table of tables",
+                read: |reader, value, path, top| reader.profiles(value, path, &mut top.profiles),
+            },
+            "",
+            "{ safe = { tools = { deny = [\"*__delete_*\"] } } }",
+            "Parts of that endpoint by name; their keys are below.",
+        )
+    },
     HTTP_KEY,
     SESSION_KEY,
 ];
@@ -443,9 +482,48 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         ..key("tray", Kind::Flag(|s, on| s.tray = on), "false", "true", "Show it in the tray.")
     },
     SANDBOX_KEY,
-    later("tools", "{ allow = [\"read_*\"], deny = [] }", "filters which tools clients see and call"),
-    later("resources", "{ deny = [\"file:///secret/*\"] }", "filters which resources clients see and read"),
-    later("prompts", "{ allow = [\"review\"] }", "filters which prompts clients see and use"),
+    Key {
+        near: &["expose"],
+        ..key(
+            "gateway",
+            Kind::Flag(|server, on| server.gateway = on),
+            "true",
+            "false",
+            "false: the merged endpoint is without it.",
+        )
+    },
+    key(
+        "tools",
+        Kind::Filter(|s| &mut s.offer.tools),
+        "",
+        "{ deny = [\"rm_*\"] }",
+        "Which tools the merged endpoint has.",
+    ),
+    key(
+        "prompts",
+        Kind::Filter(|s| &mut s.offer.prompts),
+        "",
+        "{ allow = [\"review\"] }",
+        "Which prompts it has.",
+    ),
+    key(
+        "resources",
+        Kind::Filter(|server| &mut server.offer.resources),
+        "",
+        "{ deny = [\"file:///secret/*\"] }",
+        "Which resources it has, by URI.",
+    ),
+    key(
+        "tool",
+        Kind::Own {
+            expected: "a table of tables",
+            word: "table of tables",
+            read: |reader, value, path, server| reader.changes(value, path, server),
+        },
+        "",
+        "{ search = { hide = [\"limit\"] } }",
+        "How the merged endpoint offers single tools; the keys are below.",
+    ),
     later("spare", "1", "keeps a started process ready"),
     later("timeouts", "\"patient\"", "sets all timeouts together"),
     later("url", "\"https://example.com/mcp\"", "uses a remote server"),
@@ -487,72 +565,8 @@ const SANDBOX_KEY: Key<ServerConfig> = key(
 const SANDBOX_KEY: Key<ServerConfig> =
     later("sandbox", "{ net = false }", "it needs the feature `sandbox` when muxloop is built");
 
-/// Keys of `[servers.NAME.rate_limit]`.
-pub const RATE_LIMIT: &[Key<RateLimits>] = &[
-    key("client", Kind::Rate(|limits, rate| limits.client = Some(rate)), "", "\"10/s\"", "Of each client."),
-    key("server", Kind::Rate(|limits, rate| limits.server = Some(rate)), "", "\"600/m\"", "Of all together."),
-    key("algorithm", Kind::Choice(ALGORITHMS), "\"bucket\"", "\"window\"", "How they are counted."),
-    key(
-        "burst",
-        Kind::Integer { min: 1, max: 1_000_000_000, set: |limits, count| limits.burst = Some(count as u32) },
-        "",
-        "20",
-        "Requests at once with bucket; without it, those of a whole period.",
-    ),
-];
-
-const ALGORITHMS: &[Choice<RateLimits>] = &[
-    choice("bucket", "token bucket: a burst, then evenly", |limits| limits.algorithm = Algorithm::Bucket),
-    choice("window", "sliding window: so many in any period", |limits| limits.algorithm = Algorithm::Window),
-];
-
 /// Longest time in milliseconds: a year.
 const MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
-
-const LEVELS: &[Choice<Config>] = &[
-    choice("off", "nothing", |top| top.log_level = Some(LevelFilter::Off)),
-    choice("error", "what needs a person", |top| top.log_level = Some(LevelFilter::Error)),
-    choice("warn", "and what went wrong", |top| top.log_level = Some(LevelFilter::Warn)),
-    choice("info", "and what happens", |top| top.log_level = Some(LevelFilter::Info)),
-    choice("debug", "and the servers' stderr", |top| top.log_level = Some(LevelFilter::Debug)),
-    choice("trace", "and every message", |top| top.log_level = Some(LevelFilter::Trace)),
-];
-
-const SERVER_LEVELS: &[Choice<ServerConfig>] = &[
-    choice("off", "nothing", |server| server.log_level = Some(LevelFilter::Off)),
-    choice("error", "what needs a person", |server| server.log_level = Some(LevelFilter::Error)),
-    choice("warn", "and what went wrong", |server| server.log_level = Some(LevelFilter::Warn)),
-    choice("info", "and what happens", |server| server.log_level = Some(LevelFilter::Info)),
-    choice("debug", "and the server's stderr", |server| server.log_level = Some(LevelFilter::Debug)),
-    choice("trace", "and every message", |server| server.log_level = Some(LevelFilter::Trace)),
-];
-
-const LOG_FORMATS: &[Choice<Config>] = &[
-    choice("text", "for people", |top| top.log_format = Some(LogFormat::Text)),
-    choice("json", "one object per line", |top| top.log_format = Some(LogFormat::Json)),
-];
-
-const SHARES: &[Choice<ServerConfig>] = &[
-    choice("shared", "all clients", |server| server.policy.share = Share::Shared),
-    choice("session", "nobody: a process per client", |server| server.policy.share = Share::Session),
-    Choice { name: "request", doc: "nobody: a process per request", set: None },
-];
-
-const INTERACTIVES: &[Choice<ServerConfig>] = &[
-    choice("off", "the server is told that nobody can be asked", |server| {
-        server.policy.interactive = Interactive::Off;
-    }),
-    choice("serialize", "one client's requests at a time", |server| {
-        server.policy.interactive = Interactive::Serialize;
-    }),
-    choice("per-client", "a process per client", |server| server.policy.interactive = Interactive::PerClient),
-];
-
-const ERAS: &[Choice<ServerConfig>] = &[
-    choice("auto", "that of its first client, else the other", |server| server.policy.era = EraPolicy::Auto),
-    choice("legacy", "initialize, up to 2025-11-25", |server| server.policy.era = EraPolicy::Legacy),
-    choice("modern", "stateless, 2026-07-28", |server| server.policy.era = EraPolicy::Modern),
-];
 
 pub(super) const fn key<T>(
     name: &'static str,
@@ -568,7 +582,7 @@ const fn later<T>(name: &'static str, example: &'static str, doc: &'static str) 
     key(name, Kind::Later(doc), "", example, doc)
 }
 
-const fn choice<T>(name: &'static str, doc: &'static str, set: fn(&mut T)) -> Choice<T> {
+pub(super) const fn choice<T>(name: &'static str, doc: &'static str, set: fn(&mut T)) -> Choice<T> {
     Choice { name, doc, set: Some(set) }
 }
 

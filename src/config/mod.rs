@@ -9,7 +9,10 @@
 //! All problems of a file are collected, not only the first. Which of the servers run (`--only`,
 //! `--except`) is decided by [`Config::select`]; starting them is left to the daemon.
 
+mod choices;
 mod finish;
+mod format;
+pub mod gateway;
 #[cfg(feature = "cli")]
 mod hosts;
 #[cfg(feature = "http")]
@@ -18,6 +21,7 @@ pub mod keys;
 pub mod nearest;
 pub mod path;
 mod problem;
+mod rate;
 mod read;
 pub mod reference;
 mod roots;
@@ -31,7 +35,9 @@ pub use problem::{Place, Problem};
 pub use variables::Variables;
 
 use crate::engine::port::SpawnSpec;
+use crate::gateway::catalogue::Offer;
 use crate::mux::policy::ServerPolicy;
+use gateway::{GatewayConfig, Profile};
 #[cfg(feature = "http")]
 use http::HttpConfig;
 use log::LevelFilter;
@@ -57,6 +63,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     #[cfg(feature = "http")]
     pub http: HttpConfig,
+    pub gateway: GatewayConfig,
+    pub profiles: Vec<Profile>,
 }
 
 /// The audit log (row E10).
@@ -92,6 +100,10 @@ pub struct ServerConfig {
     pub enabled: bool,
     /// Level of the log lines about this server, where it differs from the rest.
     pub log_level: Option<LevelFilter>,
+    /// Whether it is on the merged endpoint.
+    pub gateway: bool,
+    /// What of it is, and how.
+    pub offer: Offer,
 }
 
 /// Where the PATH of a server comes from. The daemon puts it into the server's environment.

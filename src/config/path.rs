@@ -86,6 +86,21 @@ impl Surroundings {
     }
 }
 
+/// Why a name cannot stand in the path of a URL, and what could.
+pub fn unfit_for_url(name: &str, path: &str) -> Option<String> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
+    let is_dots = matches!(name, "" | "." | "..");
+    if name.chars().all(is_fit) && !is_dots {
+        return None;
+    }
+    let fit: String = name.chars().map(|c| if is_fit(c) { c } else { '-' }).take(40).collect();
+    let fit = if is_dots { "server" } else { &fit };
+    Some(format!(
+        "becomes part of a URL ({path}), expected letters, digits, '-', '_', '.' and '~' only; rename it, to \
+         '{fit}' for example"
+    ))
+}
+
 /// Names of configurations, the first that exists counts.
 #[cfg(feature = "cli")]
 const FILES: [&str; 3] = ["mux.toml", "mux.json", "mux.jsonc"];

@@ -3,12 +3,15 @@
 //! Leaves to `finish.rs` what concerns several keys or several servers.
 
 use super::finish::{self, Given};
+use super::format::{Format, Spelling};
+use super::gateway::Reference;
 #[cfg(feature = "http")]
 use super::http::SESSION;
-use super::keys::{Choice, Key, Kind, RATE_LIMIT, SERVER, TOP};
+use super::keys::{Choice, Key, Kind, SERVER, TOP};
 use super::nearest::{nearest, suggestion};
 use super::path::Surroundings;
 use super::problem::{Lines, Problem};
+use super::rate::RATE_LIMIT;
 #[cfg(feature = "sandbox")]
 use super::sandbox::{bytes, expected_bytes};
 use super::variables::Origins;
@@ -17,7 +20,7 @@ use crate::mux::rate::Rate;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
 
-pub(super) type Value<'i> = Spanned<DeValue<'i>>;
+pub type Value<'i> = Spanned<DeValue<'i>>;
 type Entry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Value<'i>);
 
 pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Result<Loaded, Vec<Problem>> {
@@ -32,6 +35,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
         surroundings,
         spelling: Spelling::default(),
         origins: Origins::default(),
+        references: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
     };
@@ -53,68 +57,12 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
     }
 }
 
-/// What a file is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Toml,
-    /// With or without comments.
-    Json,
-}
-
-impl Format {
-    /// By how the text begins; where that could be either, by the file's name.
-    fn of(text: &str, file: &str) -> Format {
-        let text = text.trim_start();
-        let begins_table = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        match text.chars().next() {
-            Some('{' | '/') => Format::Json,
-            Some('#') => Format::Toml,
-            Some('[') if begins_table(&text[1..]) => Format::Toml,
-            _ if begins_table(text) => Format::Toml,
-            _ if file.ends_with(".json") || file.ends_with(".jsonc") => Format::Json,
-            _ => Format::Toml,
-        }
-    }
-}
-
-/// What the file calls things that have another name in a `mux.toml`.
-pub(super) struct Spelling {
-    pub(super) servers: &'static str,
-    pub(super) cmd: &'static str,
-    is_json: bool,
-}
-
-impl Default for Spelling {
-    fn default() -> Self {
-        Spelling { servers: "servers", cmd: "cmd", is_json: false }
-    }
-}
-
-impl Spelling {
-    /// A key at the top.
-    pub(super) fn section<'w>(&self, word: &'w str) -> &'w str {
-        if word == "servers" { self.servers } else { word }
-    }
-
-    /// A key of a server.
-    pub(super) fn key<'w>(&self, word: &'w str) -> &'w str {
-        if word == "cmd" { self.cmd } else { word }
-    }
-
-    /// A message in the words of the format.
-    fn words(&self, text: String) -> String {
-        match self.is_json {
-            true => text.replace("a table", "an object"),
-            false => text,
-        }
-    }
-}
-
 /// Which table a key stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Top,
     Server,
+    Gateway,
     #[cfg(feature = "sandbox")]
     Sandbox,
     #[cfg(feature = "http")]
@@ -122,12 +70,13 @@ pub(super) enum Scope {
 }
 
 /// What reading one text needs and finds.
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     file: &'a str,
     lines: Lines<'a>,
     pub(super) surroundings: &'a Surroundings,
     pub(super) spelling: Spelling,
     pub(super) origins: Origins,
+    pub(super) references: Vec<Reference>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -239,6 +188,7 @@ impl Reader<'_> {
             finish::url_names(self, &drafts);
         }
         config.servers = finish::servers(self, drafts);
+        self.check_references(&config.servers);
         for server in &mut config.servers {
             server.search_path = server.search_path.take().or_else(|| config.search_path.clone());
         }
@@ -312,7 +262,7 @@ impl Reader<'_> {
         given
     }
 
-    fn value<T>(&mut self, key: &Key<T>, value: &Value<'_>, path: &str, target: &mut T) {
+    pub(super) fn value<T>(&mut self, key: &Key<T>, value: &Value<'_>, path: &str, target: &mut T) {
         let at = value.span().start;
         match (&key.kind, value.get_ref()) {
             (Kind::Flag(set), DeValue::Boolean(flag)) => set(target, *flag),
@@ -355,6 +305,8 @@ impl Reader<'_> {
             },
             #[cfg(feature = "sandbox")]
             (Kind::Sandbox(set), DeValue::Table(table)) => set(target, self.sandbox(table, at, path)),
+            (Kind::Filter(part), _) if self.filter(value, path, part(target)) => {}
+            (Kind::Own { read, .. }, _) if read(self, value, path, target) => {}
             (Kind::Rate(set), DeValue::String(text)) => match Rate::parse(text) {
                 Some(rate) => set(target, rate),
                 None => self.problem(at, path, format!("is '{}', expected {RATE}", quoted(text))),
@@ -429,6 +381,7 @@ fn unknown<T>(word: &str, keys: &'static [Key<T>], scope: Scope) -> String {
     let misplaced = match scope {
         Scope::Top => SERVER.iter().any(|key| key.name == word).then_some("in a [servers.NAME] table"),
         Scope::Server => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
+        Scope::Gateway => None,
         #[cfg(feature = "http")]
         Scope::Http => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
         #[cfg(feature = "sandbox")]
@@ -526,6 +479,8 @@ impl<T> Kind<T> {
             Kind::Http(_) => "a port, an address, or a table".to_owned(),
             #[cfg(feature = "http")]
             Kind::Session(_) => "a table".to_owned(),
+            Kind::Filter(_) => "a table with allow and deny".to_owned(),
+            Kind::Own { expected, .. } => (*expected).to_owned(),
             Kind::Later(_) => "nothing".to_owned(),
         }
     }
