@@ -38,8 +38,9 @@ pub fn config(data: &[u8]) -> bool {
     for problem in problems {
         check_problem(problem, text);
     }
-    if let Some(value) = &value {
-        check_secrets(value, text, problems);
+    // A second mark is taken for one by the TOML parser, but not below a comment.
+    if let Some(value) = value.filter(|_| !text.starts_with('\u{feff}')) {
+        check_secrets(&value, text, problems);
         check_below_a_comment(text, is_json, &outcome);
     }
     outcome.is_ok()
@@ -77,7 +78,9 @@ fn without_comments(text: &str) -> String {
             }
             other => other.len_utf8(),
         };
-        out.push_str(&rest[..len]);
+        // jsonc-parser takes any white space, and lets raw control characters be in strings; JSON does not.
+        let odd = |char: char| char.is_control() || char.is_whitespace();
+        out.extend(rest[..len].chars().map(|char| if odd(char) { ' ' } else { char }));
         rest = &rest[len..];
     }
     out
