@@ -36,6 +36,7 @@ pub(super) fn blank(name: &str) -> ServerConfig {
         tray: false,
         enabled: true,
         log_level: None,
+        env_of_variables: Vec::new(),
         gateway: true,
         offer: Offer::default(),
     }

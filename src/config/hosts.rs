@@ -155,37 +155,12 @@ impl Reader<'_> {
             }
             match word.as_str() {
                 _ if is_remote && word != "disabled" && word != "enabled" => {}
-                "command" => match prop.value {
-                    // As Zed wrote it: a command with everything that belongs to it.
-                    Json::Object(command) => {
-                        for prop in command.properties {
-                            let (key, path) = (key_of(&prop), join(&path, prop.name.as_str()));
-                            let name = prop.name.as_str().to_owned();
-                            match name.as_str() {
-                                "path" => self.put(&mut table, "cmd", key, prop.value, &path),
-                                "args" => self.put(&mut table, "args", key, prop.value, &path),
-                                "env" => self.put(&mut table, "env", key, prop.value, &path),
-                                _ => self.warn_unknown(key.span().start, &path, &name),
-                            }
-                        }
-                    }
-                    value => self.put(&mut table, "cmd", key, value, &path),
-                },
+                "command" => self.command(&mut table, key, prop.value, &path),
                 "args" => self.put(&mut table, "args", key, prop.value, &path),
                 "env" => self.put(&mut table, "env", key, prop.value, &path),
                 "cwd" => self.put(&mut table, "cwd", key, prop.value, &path),
                 "enabled" => self.put(&mut table, "enabled", key, prop.value, &path),
-                "disabled" => match prop.value {
-                    Json::BooleanLit(flag) => {
-                        let span = flag.range.start..flag.range.end;
-                        let value = Spanned::new(span, DeValue::Boolean(!flag.value));
-                        self.insert(&mut table, Spanned::new(key.span(), "enabled".into()), value, &path);
-                    }
-                    other => {
-                        let text = format!("expected true or false, found {}", json_type(&other));
-                        self.problem(start(&other), &path, text);
-                    }
-                },
+                "disabled" => self.disabled(&mut table, key, &prop.value, &path),
                 "type" | "transport" => kind = Some((prop.value, path)),
                 "headers" => self.warn(at, &path, "is for remote servers, ignored".into()),
                 _ if URLS.contains(&word.as_str()) => url = Some((at, path)),
@@ -206,6 +181,44 @@ impl Reader<'_> {
             self.check_kind(&kind, &path);
         }
         Some(table)
+    }
+
+    /// A program; or, as Zed wrote it, an object with everything that belongs to one.
+    fn command<'i>(
+        &mut self,
+        table: &mut DeTable<'i>,
+        key: Spanned<DeString<'i>>,
+        value: Json<'i>,
+        path: &str,
+    ) {
+        let Json::Object(command) = value else { return self.put(table, "cmd", key, value, path) };
+        for prop in command.properties {
+            let word = prop.name.as_str().to_owned();
+            let (key, path) = (key_of(&prop), join(path, &word));
+            match word.as_str() {
+                "path" => self.put(table, "cmd", key, prop.value, &path),
+                "args" => self.put(table, "args", key, prop.value, &path),
+                "env" => self.put(table, "env", key, prop.value, &path),
+                _ => self.warn_unknown(key.span().start, &path, &word),
+            }
+        }
+    }
+
+    /// The opposite of `enabled`.
+    fn disabled<'i>(
+        &mut self,
+        table: &mut DeTable<'i>,
+        key: Spanned<DeString<'i>>,
+        value: &Json<'i>,
+        path: &str,
+    ) {
+        let Json::BooleanLit(flag) = value else {
+            let text = format!("expected true or false, found {}", json_type(value));
+            return self.problem(start(value), path, text);
+        };
+        let span = flag.range.start..flag.range.end;
+        let value = Spanned::new(span, DeValue::Boolean(!flag.value));
+        self.insert(table, Spanned::new(key.span(), "enabled".into()), value, path);
     }
 
     /// `type` of a server that has a command.

@@ -100,6 +100,8 @@ pub struct ServerConfig {
     pub enabled: bool,
     /// Level of the log lines about this server, where it differs from the rest.
     pub log_level: Option<LevelFilter>,
+    /// Names in its environment whose values came of variables: the file does not have them.
+    pub env_of_variables: Vec<String>,
     /// Whether it is on the merged endpoint.
     pub gateway: bool,
     /// What of it is, and how.

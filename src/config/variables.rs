@@ -121,6 +121,11 @@ pub(super) struct Origins {
 }
 
 impl Origins {
+    /// Whether the value at this place came of variables.
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.texts.contains_key(&at)
+    }
+
     pub(super) fn has_failed(&self, at: usize) -> bool {
         self.failed.contains(&at)
     }

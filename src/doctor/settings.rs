@@ -95,8 +95,10 @@ impl Settings {
         let mut holders = Vec::new();
         for server in &self.config.servers {
             // PATH may be of the key `path`.
-            let secret =
-                |(name, value): &&(String, String)| is_secret_variable(name) && !value.trim().is_empty();
+            let is_written = |name: &String| !server.env_of_variables.contains(name);
+            let secret = |(name, value): &&(String, String)| {
+                is_secret_variable(name) && !value.trim().is_empty() && is_written(name)
+            };
             if let Some((name, _)) = server.spawn.env.iter().find(secret) {
                 holders.push(format!("{} ({name})", server.policy.name));
             }

@@ -64,6 +64,7 @@ cmd = "x"
     assert_eq!(of_json.config.servers, of_toml);
     let memory = &of_toml[1];
     assert_eq!(memory.spawn.env[0], ("TOKEN".into(), "hunter2-hunter2".into()));
+    assert_eq!(memory.env_of_variables, ["TOKEN"]);
     assert_eq!(memory.socket, Path::new("/home/ana/.muxloop/run/a-memory.sock"));
 }
 
