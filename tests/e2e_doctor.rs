@@ -147,7 +147,7 @@ fn programs_that_do_not_start_are_told_apart() {
         server("lost", "./lost", &[], ""),
         server("long", "sh", &["-c", "true", &long], ""),
         server("nowhere", "sh", &[], "cwd = \"/no/such/directory\""),
-        server("empty", MUXLOOP, &["demo-server"], "env = { A = \"\", B = \"${HOME}\", C_KEY = \"<key>\" }"),
+        server("empty", MUXLOOP, &["demo-server"], "env = { A = \"\", B = \"$HOME\", C_KEY = \"<key>\" }"),
     ];
     let (code, report) = dir.report(&servers, &[]);
     assert_eq!(code, Some(1));

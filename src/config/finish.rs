@@ -37,6 +37,7 @@ pub(super) fn blank(name: &str) -> ServerConfig {
         enabled: true,
         log_level: None,
         env_of_variables: Vec::new(),
+        args_of_variables: Vec::new(),
         gateway: true,
         offer: Offer::default(),
     }

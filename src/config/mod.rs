@@ -102,6 +102,8 @@ pub struct ServerConfig {
     pub log_level: Option<LevelFilter>,
     /// Names in its environment whose values came of variables: the file does not have them.
     pub env_of_variables: Vec<String>,
+    /// The same of its arguments, by their places.
+    pub args_of_variables: Vec<usize>,
     /// Whether it is on the merged endpoint.
     pub gateway: bool,
     /// What of it is, and how.

@@ -213,11 +213,7 @@ impl Reader<'_> {
         };
         let mut server = finish::blank(name);
         let given = self.entries(in_order(table), SERVER, Scope::Server, &prefix, &mut server);
-        if let Some(DeValue::Table(env)) = table.get("env").map(Spanned::get_ref) {
-            let of_variables =
-                in_order(env).into_iter().filter(|(_, value)| self.origins.has(value.span().start));
-            server.env_of_variables = of_variables.map(|(name, _)| name.get_ref().to_string()).collect();
-        }
+        self.note_variables(table, &mut server);
         Some(finish::Draft { server, given, prefix, at })
     }
 

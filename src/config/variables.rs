@@ -4,6 +4,7 @@
 //! value. `$${` is a literal `${`; a dollar without a brace behind it is only that, as rmcp-mux files have them.
 //! What a variable holds may be secret: problems show the text as it was written.
 
+use super::ServerConfig;
 use super::read::{Reader, join, quoted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -121,11 +122,6 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// Whether the value at this place came of variables.
-    pub(super) fn has(&self, at: usize) -> bool {
-        self.texts.contains_key(&at)
-    }
-
     pub(super) fn has_failed(&self, at: usize) -> bool {
         self.failed.contains(&at)
     }
@@ -150,6 +146,20 @@ impl Reader<'_> {
     pub(super) fn expand(&mut self, table: &mut DeTable<'_>) {
         self.expand_table(table, "", 0);
         self.origins.values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    }
+
+    /// Which parts of a server's process came of variables.
+    pub(super) fn note_variables(&self, table: &DeTable<'_>, server: &mut ServerConfig) {
+        let is_of_variables =
+            |value: &Spanned<DeValue<'_>>| self.origins.texts.contains_key(&value.span().start);
+        if let Some(DeValue::Table(env)) = table.get("env").map(Spanned::get_ref) {
+            let names = env.iter().filter(|(_, value)| is_of_variables(value));
+            server.env_of_variables = names.map(|(name, _)| name.get_ref().to_string()).collect();
+        }
+        if let Some(DeValue::Array(args)) = table.get("args").map(Spanned::get_ref) {
+            let places = args.iter().enumerate().filter(|(_, value)| is_of_variables(value));
+            server.args_of_variables = places.map(|(place, _)| place).collect();
+        }
     }
 
     fn expand_table(&mut self, table: &mut DeTable<'_>, prefix: &str, depth: usize) {

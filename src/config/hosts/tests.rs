@@ -232,6 +232,7 @@ fn variables_are_replaced_in_every_text_and_not_shown() {
     ));
     assert_eq!(server[0].spawn.args, ["--dir=/srv/data", "${DIR}", "$HOME", "d"]);
     assert_eq!(server[0].spawn.cwd.as_deref(), Some(Path::new("/srv/data/x")));
+    assert_eq!(server[0].args_of_variables, [0, 1, 3]);
     assert_eq!(
         problems(&json(r#""args": ["a", "${NONE}"], "env": {"K": "${input:key}"}"#)),
         [
