@@ -116,6 +116,7 @@ fn react(world: &mut World, child: Child, message: &Value, reaction: Reaction) -
         ),
         Babbles => world.answers(child, message, json!({})),
         Exits => {
+            world.stops(child);
             world.exits(child, "exited with 1");
             return false;
         }
