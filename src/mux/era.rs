@@ -216,11 +216,11 @@ impl Mux {
             return;
         }
         let Search { both, last, no_legacy, .. } = instance.search;
-        let server_info = String::from_utf8_lossy(&hello.server_info).into_owned();
+        let words = identity(&hello.server_info);
         let old = self.fresh_verdict(now, server);
         if let Some(old) = old.filter(|old| old.era == hello.era) {
             // A legacy finding never fails by itself: it is neither prolonged nor held against a new version.
-            let is_same = old.server_info == server_info;
+            let is_same = old.server == words;
             let is_young = hello.era == Era::Legacy || old.until.since(now) >= MODERN_MS / 2;
             if is_same && is_young {
                 return;
@@ -236,7 +236,7 @@ impl Mux {
             Era::Modern => no_legacy,
         };
         let for_ms = if hello.era == Era::Modern { MODERN_MS } else { LEGACY_MS };
-        let found = Found { era: hello.era, is_sole, until: now + for_ms, server_info };
+        let found = Found { era: hello.era, is_sole, until: now + for_ms, server: words };
         out.found(server, Some(&found));
         self.servers[server].verdict = Some(found);
     }
@@ -257,6 +257,15 @@ impl Mux {
     }
 }
 
+/// Name and version from a `serverInfo`, as much of it as is worth keeping.
+fn identity(server_info: &[u8]) -> String {
+    let info: serde_json::Value = serde_json::from_slice(server_info).unwrap_or_default();
+    let words = [&info["name"], &info["version"]].map(|word| word.as_str().unwrap_or("?"));
+    words.join(" ").chars().take(IDENTITY_MAX).collect()
+}
+
+/// Characters of that.
+const IDENTITY_MAX: usize = 200;
 /// How long `server/discover` may stay unanswered until `initialize` is sent as well, in milliseconds: longer
 /// than most servers take to start, shorter than people take for a hang.
 pub(super) const PROBE_MS: u64 = 4_000;

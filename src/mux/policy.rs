@@ -49,8 +49,8 @@ pub struct Found {
     pub is_sole: bool,
     /// How long it is believed.
     pub until: Time,
-    /// The server's name and version, a JSON object.
-    pub server_info: String,
+    /// The server's name and version, in its own words.
+    pub server: String,
 }
 
 /// Liveness checks of an idle child.

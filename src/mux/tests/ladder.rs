@@ -186,7 +186,7 @@ fn the_search_begins_anew_with_each_restart() {
 /// A finding of an earlier run is used at once; a wrong one costs one more process at most.
 #[test]
 fn a_finding_is_believed_until_it_fails() {
-    let found = |era| Found { era, is_sole: true, until: Time(1 << 40), server_info: String::new() };
+    let found = |era| Found { era, is_sole: true, until: Time(1 << 40), server: "child 1".into() };
     let with = |era| World::new([ServerPolicy { found: Some(found(era)), ..auto() }]);
     let mut world = with(Era::Legacy);
     let child = world.child();
