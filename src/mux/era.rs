@@ -80,7 +80,7 @@ impl Mux {
         let policy = &self.servers[instance.server].policy;
         let is_known = self.fresh_verdict(now, instance.server).is_some_and(|found| found.era == era);
         match era == Era::Modern && !is_known && self.may_search(key) {
-            true => policy.startup_timeout_ms.min(PROBE_MS),
+            true => PROBE_MS.min(policy.startup_timeout_ms / 2),
             false => policy.startup_timeout_ms,
         }
     }

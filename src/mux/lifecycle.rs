@@ -72,7 +72,7 @@ impl Mux {
         match then {
             Some(then) => self.after_stop(now, key, then, why, out),
             None if self.is_on_trial(key) => {
-                log::info!(target: &self.target_of(key), "{why} on `server/discover`: trying `initialize`");
+                log::info!(target: &self.target_of(key), "{why} when it was asked `server/discover`: starting it for `initialize`");
                 self.respawn(now, key, Era::Legacy, out);
             }
             None => {
