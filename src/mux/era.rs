@@ -4,8 +4,9 @@
 //!   server/discover ──▶ a DiscoverResult, or -32022 that names a modern version: modern
 //!      │ error, nonsense            │ silence                      │ exit
 //!      ▼                            ▼                              │
-//!   `initialize` to this process,  the same, and whoever answers   │
-//!      │ refused, silence, exit     first decides                  │
+//!   `initialize` to this process,  the same; the answers to both   │
+//!      │ refused, silence, exit     decide: modern only, legacy,   │
+//!      │                            │ or both                      │
 //!      ▼                            ▼                              ▼
 //!   another process, greeted in one era only: its word is final
 //! ```
@@ -26,6 +27,8 @@ pub(super) struct Search {
     pub until: Time,
     /// `server/discover`, unanswered, with `initialize` sent after it.
     pub probe: Option<Key>,
+    /// Its answer to that, while the one to `initialize` is out.
+    discovered: Option<Box<Hello>>,
     /// The process was asked `server/discover` and then `initialize`: it may be confused.
     both: bool,
     /// It is the second process, started for its era: no further one follows.
@@ -91,12 +94,15 @@ impl Mux {
         is_open && self.instances.get(key).is_some_and(|instance| !instance.search.last)
     }
 
-    /// Whether the process is in a handshake in which it was asked `server/discover`, and another one may
-    /// be started for `initialize` alone.
-    pub(super) fn is_on_trial(&self, key: Key) -> bool {
-        let Some(instance) = self.instances.get(key) else { return false };
-        let is_greeted = instance.handshake.is_some() || instance.search.probe.is_some();
-        is_greeted && self.may_search(key) && (instance.era == Some(Era::Modern) || instance.search.both)
+    /// Where the process is in a handshake in which it was asked `server/discover`, and another one may be
+    /// started if it fails: for which era.
+    pub(super) fn next_era(&self, key: Key) -> Option<Era> {
+        let instance = self.instances.get(key)?;
+        let Search { probe, both, discovered, .. } = &instance.search;
+        let is_greeted = instance.handshake.is_some() || probe.is_some();
+        let is_asked = instance.era == Some(Era::Modern) || *both;
+        let next = if discovered.is_some() { Era::Modern } else { Era::Legacy };
+        (is_greeted && is_asked && self.may_search(key)).then_some(next)
     }
 
     /// A greeting was answered by something else than a welcome.
@@ -112,8 +118,11 @@ impl Mux {
         let may_search = self.may_search(key);
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.search.no_legacy |= era == Era::Legacy;
+        if let Some(hello) = instance.search.discovered.take() {
+            return self.on_modern_only(now, key, *hello, out);
+        }
         if instance.search.probe.is_some() && !refusal.names_modern {
-            return self.await_probe(now, key);
+            return self.await_other(now, key);
         }
         let both = instance.search.both;
         if !may_search || (era == Era::Modern && refusal.names_modern) {
@@ -128,8 +137,8 @@ impl Mux {
         self.stop(now, key, Then::Respawn(next), out);
     }
 
-    /// `initialize` was refused and `server/discover` is not answered yet: that may come, but not late any more.
-    fn await_probe(&mut self, now: Time, key: Key) {
+    /// One of the two greetings was answered: the answer to the other may come, but not late any more.
+    fn await_other(&mut self, now: Time, key: Key) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Phase::Starting { timer } = &mut instance.phase else { return };
         instance.search.until = instance.search.until.min(now + PROBE_MS);
@@ -141,15 +150,15 @@ impl Mux {
 
     /// Nothing was heard for as long as a greeting may take. Says whether something else is tried.
     pub(super) fn on_silence(&mut self, now: Time, key: Key, out: &mut dyn Sink) -> bool {
-        if !self.is_on_trial(key) {
+        let (Some(next), Some(instance)) = (self.next_era(key), self.instances.get(key)) else {
             return false;
-        }
-        let Some(instance) = self.instances.get(key) else { return false };
-        let is_over = now >= instance.search.until;
-        log::info!(target: &self.target_of(key), "no answer to `server/discover`: trying `initialize`");
-        match is_over {
-            true => self.stop(now, key, Then::Respawn(Era::Legacy), out),
-            false => self.greet_as_legacy(now, key, out),
+        };
+        if now < instance.search.until {
+            log::info!(target: &self.target_of(key), "no answer to `server/discover`: trying `initialize`");
+            self.greet_as_legacy(now, key, out);
+        } else {
+            log::info!(target: &self.target_of(key), "no answer: trying {} in another process", next.describe());
+            self.stop(now, key, Then::Respawn(next), out);
         }
         true
     }
@@ -181,10 +190,11 @@ impl Mux {
         instance.search.probe = None;
         let was_refused = instance.handshake.is_none();
         match answer {
-            Ok(_) => {
-                // By now it may have settled for the era of `initialize`.
-                log::info!(target: &self.target_of(key), "a late answer to `server/discover`: starting it anew for that");
-                self.stop(now, key, Then::Respawn(Era::Modern), out);
+            Ok(hello) if was_refused => self.on_modern_only(now, key, hello, out),
+            Ok(hello) => {
+                // Whether it settles for the era of `initialize` is seen by the answer to that.
+                instance.search.discovered = Some(Box::new(hello));
+                self.await_other(now, key);
             }
             Err(refusal) if refusal.names_modern => self.handshake_failed(now, key, &refusal.why, out),
             Err(refusal) if was_refused => {
@@ -194,6 +204,25 @@ impl Mux {
             }
             Err(_) => {}
         }
+    }
+
+    /// It welcomed `server/discover` and refused `initialize`, which it was sent as well: nothing came of that.
+    fn on_modern_only(&mut self, now: Time, key: Key, hello: Hello, out: &mut dyn Sink) {
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.era = Some(Era::Modern);
+        }
+        self.on_ready(now, key, hello, out);
+    }
+
+    /// A process was welcomed by `initialize`. Says whether it is to be used: one that welcomes both is started
+    /// anew, in the era that is better shared, because one message may pin its era for its life.
+    pub(super) fn is_final(&mut self, now: Time, key: Key, out: &mut dyn Sink) -> bool {
+        if self.instances.get(key).is_none_or(|instance| instance.search.discovered.is_none()) {
+            return true;
+        }
+        log::info!(target: &self.target_of(key), "it speaks both eras: starting it anew for {}", Era::Modern.describe());
+        self.stop(now, key, Then::Respawn(Era::Modern), out);
+        false
     }
 
     /// Starts again at once in this era; its process is gone.

@@ -136,7 +136,8 @@ impl Mux {
             instance.handshake = None;
         }
         match answer {
-            Ok(hello) => self.on_ready(now, key, hello, out),
+            Ok(hello) if self.is_final(now, key, out) => self.on_ready(now, key, hello, out),
+            Ok(_) => {}
             Err(refusal) => self.on_refusal(now, key, era, &refusal, out),
         }
     }
@@ -162,7 +163,7 @@ impl Mux {
         Some(hello)
     }
 
-    fn on_ready(&mut self, now: Time, key: Key, hello: Hello, out: &mut dyn Sink) {
+    pub(super) fn on_ready(&mut self, now: Time, key: Key, hello: Hello, out: &mut dyn Sink) {
         self.clear_handshake(key);
         self.note_verdict(now, key, &hello, out);
         let Some(instance) = self.instances.get_mut(key) else { return };

@@ -71,16 +71,19 @@ impl Mux {
         };
         match then {
             Some(then) => self.after_stop(now, key, then, why, out),
-            None if self.is_on_trial(key) => {
-                log::info!(target: &self.target_of(key), "{why} when it was asked `server/discover`: starting it for `initialize`");
-                self.respawn(now, key, Era::Legacy, out);
-            }
-            None => {
-                log::warn!(target: &self.target_of(key), "{why}");
-                self.after_failure(now, key, why.to_string(), false, out);
-            }
+            None => self.on_unexpected_exit(now, key, why, out),
         }
         self.check_invariants();
+    }
+
+    fn on_unexpected_exit(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
+        let target = self.target_of(key);
+        if let Some(next) = self.next_era(key) {
+            log::info!(target: &target, "{why} during its handshake: trying {}", next.describe());
+            return self.respawn(now, key, next, out);
+        }
+        log::warn!(target: &target, "{why}");
+        self.after_failure(now, key, why.to_string(), false, out);
     }
 
     /// Its process is gone, or never was, against our will: a pause, then another start.
@@ -148,8 +151,8 @@ impl Mux {
         if matches!(self.instances.get(key).map(|i| &i.phase), Some(Phase::Stopping { .. })) {
             return;
         }
-        if self.is_on_trial(key) {
-            return self.stop(now, key, Then::Respawn(Era::Legacy), out);
+        if let Some(next) = self.next_era(key) {
+            return self.stop(now, key, Then::Respawn(next), out);
         }
         self.forget_if_unready(key, out);
         let text = match why {

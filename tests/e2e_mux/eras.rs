@@ -29,14 +29,15 @@ fn starts(mux: &Mux, server: &str) -> usize {
 fn servers_of_any_era_serve_clients_of_both() {
     // Name, options, methods of the handshake as they reached it, processes.
     let (d, i, n) = ("server/discover", "initialize", "notifications/initialized");
-    let cases: [(&str, &[&str], &[&str], usize); 7] = [
+    let cases: [(&str, &[&str], &[&str], usize); 8] = [
         ("modern", &["--era", "modern"], &[d], 1),
         ("both", &["--era", "both"], &[d], 1),
         ("refuses", &["--era", "legacy"], &[d, i, n], 1),
         ("exits", &["--era", "legacy-exit"], &[d, i, n], 2),
         ("ignores", &["--era", "legacy", "--no-answer", "server/discover"], &[d, i, n], 1),
         ("slow", &["--era", "legacy", "--slow-start", "2500"], &[d, i, n], 1),
-        ("slow-modern", &["--era", "modern", "--slow-start", "2500"], &[d, i, d], 2),
+        ("slow-modern", &["--era", "modern", "--slow-start", "2500"], &[d, i], 1),
+        ("slow-both", &["--era", "both", "--slow-start", "2500"], &[d, i, d], 2),
     ];
     let servers: Vec<Server> = cases
         .iter()
