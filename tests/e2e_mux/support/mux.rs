@@ -24,11 +24,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// A demo server with these options, which journals what it receives.
+    /// A demo server with these options, which journals what it receives. It is a legacy one, as most are, and
+    /// muxloop knows that, unless the options name an era.
     pub fn demo(name: &str, options: &[&str]) -> Server {
+        let is_any = options.contains(&"--era");
         let args = ["demo-server", "--name", name, "--journal", "DIR/NAME.journal"];
         let args = args.iter().chain(options).map(|word| word.replace("NAME", name)).collect();
-        Server { name: name.into(), cmd: BINARY.into(), args, keys: String::new() }
+        let keys = if is_any { String::new() } else { "era = \"legacy\"\n".to_owned() };
+        Server { name: name.into(), cmd: BINARY.into(), args, keys }
     }
 
     /// A shell script as the server. `DIR` and `BINARY` in it are replaced.
