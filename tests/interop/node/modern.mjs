@@ -16,7 +16,6 @@ const streams = (peer, method, uri) => peer.wire.got(method)
   .filter(({ params }) => uri === undefined || params.uri === uri)
   .map(({ params }) => params._meta?.[`${META}subscriptionId`]).sort();
 
-
 function bulk(bytes, seed) {
   const line = `${seed} "quoted" \\ back\u00e9\n`;
   return line.repeat(Math.ceil(bytes / line.length)).slice(0, bytes);
