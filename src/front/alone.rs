@@ -1,8 +1,9 @@
 //! Stateless Streamable HTTP (row G05): each POST has a process of its own, and no session.
 
 use super::answer::Answer;
+use super::conn::COMMIT_MS;
 use super::modern::Single;
-use super::{Below, Busy, COMMIT_MS, Front};
+use super::{Below, Busy, Front};
 use crate::base::{Key, Time};
 use crate::codec::http::Request;
 use crate::codec::{Incoming, Kind};

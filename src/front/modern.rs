@@ -1,8 +1,9 @@
 //! Streamable HTTP of 2026-07-28: each POST for itself (protocol.md §3.3, P38–P42).
 
 use super::answer::Answer;
+use super::conn::COMMIT_MS;
 use super::post::MODERN_VERSION;
-use super::{Below, Busy, COMMIT_MS, Front, Owner};
+use super::{Below, Busy, Front, Owner};
 use crate::base::{Key, Time};
 use crate::codec::http::Request;
 use crate::codec::{Incoming, Kind};

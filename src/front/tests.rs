@@ -7,6 +7,7 @@ mod legacy;
 mod patience;
 mod walk;
 
+use super::conn::*;
 use super::*;
 use crate::codec::{Incoming, ScanError};
 use serde_json::{Value, json};
