@@ -4,6 +4,7 @@
 //! clears it, and a connection that can go on stands in the runnable list. Buffers live in a pool while
 //! they are empty, so an idle connection holds none.
 
+use super::pool::{SMALL_MAX, keep_buffer, take_buffer, take_larger};
 use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX, READ_CHUNK};
 use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
 use crate::codec::{LineFramer, Message};
@@ -504,99 +505,10 @@ const LINGER_MS: u64 = 5_000;
 const LINGER_EXTENSIONS: u32 = 11;
 /// Most reads of a stream whose bytes nobody wants, at a time.
 const DISCARD_READS: usize = 256;
-/// Takes the buffer out of a pool that has room for `size` bytes with the least to spare, or the largest.
-fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
-    let fitting =
-        pool.iter().enumerate().filter(|(_, buf)| capacity(buf) >= size).min_by_key(|(_, buf)| capacity(buf));
-    match fitting {
-        Some((at, _)) => Some(pool.swap_remove(at)),
-        None => pool.pop(),
-    }
-}
-
-/// Takes the largest buffer of a pool, if it has room for `size` bytes.
-fn take_larger<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
-    let (at, largest) = pool.iter().enumerate().max_by_key(|(_, buf)| capacity(buf))?;
-    (capacity(largest) >= size).then(|| pool.swap_remove(at))
-}
-
-/// Keeps an empty buffer for reuse, a few large ones at most. Whether it was large.
-fn keep_buffer<T>(pool: &mut Vec<T>, buf: T, capacity: impl Fn(&T) -> usize) -> bool {
-    let size = capacity(&buf);
-    let large = pool.iter().filter(|buf| capacity(buf) > SMALL_MAX).count();
-    if size == 0 || pool.len() >= POOL_MAX || size > LARGE_MAX || (size > SMALL_MAX && large >= LARGE_BUFFERS)
-    {
-        return false;
-    }
-    pool.push(buf);
-    size > SMALL_MAX
-}
-
-/// Largest buffer that is kept for good, in bytes.
-const SMALL_MAX: usize = 2 * READ_CHUNK;
-/// Largest buffer kept until `trim`, in bytes.
-const LARGE_MAX: usize = 32 << 20;
-/// Most of those, each way.
-const LARGE_BUFFERS: usize = 4;
-/// Most buffers kept for reuse, each way.
-const POOL_MAX: usize = 8;
 /// How long large buffers stay when no large message comes, in milliseconds.
 const TRIM_MS: u64 = 1_000;
 /// Smallest piece that is worth a write of its own, in bytes.
 const DIRECT_MIN: usize = 32 << 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{cell::Cell, rc::Rc};
-
-    /// Takes as many bytes as there is room for.
-    struct Narrow(Rc<Cell<usize>>);
-
-    impl Io for Narrow {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-        fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-            let n = pieces.iter().map(|piece| piece.len()).sum::<usize>().min(self.0.take());
-            if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
-        }
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-        fn descriptors(&self) -> [i32; 2] {
-            [-1; 2]
-        }
-    }
-
-    /// Last answers are not cut off while they are being read, within a minute.
-    #[test]
-    fn a_closing_connection_stays_while_it_is_read() {
-        let (mut conns, room) = (Conns::default(), Rc::new(Cell::new(0)));
-        let key = conns.insert(Box::new(Narrow(room.clone())), Role::Client, 100);
-        conns.send(key, &Message::new(&[b'x'; 1_000]));
-        conns.close(Time(0), key);
-        for turn in 1..20 {
-            let now = Time(turn * LINGER_MS);
-            room.set(10);
-            conns.get_mut(key).unwrap().writable = true;
-            conns.flush_one(key);
-            assert_eq!(conns.linger.pop_expired(now), Some(key));
-            assert_eq!(conns.extend(now, key), turn <= u64::from(LINGER_EXTENSIONS), "turn {turn}");
-            if turn > u64::from(LINGER_EXTENSIONS) {
-                return;
-            }
-        }
-    }
-
-    #[test]
-    fn a_closing_connection_that_nobody_reads_does_not_stay() {
-        let mut conns = Conns::default();
-        let key = conns.insert(Box::new(Narrow(Rc::default())), Role::Client, 100);
-        conns.send(key, &Message::new(b"bye"));
-        conns.flush_one(key);
-        conns.close(Time(0), key);
-        assert_eq!(conns.linger.pop_expired(Time(LINGER_MS)), Some(key));
-        assert!(!conns.extend(Time(LINGER_MS), key));
-    }
-}
+mod tests;
