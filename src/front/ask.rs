@@ -125,6 +125,12 @@ impl Front {
                 "Events dropped because nobody fetched them.",
                 self.counts.lost,
             ),
+            (
+                "http_evicted_sessions_total",
+                "counter",
+                "Idle sessions ended for new ones to have their places.",
+                self.counts.evicted,
+            ),
         ] {
             text += &format!(
                 "# HELP muxloop_{name} {help}\n# TYPE muxloop_{name} {kind}\nmuxloop_{name} {value}\n"

@@ -214,6 +214,9 @@ impl Front {
             Kinds::Streamable(streamable) => streamable,
         };
         let Ok(message) = Incoming::scan(line) else { return };
+        if matches!(message.envelope.kind, Kind::Response | Kind::Error) {
+            known.last_used = now;
+        }
         let Some(number) = streamable.stream_for(&message) else {
             return log::debug!(target: "http", "an answer that nobody waits for any more was dropped");
         };

@@ -1,11 +1,13 @@
 //! How sessions begin and end: room for them, their use, what an end leaves of their connections (P29, G06).
 
 use super::answer::Answer;
+use super::legacy::session_id;
 use super::session::{Kinds, Session};
 use super::socket::GOING_AWAY;
 use super::{Below, Busy, Due, Front, Owner};
 use crate::base::{Key, Time};
 use crate::mux::ServerId;
+use std::collections::BTreeSet;
 
 impl Front {
     /// A new session with its peer.
@@ -16,6 +18,7 @@ impl Front {
         kind: Kinds,
         below: &mut dyn Below,
     ) -> Result<Key, Answer> {
+        self.make_room(now, server, below);
         if self.sessions.len() >= self.settings.max_sessions || self.stopping {
             let text = match self.stopping {
                 true => "muxloop is stopping".to_owned(),
@@ -34,6 +37,40 @@ impl Front {
         self.links.insert(link, Owner::Session(session));
         self.look_at(session, now + self.settings.session_timeout_ms);
         Ok(session)
+    }
+
+    /// Ends the session that was unused for longest, if there are too many, at all or at this server, and one
+    /// is of no use to anybody now: many clients go away without DELETE. If they do come back, it is to a
+    /// session that has expired, which they know how to renew (P29).
+    fn make_room(&mut self, now: Time, server: ServerId, below: &mut dyn Below) {
+        if self.stopping {
+            return;
+        }
+        let is_full = self.sessions.len() >= self.settings.max_sessions;
+        if !is_full && below.has_room(server) {
+            return;
+        }
+        let held: BTreeSet<&str> = self.held.iter().filter_map(|conn| self.held_for(*conn)).collect();
+        let idle = self.sessions.iter().filter(|(_, known)| {
+            (is_full || known.server == server) && known.is_idle() && !held.contains(&*known.id)
+        });
+        let Some((session, last_used)) =
+            idle.map(|(key, known)| (key, known.last_used)).min_by_key(|(_, last_used)| *last_used)
+        else {
+            return;
+        };
+        let unused = now.since(last_used) / 1_000;
+        log::info!(target: "http", "a session ended for a new one to have its place: it was not used for {unused} s");
+        self.counts.evicted += 1;
+        self.end_session(now, session, below);
+    }
+
+    /// The session that a held message is for.
+    fn held_for(&self, conn: Key) -> Option<&str> {
+        match &self.conns.get(conn)?.busy {
+            Busy::Held(_, request, _) => session_id(request),
+            _ => None,
+        }
     }
 
     /// Ends a session: its streams, its peer, its id.

@@ -96,6 +96,7 @@ struct Counts {
     refused: u64,
     limited: u64,
     lost: u64,
+    evicted: u64,
 }
 
 /// Whose link it is.

@@ -5,6 +5,7 @@ mod connections;
 mod held;
 mod legacy;
 mod patience;
+mod room;
 mod walk;
 
 use super::conn::*;
@@ -24,6 +25,8 @@ struct Floor {
     paused: BTreeSet<u64>,
     written: BTreeMap<u64, Vec<u8>>,
     closed: BTreeSet<u64>,
+    /// Servers that take no more clients.
+    full: BTreeSet<ServerId>,
     /// Bytes that connections have not taken.
     unwritten: BTreeMap<u64, usize>,
     random: u128,
@@ -34,6 +37,9 @@ impl Below for Floor {
         let link = self.keys.insert(());
         self.links.insert(link.as_u64(), Vec::new());
         Some(link)
+    }
+    fn has_room(&self, server: ServerId) -> bool {
+        !self.full.contains(&server)
     }
     fn deliver(&mut self, link: Key, message: &Incoming<'_>) {
         assert!(!self.paused.contains(&link.as_u64()), "the mux wants nothing from this link");
