@@ -3,18 +3,18 @@
 use super::answer::{Answer, Manner};
 use super::{Below, Front, Target};
 use crate::base::{Key, Time};
-use crate::codec::http::{Method, Request, percent_decode};
+use crate::codec::http::{Method, Request};
 
 impl Front {
     /// The head of a request: what can be refused without its body is refused now.
     pub(super) fn begin(&mut self, now: Time, conn: Key, request: Request, below: &mut dyn Below) {
-        let stopping = self.stopping;
+        let stays = !self.stopping && below.readiness().is_ok();
         let Some(state) = self.conns.get_mut(conn) else { return };
         let loopback = state.loopback;
         let allowed =
             request.headers.get("origin").filter(|origin| self.settings.guard.allows(origin, loopback));
         state.manner = Manner {
-            keep_alive: request.keep_alive && !stopping,
+            keep_alive: request.keep_alive && stays,
             head_only: request.method == Method::Head,
             http10: request.version_minor == 0,
             origin: allowed.map(str::to_owned),
@@ -37,8 +37,7 @@ impl Front {
 
     /// What the head alone decides against, in the order of protocol.md §3.3.
     pub(super) fn precheck(&self, request: &Request, loopback: bool) -> Option<Answer> {
-        let path = percent_decode(&request.target);
-        let target = path.as_deref().and_then(|path| self.settings.routes.find(path));
+        let target = self.target_of(request);
         let public = matches!(target, Some(Target::Health | Target::Ready | Target::Page));
         if let Err(denial) = self.settings.guard.check(request, loopback)
             && !(public && denial.status == 401)
@@ -78,8 +77,7 @@ impl Front {
         if let Some(answer) = self.precheck(&request, loopback) {
             return self.respond(now, conn, &answer, below);
         }
-        let path = percent_decode(&request.target).unwrap_or_default();
-        let Some(target) = self.settings.routes.find(&path) else { return };
+        let Some(target) = self.target_of(&request) else { return };
         if request.method == Method::Options {
             let answer = preflight(&request, target);
             return self.respond(now, conn, &answer, below);

@@ -163,7 +163,7 @@ impl Front {
             if let Some(state) = self.conns.get_mut(before) {
                 state.manner.keep_alive = false;
             }
-            self.cut(now, before, true, below);
+            self.cut(now, before, None, below);
         }
         if let Some(state) = self.conns.get_mut(conn) {
             state.busy = Busy::Stream(session, number);

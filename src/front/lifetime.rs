@@ -18,17 +18,13 @@ impl Front {
         kind: Kinds,
         below: &mut dyn Below,
     ) -> Result<Key, Answer> {
+        self.admit(None, below)?;
         self.make_room(now, server, below);
-        if self.sessions.len() >= self.settings.max_sessions || self.stopping {
-            let text = match self.stopping {
-                true => "muxloop is stopping".to_owned(),
-                false => {
-                    format!("there are {} sessions already (`session.max_sessions`)", self.sessions.len())
-                }
-            };
-            return Err(Answer::error(503, None, -32603, &text).with("Retry-After", "5"));
+        if self.sessions.len() >= self.settings.max_sessions {
+            let text = format!("there are {} sessions already (`session.max_sessions`)", self.sessions.len());
+            return Err(unavailable(None, &text));
         }
-        let full = || Answer::error(503, None, -32603, "muxloop has no room for another client");
+        let full = || unavailable(None, "muxloop has no room for another client");
         let link = below.attach(server, false).ok_or_else(full)?;
         let id = format!("{:032x}", below.random());
         let session =
@@ -39,13 +35,19 @@ impl Front {
         Ok(session)
     }
 
+    /// Whether new clients are taken: not during a drain, nor at the end. Others may be ready to serve them, so
+    /// they are refused in a way that says so.
+    pub(super) fn admit(&self, id: Option<&[u8]>, below: &dyn Below) -> Result<(), Answer> {
+        match below.readiness() {
+            Ok(()) if !self.stopping => Ok(()),
+            _ => Err(unavailable(id, "muxloop is stopping")),
+        }
+    }
+
     /// Ends the session that was unused for longest, if there are too many, at all or at this server, and one
     /// is of no use to anybody now: many clients go away without DELETE. If they do come back, it is to a
     /// session that has expired, which they know how to renew (P29).
     fn make_room(&mut self, now: Time, server: ServerId, below: &mut dyn Below) {
-        if self.stopping {
-            return;
-        }
         let is_full = self.sessions.len() >= self.settings.max_sessions;
         if !is_full && below.has_room(server) {
             return;
@@ -83,14 +85,20 @@ impl Front {
         self.links.remove(known.link);
         below.detach(known.link);
         match known.kind {
-            Kinds::Events(conn) => self.cut(now, conn, true, below),
+            Kinds::Events(conn) => self.cut(now, conn, None, below),
             Kinds::Socket(conn) => {
                 self.close_socket(conn, GOING_AWAY, "muxloop has ended the session", below)
             }
             Kinds::Streamable(streamable) => {
                 for stream in streamable.streams.into_values() {
-                    if let Some(conn) = stream.conn {
-                        self.cut(now, conn, stream.committed, below);
+                    let Some(conn) = stream.conn else { continue };
+                    if stream.committed {
+                        for id in &stream.pending {
+                            self.write_message(conn, &ended(Some(id)).body, below);
+                        }
+                        self.cut(now, conn, None, below);
+                    } else {
+                        self.cut(now, conn, Some(&ended(stream.pending.first().map(|id| &**id))), below);
                     }
                 }
             }
@@ -98,19 +106,17 @@ impl Front {
     }
 
     /// Ends what a connection carries of a session. The connection stays if that was promised: its client
-    /// may send the next request there at once, which would meet a closed socket.
-    pub(super) fn cut(&mut self, now: Time, conn: Key, committed: bool, below: &mut dyn Below) {
+    /// may send the next request there at once, which would meet a closed socket. `answer`: what it gets in the
+    /// place of an event stream that has not begun.
+    pub(super) fn cut(&mut self, now: Time, conn: Key, answer: Option<&Answer>, below: &mut dyn Below) {
         let is_read = below.unwritten(conn) == 0;
         if let Some(state) = self.conns.get_mut(conn) {
             state.busy = Busy::Free;
             state.manner.keep_alive &= is_read;
         }
-        match committed {
-            true => self.end_stream(now, conn, below),
-            false => {
-                let answer = Answer::error(404, None, -32001, "the session ended before the answer came");
-                self.respond(now, conn, &answer, below);
-            }
+        match answer {
+            None => self.end_stream(now, conn, below),
+            Some(answer) => self.respond(now, conn, answer, below),
         }
     }
 
@@ -145,3 +151,16 @@ impl Front {
         }
     }
 }
+
+/// What a request is told whose session is over.
+fn ended(id: Option<&[u8]>) -> Answer {
+    Answer::error(404, id, -32001, "the session ended before the answer came")
+}
+
+/// An answer to somebody who may have more luck later, or elsewhere.
+pub(super) fn unavailable(id: Option<&[u8]>, text: &str) -> Answer {
+    Answer::error(503, id, -32603, text).with("Retry-After", RETRY_S)
+}
+
+/// When to come again, in seconds.
+const RETRY_S: &str = "5";

@@ -38,11 +38,12 @@ pub use guard::Guard;
 pub use route::{Routes, Target};
 
 use crate::base::{Arena, Key, KeyMap, RecvBuf, Time, TimerKey, TimerWheel};
-use crate::codec::http::{HttpEvent, Limits, Request, RequestDecoder, percent_decode, write_continue};
+use crate::codec::http::{HttpEvent, Limits, Phase, Request, RequestDecoder, percent_decode, write_continue};
 use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
 use conn::{HEAD_MS, patience};
+use lifetime::unavailable;
 use serde::{Deserialize, Serialize};
 use session::Session;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Front {
     settings: Settings,
+    /// Paths of before a reload to servers that have sessions.
+    former: BTreeSet<(String, ServerId)>,
     conns: KeyMap<Conn>,
     sessions: Arena<Session>,
     by_id: BTreeMap<String, Key>,
@@ -154,6 +157,7 @@ impl Front {
     pub fn new(settings: Settings) -> Front {
         Front {
             settings,
+            former: BTreeSet::new(),
             conns: KeyMap::new(),
             sessions: Arena::new(),
             by_id: BTreeMap::new(),
@@ -171,10 +175,27 @@ impl Front {
         }
     }
 
-    /// Other servers, other limits; what is open stays.
+    /// Other servers, other limits; what is open stays, and sessions of servers that are gone can still be
+    /// reached until they end.
     pub fn configure(&mut self, settings: Settings) {
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
+        let used: BTreeSet<ServerId> = self.sessions.iter().map(|(_, known)| known.server).collect();
+        for (server, limit) in before.body_max.into_iter().filter(|(server, _)| used.contains(server)) {
+            self.settings.body_max.entry(server).or_insert(limit);
+        }
+        self.former.extend(before.routes.servers());
+        self.former.retain(|(_, server)| used.contains(server));
         self.annotated.clear();
+    }
+
+    /// What answers a request.
+    fn target_of(&self, request: &Request) -> Option<Target> {
+        let path = percent_decode(&request.target)?;
+        let session = legacy::session_id(request).and_then(|id| self.sessions.get(*self.by_id.get(id)?));
+        match session.map(|session| session.server) {
+            Some(server) if self.former.contains(&(path.trim_end_matches('/').to_owned(), server)) => Some(Target::Mcp(server)),
+            _ => self.settings.routes.find(&path),
+        }
     }
 
     /// Sessions that are open.
@@ -310,12 +331,7 @@ impl Front {
             Some(Owner::Session(session)) => self.end_session(now, session, below),
             Some(Owner::Conn(conn)) => {
                 self.links.remove(link);
-                if let Some(state) = self.conns.get_mut(conn) {
-                    state.modern = None;
-                    if matches!(state.busy, Busy::Single(_)) {
-                        self.close(conn, below);
-                    }
-                }
+                self.lose_link(now, conn, below);
             }
             None => {}
         }
@@ -327,8 +343,7 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             match std::mem::replace(&mut state.busy, Busy::Free) {
                 Busy::Held(server, request, body) => {
-                    let path = percent_decode(&request.target).unwrap_or_default();
-                    match self.settings.routes.find(&path) {
+                    match self.target_of(&request) {
                         Some(Target::Message) => self.post_message(now, conn, request, body, below),
                         _ => self.post(now, conn, server, request, body, below),
                     }
@@ -375,16 +390,17 @@ impl Front {
 
     /// Takes no more requests; what is asked is still answered.
     pub fn stop(&mut self, now: Time, below: &mut dyn Below) {
-        self.stopping = true;
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
         let conns: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
         for conn in conns {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
             match state.busy {
-                Busy::Free => self.close(conn, below),
-                Busy::Held(..) => {
-                    let answer = Answer::error(503, None, -32603, "muxloop is stopping");
-                    self.respond(now, conn, &answer, below);
+                Busy::Free if state.decoder.phase() == Phase::Idle => self.close(conn, below),
+                Busy::Free | Busy::Held(..) => {
+                    self.respond(now, conn, &unavailable(None, "muxloop is stopping"), below);
                 }
                 Busy::Dashboard => self.end_stream(now, conn, below),
                 _ => {}
