@@ -17,7 +17,9 @@ impl Front {
 
     /// Answers the request of a connection, which is free again then.
     pub(super) fn respond(&mut self, now: Time, conn: Key, answer: &Answer, below: &mut dyn Below) {
-        let Some(state) = self.conns.get(conn) else { return };
+        let Some(state) = self.conns.get_mut(conn) else { return };
+        // A drain may have begun since it asked; its next request is for somebody else.
+        state.manner.keep_alive &= below.readiness().is_ok();
         below.write(conn, &answer.bytes(&state.manner));
         self.release(now, conn, below);
     }

@@ -193,7 +193,9 @@ impl Front {
         let path = percent_decode(&request.target)?;
         let session = legacy::session_id(request).and_then(|id| self.sessions.get(*self.by_id.get(id)?));
         match session.map(|session| session.server) {
-            Some(server) if self.former.contains(&(path.trim_end_matches('/').to_owned(), server)) => Some(Target::Mcp(server)),
+            Some(server) if self.former.contains(&(path.trim_end_matches('/').to_owned(), server)) => {
+                Some(Target::Mcp(server))
+            }
             _ => self.settings.routes.find(&path),
         }
     }
