@@ -1,6 +1,7 @@
 //! One request with its head and its body: refused, answered at once, or handed to what its path names.
 
 use super::answer::{Answer, Manner};
+use super::guard::Reach;
 use super::{Below, Front, Target};
 use crate::base::{Key, Time};
 use crate::codec::http::{Method, Request};
@@ -10,16 +11,16 @@ impl Front {
     pub(super) fn begin(&mut self, now: Time, conn: Key, request: Request, below: &mut dyn Below) {
         let stays = !self.stopping && below.readiness().is_ok();
         let Some(state) = self.conns.get_mut(conn) else { return };
-        let loopback = state.loopback;
+        let reach = state.reach;
         let allowed =
-            request.headers.get("origin").filter(|origin| self.settings.guard.allows(origin, loopback));
+            request.headers.get("origin").filter(|origin| self.settings.guard.allows(origin, reach));
         state.manner = Manner {
             keep_alive: request.keep_alive && stays,
             head_only: request.method == Method::Head,
             http10: request.version_minor == 0,
             origin: allowed.map(str::to_owned),
         };
-        let answer = self.precheck(&request, loopback);
+        let answer = self.precheck(&request, reach);
         self.counts.requests += 1;
         self.counts.refused += u64::from(answer.is_some());
         let Some(state) = self.conns.get_mut(conn) else { return };
@@ -36,10 +37,10 @@ impl Front {
     }
 
     /// What the head alone decides against, in the order of protocol.md §3.3.
-    pub(super) fn precheck(&self, request: &Request, loopback: bool) -> Option<Answer> {
+    pub(super) fn precheck(&self, request: &Request, reach: Reach) -> Option<Answer> {
         let target = self.target_of(request);
         let public = matches!(target, Some(Target::Health | Target::Ready | Target::Page));
-        if let Err(denial) = self.settings.guard.check(request, loopback)
+        if let Err(denial) = self.settings.guard.check(request, reach)
             && !(public && denial.status == 401)
         {
             let answer = Answer::error(denial.status, None, -32600, &denial.text);
@@ -72,9 +73,9 @@ impl Front {
     pub(super) fn ask(&mut self, now: Time, conn: Key, body: Vec<u8>, below: &mut dyn Below) {
         let Some(state) = self.conns.get_mut(conn) else { return };
         let Some(request) = state.request.take() else { return };
-        let loopback = state.loopback;
+        let reach = state.reach;
         // Most is known to be fine from `begin`; refusals of requests without a body come here.
-        if let Some(answer) = self.precheck(&request, loopback) {
+        if let Some(answer) = self.precheck(&request, reach) {
             return self.respond(now, conn, &answer, below);
         }
         let Some(target) = self.target_of(&request) else { return };

@@ -3,12 +3,16 @@
 use super::answer::{self, Answer, Manner};
 use super::{Below, Busy, Due, Front};
 use crate::base::{Key, Time};
-use crate::codec::http::{HttpError, Phase, write_chunk, write_last_chunk};
+use crate::codec::http::{HttpError, Phase, TLS_ON_PLAIN_PORT, write_chunk, write_last_chunk};
 use crate::codec::sse;
 
 impl Front {
     pub(super) fn refuse_bytes(&mut self, conn: Key, error: &HttpError, below: &mut dyn Below) {
-        log::debug!(target: "http", "a request was refused: {}", error.reason);
+        match error.reason == TLS_ON_PLAIN_PORT {
+            // Whoever set that up looks for the reason here.
+            true => log::warn!(target: "http", "a connection was closed: {}", error.reason),
+            false => log::debug!(target: "http", "a request was refused: {}", error.reason),
+        }
         let manner = Manner::default();
         let answer = Answer::error(error.status, None, -32600, &error.reason);
         below.write(conn, &answer.bytes(&manner));

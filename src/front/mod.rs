@@ -43,6 +43,7 @@ use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
 use conn::{HEAD_MS, patience};
+use guard::Reach;
 use lifetime::unavailable;
 use serde::{Deserialize, Serialize};
 use session::Session;
@@ -124,8 +125,8 @@ struct Conn {
     request: Option<Request>,
     busy: Busy,
     manner: Manner,
-    /// Only programs of this machine can come by its listener.
-    loopback: bool,
+    /// Who can come by its listener.
+    reach: Reach,
     /// Where it comes from, if that counts.
     address: Option<IpAddr>,
     timer: Option<TimerKey>,
@@ -205,7 +206,8 @@ impl Front {
         self.sessions.len()
     }
 
-    /// A connection was accepted; `address`: where it comes from. Beyond so many from one address of a network
+    /// A connection was accepted; `loopback`: its listener can be reached from this machine only; `address`: where
+    /// it comes from, if that is no Unix socket. Beyond so many from one address of a network
     /// it is not taken: others come, too.
     pub fn open(
         &mut self,
@@ -215,6 +217,11 @@ impl Front {
         address: Option<IpAddr>,
         below: &mut dyn Below,
     ) {
+        let reach = match (loopback, address) {
+            (true, None) => Reach::Socket,
+            (true, Some(_)) => Reach::Loopback,
+            (false, _) => Reach::Network,
+        };
         let address = address.filter(|address| !address.is_loopback());
         if let Some(address) = address {
             let count = self.by_address.entry(address).or_default();
@@ -232,7 +239,7 @@ impl Front {
             request: None,
             busy: Busy::Free,
             manner: Manner::default(),
-            loopback,
+            reach,
             address,
             timer: None,
             modern: None,
