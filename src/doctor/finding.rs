@@ -154,6 +154,7 @@ mod tests {
             include_str!("clashes.rs"),
             include_str!("command.rs"),
             include_str!("handshake.rs"),
+            include_str!("http.rs"),
             include_str!("lists.rs"),
             include_str!("mod.rs"),
             include_str!("oddities.rs"),
