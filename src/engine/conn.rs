@@ -4,6 +4,10 @@
 //! clears it, and a connection that can go on stands in the runnable list. Buffers live in a pool while
 //! they are empty, so an idle connection holds none.
 
+mod backlog;
+#[cfg(test)]
+mod tests;
+
 use super::pool::{SMALL_MAX, keep_buffer, take_buffer, take_larger};
 use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX, READ_CHUNK};
 use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
@@ -58,6 +62,8 @@ pub(super) struct Conn {
     dirty: bool,
     /// Passed the high mark and not yet below the low one.
     congested: bool,
+    /// Since when nothing of `send` was taken (HTTP).
+    stuck_since: Time,
     /// To be closed once `send` is empty.
     pub closing: bool,
     /// Its last moment, while it is closing.
@@ -89,6 +95,8 @@ pub(super) struct Conns {
     pub linger: TimerWheel<Key>,
     recv_pool: Vec<RecvBuf>,
     send_pool: Vec<SendBuf>,
+    /// What HTTP clients have not read.
+    pub backlog: backlog::Backlog,
     /// A large buffer came back to a pool since the last `trim`.
     grown: bool,
     /// Bytes from and to clients of each server that have gone.
@@ -173,6 +181,7 @@ impl Conns {
             runnable: false,
             dirty: false,
             congested: false,
+            stuck_since: Time(0),
             closing: false,
             linger: None,
             progressed: false,
@@ -274,6 +283,7 @@ impl Conns {
         if conn.closing || conn.broken.is_some() {
             return;
         }
+        let before = conn.send.len();
         conn.written += bytes.len() as u64;
         if conn.send.capacity() == 0
             && let Some(pooled) =
@@ -290,6 +300,7 @@ impl Conns {
             conn.dirty = true;
             self.dirty.push(key);
         }
+        self.count_backlog(key, before);
     }
 
     /// Links that something was sent to, which [`Conns::take_sent`] gives.
@@ -383,6 +394,7 @@ impl Conns {
         if conn.role == Role::Link {
             return self.heard.push(key);
         }
+        let before = conn.send.len();
         while conn.writable && !conn.send.is_empty() && conn.broken.is_none() {
             let pending = conn.send.pending();
             match conn.io.write(&[IoSlice::new(pending)]) {
@@ -402,9 +414,10 @@ impl Conns {
             conn.congested = false;
             self.drained.push(key);
         }
-        if !conn.send.is_empty() {
-            return;
+        if conn.send.len() != before {
+            self.count_backlog(key, before);
         }
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.send.is_empty()) else { return };
         let empty = std::mem::take(&mut conn.send);
         self.grown |= keep_buffer(&mut self.send_pool, empty, SendBuf::capacity);
         if std::mem::take(&mut conn.close_input) {
@@ -476,6 +489,7 @@ impl Conns {
 
     /// Takes a connection out and closes it.
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
+        self.drop_backlog(key);
         if let Some(mut conn) = self.table.remove(key) {
             if matches!(conn.role, Role::Client | Role::Link) {
                 let (read, written) = self.past.entry(conn.server).or_default();
@@ -509,6 +523,3 @@ const DISCARD_READS: usize = 256;
 const TRIM_MS: u64 = 1_000;
 /// Smallest piece that is worth a write of its own, in bytes.
 const DIRECT_MIN: usize = 32 << 10;
-
-#[cfg(test)]
-mod tests;

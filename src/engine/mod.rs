@@ -179,6 +179,7 @@ impl Engine {
 
     /// One pass over everything that is ready.
     pub fn turn(&mut self, now: Time, ready: &[Ready], platform: &mut dyn Platform) {
+        self.conns.backlog.now = now;
         for event in ready {
             self.mark(now, *event);
         }

@@ -3,7 +3,8 @@
 use crate::support::base::mux::{BINARY, Mux, Scratch};
 use crate::support::station::port;
 use crate::support::{
-    Ask, Http, PATIENCE, Reply, Watched, call, descendants, holds_within, initialize, rpc, structured, text,
+    Ask, Http, PATIENCE, Reply, Watched, call, descendants, holds_within, initialize, reason, rpc,
+    structured, text,
 };
 use muxloop::reactor::procfs;
 use serde_json::{Value, json};
@@ -222,6 +223,22 @@ fn a_server_that_crashes_is_started_again_so_many_times() {
     let answer = stream.until(|answer| answer["error"].is_object());
     assert!(answer["error"]["data"]["muxloop"]["reason"].is_string(), "{answer}");
     assert_eq!(exposed.mux.logged("started, pid"), 2, "{}", exposed.mux.log());
+    exposed.ask(&Ask::get("/health")).expect(200);
+}
+
+/// 0 is no limit, neither none nor the default of 3.
+#[test]
+fn a_server_that_crashes_is_started_again_for_ever_if_told_so() {
+    let exposed = Exposed::start(&demo("--die-at-start 3"), &["--maxRestarts", "0"]);
+    let mut stream = Http::connect(exposed.address);
+    stream.start(&Ask::get("/sse").header("Accept", "text/event-stream"));
+    let endpoint = String::from_utf8(stream.event().unwrap().data).unwrap();
+    exposed.ask(&Ask::post(&endpoint, &initialize("2024-11-05", json!({})))).expect(202);
+    let answer = stream.message();
+    assert_eq!(reason(&answer), "restarting", "{answer}");
+    exposed.mux.wait_log("(attempt 4)");
+    assert_eq!(exposed.mux.logged("started, pid"), 4, "{}", exposed.mux.log());
+    assert_eq!(exposed.mux.logged("given up"), 0);
     exposed.ask(&Ask::get("/health")).expect(200);
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use std::{cell::Cell, rc::Rc};
 
 /// Takes as many bytes as there is room for.
-struct Narrow(Rc<Cell<usize>>);
+pub(super) struct Narrow(pub Rc<Cell<usize>>);
 
 impl Io for Narrow {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
