@@ -162,6 +162,7 @@ mod tests {
             include_str!("sockets.rs"),
             include_str!("stop.rs"),
             include_str!("trial.rs"),
+            include_str!("trial/ends.rs"),
         ];
         let made: BTreeSet<String> = modules.into_iter().flat_map(codes).collect();
         let (_, table) = include_str!("../../docs/doctor.md").split_once("## What is found").unwrap();
