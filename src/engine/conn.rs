@@ -5,11 +5,12 @@
 //! they are empty, so an idle connection holds none.
 
 mod backlog;
+mod buffers;
 #[cfg(test)]
 mod tests;
 
-use super::pool::{SMALL_MAX, keep_buffer, take_buffer, take_larger};
-use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX, READ_CHUNK};
+use super::pool::{keep_buffer, take_buffer, take_larger};
+use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX};
 use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
 use crate::codec::{LineFramer, Message};
 use crate::engine::port::{Io, Platform};
@@ -428,51 +429,6 @@ impl Conns {
         }
     }
 
-    /// A buffer to read into.
-    pub fn take_recv(&mut self, key: Key) -> RecvBuf {
-        let own = self.table.get_mut(key).and_then(|conn| conn.recv.take());
-        own.or_else(|| take_buffer(&mut self.recv_pool, READ_CHUNK, RecvBuf::capacity)).unwrap_or_default()
-    }
-
-    /// Moves what was received of a long line into the largest buffer at hand, rather than have its own grow
-    /// step by step.
-    pub fn enlarge(&mut self, buf: &mut RecvBuf) {
-        if buf.len() > SMALL_MAX
-            && let Some(mut larger) = take_larger(&mut self.recv_pool, 4 * buf.len(), RecvBuf::capacity)
-        {
-            buf.move_to(&mut larger);
-            let smaller = std::mem::replace(buf, larger);
-            self.grown |= keep_buffer(&mut self.recv_pool, smaller, RecvBuf::capacity);
-        }
-    }
-
-    /// Gives it back: to the connection if something is in it, else to the pool.
-    pub fn put_recv(&mut self, key: Key, buf: RecvBuf) {
-        if !buf.is_empty() {
-            if let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.closing) {
-                conn.recv = Some(buf);
-            }
-        } else {
-            self.grown |= keep_buffer(&mut self.recv_pool, buf, RecvBuf::capacity);
-        }
-    }
-
-    /// Gives back the memory of buffers that grew for large messages, once none has come for a while.
-    pub fn trim(&mut self, now: Time) {
-        if std::mem::take(&mut self.grown) {
-            self.trim_at = Some(now + TRIM_MS);
-        } else if self.trim_at.is_some_and(|at| at <= now) {
-            self.trim_at = None;
-            self.recv_pool.retain(|buf| buf.capacity() <= SMALL_MAX);
-            self.send_pool.retain(|buf| buf.capacity() <= SMALL_MAX);
-        }
-    }
-
-    /// When `trim` is due.
-    pub fn trim_at(&self) -> Option<Time> {
-        self.trim_at
-    }
-
     /// Connections whose end may have come.
     pub fn take_doomed(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.doomed)
@@ -519,7 +475,5 @@ const LINGER_MS: u64 = 5_000;
 const LINGER_EXTENSIONS: u32 = 11;
 /// Most reads of a stream whose bytes nobody wants, at a time.
 const DISCARD_READS: usize = 256;
-/// How long large buffers stay when no large message comes, in milliseconds.
-const TRIM_MS: u64 = 1_000;
 /// Smallest piece that is worth a write of its own, in bytes.
 const DIRECT_MIN: usize = 32 << 10;
