@@ -54,6 +54,9 @@ fn serve(options: &ExposeOptions, surroundings: &Surroundings) -> Result<(), Str
             .wait(wait, &mut ready)
             .map_err(|error| format!("the kernel refuses to be polled: {error}"))?;
         engine.turn(reactor.clock.now(), &ready, &mut reactor);
+        if engine.is_stopping() {
+            reactor.stop_listening(listener);
+        }
         // There is no configuration that could be read again.
         engine.take_wishes();
     }

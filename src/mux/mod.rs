@@ -323,6 +323,13 @@ impl Mux {
         self.instances.iter().all(|(_, instance)| !instance.has_process())
     }
 
+    /// Whether a client that leaves a server would make no difference to the next one: there is a place, or
+    /// none is given at all.
+    pub fn has_room(&self, id: ServerId) -> bool {
+        let has_place = |server: &Server| server.clients - server.guests < server.policy.max_active_clients;
+        !self.takes_clients() || self.servers.get(id).is_none_or(has_place)
+    }
+
     /// Whether new clients are taken at all.
     pub fn takes_clients(&self) -> bool {
         !self.draining && !self.closing

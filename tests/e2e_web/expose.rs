@@ -225,6 +225,21 @@ fn a_server_that_crashes_is_started_again_so_many_times() {
     exposed.ask(&Ask::get("/health")).expect(200);
 }
 
+/// 0 is no limit, neither none nor the default of 3.
+#[test]
+fn a_server_that_crashes_is_started_again_for_ever_if_told_so() {
+    let exposed = Exposed::start(&demo("--die-at-start 3"), &["--maxRestarts", "0"]);
+    let mut stream = Http::connect(exposed.address);
+    stream.start(&Ask::get("/sse").header("Accept", "text/event-stream"));
+    let endpoint = String::from_utf8(stream.event().unwrap().data).unwrap();
+    exposed.ask(&Ask::post(&endpoint, &initialize("2024-11-05", json!({})))).expect(202);
+    // Its handshake waits as long as there is hope.
+    exposed.mux.wait_log("(attempt 4)");
+    assert_eq!(exposed.mux.logged("started, pid"), 4, "{}", exposed.mux.log());
+    assert_eq!(exposed.mux.logged("given up"), 0);
+    exposed.ask(&Ask::get("/health")).expect(200);
+}
+
 #[test]
 fn a_command_that_does_not_exist_is_told_to_client_and_log() {
     for options in
