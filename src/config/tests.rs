@@ -223,8 +223,10 @@ fn spares_are_for_processes_that_are_not_shared_and_few() {
     let warned = parse("[servers.a]\ncmd = \"x\"\nspare = 2\n").unwrap().warnings;
     assert_eq!(
         warned.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["mux.toml:3:9: servers.a.spare: has no effect: all clients share one process; share = \"session\" or \
-             \"request\" would give each its own"]
+        [
+            "mux.toml:3:9: servers.a.spare: has no effect: all clients share one process; share = \"session\" or \
+             \"request\" would give each its own"
+        ]
     );
 }
 

@@ -10,7 +10,6 @@ use crate::base::{Key, Time};
 use crate::mux::server::{Instance, Phase, Then};
 use crate::mux::sink::ServerId;
 use crate::mux::{Mux, Sink, Timer};
-use std::cmp::Reverse;
 
 impl Mux {
     /// Starts the spares that a server lacks and stops those it has too many of.
@@ -47,7 +46,7 @@ impl Mux {
         self.want_spares(now, id);
         let ready = |instance: &Instance| instance.spare && matches!(instance.phase, Phase::Starting { .. });
         let mine = self.instances.iter().filter(|(_, instance)| instance.server == id && ready(instance));
-        let (key, _) = mine.max_by_key(|(_, instance)| (instance.link.is_some(), Reverse(instance.heard)))?;
+        let (key, _) = mine.min_by_key(|(_, instance)| (instance.link.is_none(), instance.heard))?;
         let instance = self.instances.get_mut(key)?;
         instance.spare = false;
         instance.owner = Some(owner);
