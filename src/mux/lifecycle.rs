@@ -9,6 +9,10 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
+        // After a pause both eras are open again: that the other one failed before need not be its fault.
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.tried_other_era = false;
+        }
         self.start_in(now, key, era, out);
     }
 

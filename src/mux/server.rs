@@ -98,7 +98,7 @@ pub(super) struct Instance {
     pub hello: Option<Rc<Hello>>,
     /// The handshake that is under way.
     pub handshake: Option<Key>,
-    /// Whether the other era was tried since the last success.
+    /// Whether the other era was tried since the last start that was not for that.
     pub tried_other_era: bool,
     /// Clients' requests at the child.
     pub in_flight: usize,
