@@ -136,6 +136,7 @@ pub const COMMANDS: &[Command] = &[
             MESSAGE_PATH,
             STREAMABLE_HTTP_PATH,
             STATEFUL,
+            SPARE,
             SESSION_TIMEOUT,
             HEALTH_ENDPOINT,
             CORS,
@@ -467,6 +468,7 @@ const MESSAGE_PATH: Opt = opt("messagePath", "P", "MUXLOOP_MESSAGE_PATH", "defau
 const STREAMABLE_HTTP_PATH: Opt =
     opt("streamableHttpPath", "P", "MUXLOOP_STREAMABLE_HTTP_PATH", "default /mcp");
 const STATEFUL: Opt = opt("stateful", "", "MUXLOOP_STATEFUL", "sessions, with a process each");
+const SPARE: Opt = opt("spare", "N", "MUXLOOP_SPARE", "ready; default 1 if stateless");
 const SESSION_TIMEOUT: Opt = opt("sessionTimeout", "MS", "MUXLOOP_SESSION_TIMEOUT", "default 60000");
 const HEALTH_ENDPOINT: Opt = opt("healthEndpoint", "P", "MUXLOOP_HEALTH_ENDPOINT", "default /health");
 const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origins may ask");
