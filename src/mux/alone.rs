@@ -151,6 +151,14 @@ impl Mux {
         }
     }
 
+    /// Whether an instance has nothing left to do without its process: its one request was there already, or
+    /// is told at once that there is none.
+    pub(super) fn ends_with_process(&self, key: Key, spawn_failed: bool) -> bool {
+        let only = self.instances.get(key).and_then(|instance| instance.only);
+        let request = only.and_then(|request| self.requests.get(request));
+        request.is_some_and(|request| spawn_failed || (request.is_sent() && request.again.is_none()))
+    }
+
     /// A process of one request is gone: its client may have another one.
     pub(super) fn forget_alone(&mut self, now: Time, key: Key, owner: Option<Key>, out: &mut dyn Sink) {
         let Some((owner, peer)) = owner.and_then(|owner| Some((owner, self.peers.get_mut(owner)?))) else {

@@ -163,12 +163,16 @@ impl Mux {
         let attempt = instance.attempts;
         let timer = self.timers.schedule(now + pause, Timer::Restart(key));
         instance.phase = Phase::Backoff { until: now + pause, timer, spawn_failed };
-        log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
-        let failure = reply::Failure {
+        let mut failure = reply::Failure {
             reason: if spawn_failed { "spawn" } else { "restarting" },
             message: format!("server '{name}': {why}; next start in {pause} ms"),
             retry_in_ms: Some(pause),
         };
+        if self.ends_with_process(key, spawn_failed) {
+            failure = reply::Failure::new(failure.reason, format!("server '{name}': {why}"));
+        } else {
+            log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
+        }
         self.fail_in_flight(now, key, &failure, out);
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.

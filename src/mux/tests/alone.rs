@@ -183,7 +183,8 @@ fn the_death_of_a_process_is_that_of_its_request() {
     let child = next(&mut world);
     world.hears(child);
     world.exits(child, "was killed by signal 11");
-    world.hears_failure(client, 1, "restarting");
+    let failure = world.hears_failure(client, 1, "restarting");
+    assert_eq!(failure["error"]["message"], "server 's': was killed by signal 11");
     assert_eq!(world.mux.sizes().instances, 0);
     world.advance(60_000);
     world.no_start();
