@@ -68,7 +68,10 @@ impl Engine {
             service_name: setup.service_name.clone(),
             socket: setup.socket.clone(),
             state: state_of(&status.standing),
-            words: words(&setup.policy.name, setup.policy.max_restarts, heartbeats(setup), &status),
+            words: match status.standing {
+                Standing::Lazy if setup.policy.is_per_request() => "each request starts a process".into(),
+                _ => words(&setup.policy.name, setup.policy.max_restarts, heartbeats(setup), &status),
+            },
             pid,
             uptime_ms: status.up_ms,
             rss_bytes: pid.and_then(|pid| platform.resident_bytes(pid)),

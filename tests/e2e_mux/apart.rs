@@ -54,6 +54,7 @@ fn each_request_has_a_process_of_its_own_and_none_is_left() {
     }
     // Each was greeted, once, before it was asked.
     let greetings = mux.methods("a").iter().filter(|method| *method == "initialize").count();
+    mux.wait_logs(greetings, "started, pid");
     assert_eq!(greetings, mux.logged("started, pid"));
 }
 

@@ -203,6 +203,8 @@ fn another_number_of_spares_restarts_nobody() {
     }
     station.until(|report| part(report, "a")["instances"] == 1);
     client.notify("notifications/cancelled", json!({ "requestId": long }));
+    let report = station.until(|report| part(report, "a")["instances"] == 0);
+    assert_eq!(part(&report, "a")["words"], "each request starts a process");
     // From a process per request to a shared one.
     station.write(&[Server::demo("a", &[])]);
     assert_eq!(names(&station.ask("reload", json!({})), "changed"), ["a"]);
