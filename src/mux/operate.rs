@@ -81,7 +81,7 @@ impl Mux {
         self.servers[id].verdict = None;
         self.servers[id].hello = None;
         if self.servers[id].held {
-            return;
+            return self.top_up(now, id, out);
         }
         let runs =
             |mux: &Mux, key: Key| mux.instances.get(key).is_some_and(|i| !matches!(i.phase, Phase::Stopped));
@@ -95,9 +95,9 @@ impl Mux {
     /// Another number of spares, and nothing else is changed: nobody notices.
     pub fn change_spare(&mut self, now: Time, id: ServerId, spare: usize, out: &mut dyn Sink) {
         self.servers[id].policy.spare = spare;
-        // A lazy server's spares come with its first client.
-        let is_lazy = self.servers[id].policy.lazy_start && self.servers[id].clients == 0;
-        if spare == 0 || !is_lazy {
+        // A lazy server's spares come with its first client, unless it has some already.
+        let is_due = !self.servers[id].policy.lazy_start || self.servers[id].clients > 0;
+        if is_due || !self.spares_of(id).is_empty() {
             self.top_up(now, id, out);
         }
         self.check_invariants();

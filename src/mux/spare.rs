@@ -16,13 +16,17 @@ impl Mux {
     pub(super) fn top_up(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
         let Some(server) = self.servers.get_mut(id) else { return };
         server.topping_up = false;
-        if server.held || server.retired || self.draining || self.closing {
+        if server.retired || self.draining || self.closing {
             return;
         }
+        let is_held = server.held;
         let wanted = if server.policy.is_per_client() { server.policy.spare } else { 0 };
         let spares = self.spares_of(id);
         for key in spares.iter().skip(wanted) {
             self.stop(now, *key, Then::Remove, out);
+        }
+        if is_held {
+            return;
         }
         for _ in spares.len()..wanted {
             let spare = Instance { spare: true, ..Instance::new(id, None) };
@@ -81,7 +85,7 @@ impl Mux {
     }
 
     /// The spares that are not on their way out, whether they run or not.
-    fn spares_of(&self, id: ServerId) -> Vec<Key> {
+    pub(super) fn spares_of(&self, id: ServerId) -> Vec<Key> {
         let leaves = |instance: &Instance| matches!(&instance.phase, Phase::Stopping { then, .. } if *then == Then::Remove);
         let mine = self.instances.iter().filter(|(_, i)| i.server == id && i.spare && !leaves(i));
         mine.map(|(key, _)| key).collect()

@@ -117,6 +117,15 @@ fn a_lazy_server_has_spares_from_its_first_client_on() {
     world.advance(SOON);
     let spare = world.child();
     world.silent(spare);
+    world.leaves(client);
+    world.with(|mux, now, out| mux.change_spare(now, 0, 2, out));
+    let another = world.child();
+    world.with(|mux, now, out| mux.change_spare(now, 0, 1, out));
+    assert_eq!((world.stops(spare), world.stops(another)), (vec![], vec![StopStep::CloseInput]));
+
+    let mut world = World::new([ServerPolicy { lazy_start: true, ..spares(1) }]);
+    world.with(|mux, now, out| mux.change_spare(now, 0, 2, out));
+    world.no_start();
 }
 
 #[test]
@@ -215,6 +224,27 @@ fn another_number_of_spares_disturbs_nobody() {
     assert_eq!((running(&world), world.mux.sizes().instances), ((1, 0), 1));
     world.says(client, call(1, "t"));
     world.hears_of(own, "tools/call");
+}
+
+/// Those that a stopped server will not need are not started first.
+#[test]
+fn fewer_spares_of_a_stopped_server() {
+    for only_spare in [true, false] {
+        let mut world = World::new([spares(3)]);
+        for spare in [world.child(), world.child(), world.child()] {
+            world.with(|mux, now, out| mux.stop_server(now, 0, out));
+            world.exits(spare, "exited with status 0");
+        }
+        world.with(|mux, now, out| match only_spare {
+            true => mux.change_spare(now, 0, 1, out),
+            false => mux.change_server(now, 0, ServerPolicy { max_restarts: 1, ..spares(1) }, out),
+        });
+        world.no_start();
+        assert_eq!(world.mux.sizes().instances, 1);
+        world.with(|mux, now, out| mux.start_server(now, 0, out));
+        world.child();
+        world.no_start();
+    }
 }
 
 #[test]
