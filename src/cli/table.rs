@@ -142,6 +142,7 @@ pub const COMMANDS: &[Command] = &[
             MESSAGE_PATH,
             STREAMABLE_HTTP_PATH,
             STATEFUL,
+            SPARE,
             SESSION_TIMEOUT,
             HEALTH_ENDPOINT,
             CORS,

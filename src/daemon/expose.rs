@@ -74,7 +74,8 @@ fn setup(options: &ExposeOptions) -> ServerSetup {
         share,
         max_restarts: options.max_restarts,
         max_active_clients: CLIENTS_MAX,
-        lazy_start: true,
+        spare: options.spare,
+        lazy_start: options.spare == 0,
         max_request_bytes: 4 << 20,
         ..ServerPolicy::new("stdio")
     };

@@ -24,6 +24,7 @@ pub(super) const MESSAGE_PATH: Opt = opt("messagePath", "P", "MUXLOOP_MESSAGE_PA
 pub(super) const STREAMABLE_HTTP_PATH: Opt =
     opt("streamableHttpPath", "P", "MUXLOOP_STREAMABLE_HTTP_PATH", "default /mcp");
 pub(super) const STATEFUL: Opt = opt("stateful", "", "MUXLOOP_STATEFUL", "sessions, with a process each");
+pub(super) const SPARE: Opt = opt("spare", "N", "MUXLOOP_SPARE", "ready; default 1 if stateless");
 pub(super) const SESSION_TIMEOUT: Opt =
     opt("sessionTimeout", "MS", "MUXLOOP_SESSION_TIMEOUT", "default 60000");
 pub(super) const HEALTH_ENDPOINT: Opt =

@@ -247,6 +247,16 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         "Misses in a row that cause a restart.",
     ),
     key("share", Kind::Choice(SHARES), "\"shared\"", "\"session\"", "Who shares a process."),
+    Key {
+        near: &["spares", "prewarm", "warm", "pool"],
+        ..key(
+            "spare",
+            Kind::Integer { min: 0, max: SPARE_MAX, set: |server, n| server.policy.spare = n as usize },
+            "0",
+            "2",
+            "Processes that are started before they are needed, where they are not shared.",
+        )
+    },
     key(
         "interactive",
         Kind::Choice(INTERACTIVES),
@@ -296,7 +306,6 @@ pub const SERVER: &[Key<ServerConfig>] = &[
     later("tools", "{ allow = [\"read_*\"], deny = [] }", "filters which tools clients see and call"),
     later("resources", "{ deny = [\"file:///secret/*\"] }", "filters which resources clients see and read"),
     later("prompts", "{ allow = [\"review\"] }", "filters which prompts clients see and use"),
-    later("spare", "1", "keeps a started process ready"),
     later("timeouts", "\"patient\"", "sets all timeouts together"),
     later("url", "\"https://example.com/mcp\"", "uses a remote server"),
     later("headers", "{ Authorization = \"…\" }", "sends headers to a remote server"),
@@ -326,7 +335,7 @@ const SERVER_LEVELS: &[Choice<ServerConfig>] = &[
 const SHARES: &[Choice<ServerConfig>] = &[
     choice("shared", "all clients", |server| server.policy.share = Share::Shared),
     choice("session", "nobody: a process per client", |server| server.policy.share = Share::Session),
-    Choice { name: "request", doc: "nobody: a process per request", set: None },
+    choice("request", "nobody: a process per request", |server| server.policy.share = Share::Request),
 ];
 
 const INTERACTIVES: &[Choice<ServerConfig>] = &[
@@ -351,3 +360,6 @@ fn with_heartbeat(server: &mut ServerConfig, set: impl FnOnce(&mut crate::mux::p
         set(heartbeat);
     }
 }
+
+/// Most processes of a server that wait for somebody.
+const SPARE_MAX: u64 = 16;
