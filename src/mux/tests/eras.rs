@@ -291,3 +291,21 @@ fn modern_log_lines_are_for_the_request_that_wants_them() {
     world.silent(a);
     world.silent(b);
 }
+
+/// The process of the other era could not even be started: after the pause it is tried again.
+#[test]
+fn the_other_era_is_tried_anew_after_each_pause() {
+    let mut world = World::new([auto()]);
+    let client = world.client();
+    world.says(client, modern(1, "tools/list", json!({})));
+    for _ in 0..3 {
+        let child = world.child();
+        world.hears_of(child, "server/discover");
+        world.exits(child, "exited with status 1");
+        let child = world.child();
+        world.hears_of(child, "initialize");
+        world.exits(child, "exited with status 1");
+        world.no_start();
+        world.advance(10_000);
+    }
+}

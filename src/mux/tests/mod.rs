@@ -3,6 +3,7 @@
 //!
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
+mod alone;
 mod bridge;
 mod clock;
 mod eras;
@@ -16,5 +17,6 @@ mod operate;
 mod queue;
 mod retry;
 mod shared;
+mod spare;
 mod tables;
 mod world;
