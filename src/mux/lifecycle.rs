@@ -358,6 +358,7 @@ impl Mux {
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
                 subscription.joined.clear();
+                subscription.listens.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
             instance.owners.clear();

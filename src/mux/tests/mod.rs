@@ -5,6 +5,8 @@
 
 mod bridge;
 mod clock;
+mod cross_level;
+mod cross_listen;
 mod eras;
 mod handshake;
 mod ids;
