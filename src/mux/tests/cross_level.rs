@@ -115,7 +115,7 @@ fn a_modern_request_raises_the_level_of_a_legacy_child() {
     world.says(new, wanting(4, "debug"));
     assert_eq!(told(&mut world, child), "tools/call");
     world.answers(child, &raise, json!({}));
-    // Requests are there: nothing is lowered however long they take; the last one keeps its level.
+    // Requests are there: nothing is lowered. What they needed is kept for half a minute at least.
     world.advance(25_000);
     world.silent(child);
     for request in 1..=4 {
@@ -123,7 +123,9 @@ fn a_modern_request_raises_the_level_of_a_legacy_child() {
     }
     let fence = world.hears_all(child).pop().unwrap();
     world.answers(child, &fence, json!({}));
-    world.advance(65_000);
+    world.advance(30_000);
+    world.silent(child);
+    world.advance(10_000);
     assert_eq!(told(&mut world, child), "info");
     world.advance(100_000);
     world.silent(child);
