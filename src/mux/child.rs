@@ -108,7 +108,7 @@ impl Mux {
             Method::Cancelled => self.on_child_cancel(now, instance, msg, out),
             Method::Acknowledged => self.on_acknowledged(now, instance, msg, out),
             Method::ListChanged(_) | Method::ResourceUpdated | Method::TaskStatus if is_modern => {
-                self.route_to_listens(instance, method, msg, out);
+                self.route_to_listens(now, instance, method, msg, out);
             }
             Method::LogMessage if is_modern => self.route_modern_log(instance, msg, out),
             Method::LogMessage => self.route_legacy_log(instance, msg, out),

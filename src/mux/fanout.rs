@@ -5,6 +5,7 @@ use crate::codec::{Incoming, Message};
 use crate::mux::listen::is_sub_resource;
 use crate::mux::method::ListKind;
 use crate::mux::peer::Peer;
+use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, reply};
 use serde_json::json;
 
@@ -63,17 +64,26 @@ impl Mux {
 
     /// A list changed (P19). The first of a burst passes at once, the rest of it as one.
     pub(super) fn on_list_changed(&mut self, now: Time, key: Key, kind: ListKind, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get_mut(key) else { return };
-        let changed = instance.changed.entry(kind).or_default();
-        if changed.scheduled {
-            return;
+        if self.begins_burst(now, key, kind) {
+            self.announce_list(now, key, kind, out);
         }
+    }
+
+    /// Whether a change of a list is the first for a while, to be told at once. Otherwise it is told by a timer.
+    pub(super) fn begins_burst(&mut self, now: Time, key: Key, kind: ListKind) -> bool {
+        let Some(instance) = self.instances.get_mut(key) else { return false };
+        let changed = instance.changed.entry(kind).or_default();
         match changed.last {
+            _ if changed.scheduled => false,
             Some(last) if now.since(last) < COALESCE_MS => {
                 changed.scheduled = true;
                 self.timers.schedule(last + COALESCE_MS, Timer::Changed(key, kind));
+                false
             }
-            _ => self.announce_list(now, key, kind, out),
+            _ => {
+                changed.last = Some(now);
+                true
+            }
         }
     }
 
@@ -91,7 +101,10 @@ impl Mux {
         for (_, peer) in self.open_peers(key) {
             out.send(peer.link, &Message::new(&text));
         }
-        self.announce_list_to_listens(key, kind, out);
+        // Those at a modern child were told as it said it.
+        if self.instances.get(key).is_some_and(|instance| instance.era == Some(Era::Legacy)) {
+            self.announce_list_to_listens(key, kind, out);
+        }
     }
 }
 

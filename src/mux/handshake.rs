@@ -201,6 +201,9 @@ impl Mux {
         let Some(hello) = self.instances.get(key).and_then(|i| i.hello.clone()) else { return };
         for kind in ListKind::ALL.into_iter().filter(|kind| hello.announces(*kind)) {
             self.on_list_changed(now, key, kind, out);
+            if hello.era == Era::Modern {
+                self.announce_list_to_listens(key, kind, out);
+            }
         }
         self.announce_updates(key, out);
         self.announce_updates_to_listens(key, out);

@@ -347,6 +347,7 @@ impl Mux {
     /// A tagged notification of a modern child, for the listens that asked for it (P45).
     pub(super) fn route_to_listens(
         &mut self,
+        now: Time,
         instance_key: Key,
         method: Method,
         msg: &Incoming<'_>,
@@ -380,7 +381,7 @@ impl Mux {
                 }
             }
         }
-        self.route_to_clients(instance_key, method, was_wanted, msg, out);
+        self.route_to_clients(now, instance_key, method, was_wanted, msg, out);
     }
 
     /// After a restart: whoever listens is told to look again (protocol.md §2.8).

@@ -283,9 +283,11 @@ impl Mux {
         Some(peer)
     }
 
-    /// A notification on the merged listen, for legacy clients, who know nothing of its tag.
+    /// A notification on the merged listen, for legacy clients, who know nothing of its tag. A burst of list
+    /// changes is two of them.
     pub(in crate::mux) fn route_to_clients(
-        &self,
+        &mut self,
+        now: Time,
         key: Key,
         method: Method,
         is_heard: bool,
@@ -293,11 +295,13 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         match method {
-            Method::ListChanged(_) => {
-                let mut text = None;
+            Method::ListChanged(kind) => {
+                if self.open_peers(key).next().is_none() || !self.begins_burst(now, key, kind) {
+                    return;
+                }
+                let text = without_tag(msg);
                 for (_, peer) in self.open_peers(key) {
-                    let text = text.get_or_insert_with(|| without_tag(msg));
-                    out.send(peer.link, &Message::new(text));
+                    out.send(peer.link, &Message::new(&text));
                 }
             }
             Method::ResourceUpdated => {

@@ -209,9 +209,9 @@ fn an_update_of_an_unknown_resource_is_for_legacy_clients() {
     }
 }
 
-/// A burst of list changes is two, for listens as for clients.
+/// A burst of list changes is two, for listens on a legacy child as for clients of either.
 #[test]
-fn bursts_are_merged_for_listens() {
+fn bursts_are_merged() {
     let (mut world, child, [old]) = World::legacy(policy());
     let new = world.client();
     world.says(new, listen(1, json!({ "toolsListChanged": true })));
@@ -221,6 +221,20 @@ fn bursts_are_merged_for_listens() {
     }
     world.advance(1_000);
     assert_eq!((world.hears_all(old).len(), world.hears_all(new).len()), (2, 2));
+    let (mut world, child, [new, old]) = World::modern(policy());
+    world.greet(old, json!({}));
+    let id = child_listens(&mut world, child, all_lists(), None);
+    world.says(new, listen(1, json!({ "toolsListChanged": true })));
+    world.hears(new);
+    for _ in 0..50 {
+        world.says(child, tagged(&id, list_changed("tools")));
+    }
+    world.advance(1_000);
+    assert_eq!(
+        (world.hears_all(old).len(), world.hears_all(new).len()),
+        (2, 50),
+        "its own era's is as it was"
+    );
 }
 
 /// P22: a restarted child is subscribed anew, acknowledged listens are told to look again, others are served now.
