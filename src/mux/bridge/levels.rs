@@ -1,7 +1,7 @@
 //! Log levels across the eras (protocol.md §2.6 rule L, §2.7, §4.2, §4.3): a legacy child has one level, a
 //! modern request has its own; a legacy client has one level, a modern child is told it with each request.
 
-use crate::base::{Key, Time};
+use crate::base::{Key, Time, TimerKey};
 use crate::codec::{Incoming, Message};
 use crate::mux::method::Level;
 use crate::mux::request::{Origin, Request};
@@ -16,8 +16,8 @@ pub(in crate::mux) struct Floor {
     level: Option<Level>,
     /// Of those since the last look.
     recent: Option<Level>,
-    /// Whether another look is due.
-    is_armed: bool,
+    /// When the next look is due.
+    timer: Option<TimerKey>,
 }
 
 impl Floor {
@@ -41,8 +41,8 @@ impl Mux {
         let floor = &mut instance.floor;
         floor.level = Some(floor.level.map_or(level, |old| old.min(level)));
         floor.recent = Some(floor.recent.map_or(level, |old| old.min(level)));
-        if !std::mem::replace(&mut floor.is_armed, true) {
-            self.timers.schedule(now + FLOOR_MS, Timer::Level(instance_key));
+        if floor.timer.is_none() {
+            floor.timer = Some(self.timers.schedule(now + FLOOR_MS, Timer::Level(instance_key)));
         }
         self.sync_level(now, instance_key, out);
     }
@@ -55,11 +55,16 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let floor = &mut instance.floor;
         floor.level = floor.recent.take().into_iter().chain(present).min();
-        floor.is_armed = floor.level.is_some();
-        if floor.is_armed {
-            self.timers.schedule(now + FLOOR_MS, Timer::Level(key));
-        }
+        floor.timer = floor.level.map(|_| self.timers.schedule(now + FLOOR_MS, Timer::Level(key)));
         self.sync_level(now, key, out);
+    }
+
+    /// The process whose level it was is gone.
+    pub(in crate::mux) fn forget_floor(&mut self, key: Key) {
+        let floor = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.floor));
+        if let Some(timer) = floor.and_then(|floor| floor.timer) {
+            self.timers.cancel(timer);
+        }
     }
 
     /// Rule L of protocol.md §2.6: a child's log line belongs to a request it does not name. If just one
