@@ -7,6 +7,7 @@ mod bridge;
 mod clock;
 mod cross_level;
 mod cross_listen;
+mod cross_subscribe;
 mod cross_walk;
 mod eras;
 mod handshake;
