@@ -101,7 +101,9 @@ impl Mux {
     /// request that does.
     pub(in crate::mux) fn route_legacy_log(&self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
         let level = level_of(msg);
-        let asker = self.asker_of_line(instance, msg);
+        // Where no modern request named a level lately there is none to look for.
+        let is_asked = self.instances.get(instance).is_some_and(|instance| instance.floor.level.is_some());
+        let asker = if is_asked { self.asker_of_line(instance, msg) } else { None };
         let mut told = false;
         for (_, peer) in self.open_peers(instance) {
             if level >= peer.level.unwrap_or(Level::DEFAULT) {
