@@ -106,14 +106,14 @@ impl Mux {
         match method {
             Method::Progress => self.on_child_progress(now, instance, msg, out),
             Method::Cancelled => self.on_child_cancel(now, instance, msg, out),
-            Method::Acknowledged => self.on_acknowledged(instance, msg, out),
+            Method::Acknowledged => self.on_acknowledged(now, instance, msg, out),
             Method::ListChanged(_) | Method::ResourceUpdated | Method::TaskStatus if is_modern => {
-                self.route_to_listens(instance, method, msg, out);
+                self.route_to_listens(now, instance, method, msg, out);
             }
             Method::LogMessage if is_modern => self.route_modern_log(instance, msg, out),
-            Method::LogMessage => self.fan_out_log(instance, msg, out),
+            Method::LogMessage => self.route_legacy_log(instance, msg, out),
             Method::ListChanged(kind) => self.on_list_changed(now, instance, kind, out),
-            Method::ResourceUpdated => self.fan_out_update(instance, msg, out),
+            Method::ResourceUpdated => self.route_update(instance, msg, out),
             Method::ElicitComplete => self.on_elicit_complete(instance, msg, out),
             Method::TaskStatus => self.on_task_status(instance, msg, out),
             Method::Other if !is_modern => self.fan_out(instance, msg, out),

@@ -287,12 +287,14 @@ impl Mux {
                 }
                 if let Some(instance) = self.peers.get(peer_key).and_then(|peer| peer.instance) {
                     self.sync_level(now, instance, out);
+                    self.sync_listen(now, instance, out);
                 }
             }
             Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
             Method::Progress => self.on_client_progress(peer_key, msg, out),
-            // A shared child asks nobody for roots of a client; a child of one's own wants to know.
             _ if self.is_per_request(peer_key) => self.tell_alone(peer_key, msg, out),
+            // A shared child asks nobody for roots of a client; a child of one's own wants to know, but for a
+            // modern one, which asks anew with each call (protocol.md §4.3).
             method => {
                 let Some(peer) = self.peers.get(peer_key) else { return };
                 let Some((instance_key, instance)) =
@@ -300,7 +302,8 @@ impl Mux {
                 else {
                     return;
                 };
-                let own = instance.owner == Some(peer_key) || instance.holder == Some(peer_key);
+                let own = (instance.owner == Some(peer_key) || instance.holder == Some(peer_key))
+                    && instance.era == Some(Era::Legacy);
                 let passes = if method == Method::RootsChanged { own } else { method == Method::Other };
                 if let (true, Some(link)) = (passes && peer.legacy.is_some(), instance.open_link()) {
                     out.send(link, &Message::new(msg.bytes));
@@ -405,6 +408,7 @@ impl Mux {
         self.cancel_requests(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
+        self.release_listens(now, peer_key, out);
         self.forget_peer(peer_key);
         for key in alone {
             self.stop(now, key, Then::Remove, out);

@@ -192,8 +192,9 @@ impl Mux {
         }
     }
 
-    /// Stops a child nobody needed for a while: no request, no subscription, no listen, no task.
+    /// Stops a child nobody needed for a while: no request, no subscription, no client's listen, no task.
     pub(super) fn on_idle(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let is_listened_to = self.is_listened_to(key);
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.idle_timer = None;
         let Some(idle_ms) = self.servers[instance.server].policy.idle_stop_ms else { return };
@@ -202,7 +203,7 @@ impl Mux {
         }
         let needed = instance.in_flight > 0
             || !instance.subscriptions.is_empty()
-            || instance.listen.current.is_some()
+            || is_listened_to
             || instance.owners.has_tasks();
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {

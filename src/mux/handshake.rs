@@ -186,8 +186,7 @@ impl Mux {
             server.hello = Some(hello.clone());
         }
         let era = hello.era;
-        let again =
-            instance.hello.as_ref().is_some_and(|old| old.era == era) && instance.ready_since.is_none();
+        let again = instance.hello.is_some() && instance.ready_since.is_none();
         instance.phase = Phase::Ready;
         instance.ready_since = Some(now);
         instance.search = Search::default();
@@ -202,12 +201,10 @@ impl Mux {
         self.revive_spares(now, server, out);
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
-        if era == Era::Legacy {
-            let failure = reply::Failure::new("era", "subscriptions/listen needs a server of 2026-07-28");
-            self.refuse_listens(now, key, &failure, |_| true, out);
-        }
         self.sync_level(now, key, out);
+        self.hold_anew(key);
         self.replay_subscriptions(now, key, out);
+        self.serve_listens(now, key, out);
         self.dispatch(now, key, out);
         self.sync_listen(now, key, out);
         if again {
@@ -218,13 +215,14 @@ impl Mux {
     /// After a restart every client is told to look at the lists again (P22).
     fn announce_restart(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(hello) = self.instances.get(key).and_then(|i| i.hello.clone()) else { return };
-        if hello.era == Era::Modern {
-            return self.announce_to_listens(key, out);
-        }
         for kind in ListKind::ALL.into_iter().filter(|kind| hello.announces(*kind)) {
             self.on_list_changed(now, key, kind, out);
+            if hello.era == Era::Modern {
+                self.announce_list_to_listens(key, kind, out);
+            }
         }
         self.announce_updates(key, out);
+        self.announce_updates_to_listens(key, out);
     }
 
     /// `initialize` from the cache, at the version the client asked for.

@@ -304,6 +304,7 @@ impl Mux {
     /// Ends every request that is at the child: it will not be answered.
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.requeue_lost(key, why);
+        self.forget_floor(key);
         self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
         self.forget_reverse(key, out);
         let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
@@ -322,6 +323,7 @@ impl Mux {
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
                 subscription.joined.clear();
+                subscription.listens.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
             instance.owners.clear();

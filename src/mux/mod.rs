@@ -74,6 +74,8 @@ enum Timer {
     /// A client's requests may have been at the child for long.
     Aged(Key),
     Relisten(Key),
+    /// Modern requests may need less of a legacy child's log level.
+    Level(Key),
     /// A refused client that says nothing.
     Refused(Key),
     /// Spares of a server may be lacking.
@@ -98,6 +100,8 @@ pub struct Mux {
     counters: status::Counters,
     /// Clients since the start; the newest one's number.
     clients_ever: u64,
+    /// Listens since the start.
+    listens_ever: u64,
     audit: tally::Audit,
 }
 
@@ -117,6 +121,7 @@ impl Mux {
             closing: false,
             counters: status::Counters::default(),
             clients_ever: 0,
+            listens_ever: 0,
             audit: tally::Audit::default(),
         };
         for policy in policies {
@@ -298,6 +303,7 @@ impl Mux {
                 Timer::Changed(instance, kind) => self.on_changed_timeout(now, instance, kind, out),
                 Timer::Aged(peer) => self.on_aged(now, peer, out),
                 Timer::Relisten(instance) => self.sync_listen(now, instance, out),
+                Timer::Level(instance) => self.on_level_timeout(now, instance, out),
                 Timer::Refused(peer) => self.close_refused(peer, out),
                 Timer::TopUp(server) => self.on_top_up(now, server, out),
             }
@@ -319,7 +325,7 @@ impl Mux {
             self.fail_all(now, instance, &failure, out);
         }
         for peer_key in self.peers.keys() {
-            self.end_listens(peer_key, out);
+            self.end_listens(now, peer_key, out);
             if let Some(peer) = self.peers.get(peer_key) {
                 out.close(peer.link, CloseReason::Shutdown);
                 self.forget_peer(peer_key);

@@ -163,7 +163,7 @@ impl Mux {
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key).filter(|peer| whose(peer.server)) else { continue };
             peer.draining = true;
-            self.end_listens(key, out);
+            self.end_listens(now, key, out);
             self.settle(now, key, out);
         }
     }

@@ -139,7 +139,11 @@ impl Mux {
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
-            log_level: env.meta_log_level.map_or(level, |span| Level::parse(asked.msg.text(span))),
+            // 2026-07-28: what the request says. Before: what its client said last.
+            log_level: match asked.era {
+                Era::Modern => env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
+                Era::Legacy => level,
+            },
             task: env.task.is_some(),
             again: None,
             was_lost: false,
@@ -267,7 +271,7 @@ impl Mux {
 
     /// Hands a filed request to the child, under its key.
     fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let crossed = match self.cross_request(key, msg) {
+        let crossed = match self.cross_request(now, key, msg, out) {
             Some(Ok(text)) => Some(text),
             Some(Err(why)) => return self.refuse_request(now, key, &why, out),
             None => None,

@@ -12,8 +12,9 @@
 //! ```
 
 use crate::base::{Key, Time, TimerKey};
+use crate::mux::bridge::Floor;
 use crate::mux::era::Search;
-use crate::mux::listen::Upstream;
+use crate::mux::listen::{ListenKey, Upstream};
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
@@ -119,6 +120,9 @@ pub(super) struct Instance {
     pub level: Option<Level>,
     /// Whether its answer to that is still out.
     pub setting_level: bool,
+    /// What modern requests need of a legacy child's level.
+    pub floor: Floor,
+    /// What its clients want of single resources, whatever its era.
     pub subscriptions: BTreeMap<String, Subscription>,
     /// Subscriptions that a restarted child does not know yet.
     pub replays: VecDeque<String>,
@@ -222,14 +226,36 @@ impl Hello {
     }
 }
 
-/// A legacy resource subscription shared by its holders.
+/// A resource subscription shared by its holders: at a legacy child one of its own, at a modern one a part
+/// of the merged listen (there only legacy clients are counted here).
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
-    pub holders: BTreeSet<Key>,
+    pub holders: BTreeSet<Holder>,
     /// Requests that wait for the child's answer to the one that was forwarded.
     pub joined: Vec<Key>,
+    /// Listens that wait for it.
+    pub listens: Vec<ListenKey>,
     /// Whether the child's answer is still out.
     pub pending: bool,
+}
+
+/// Who is told of a resource's updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    /// A legacy client.
+    Client(Key),
+    /// A modern client's listen, at a legacy child.
+    Listen(ListenKey),
+}
+
+impl Subscription {
+    /// The legacy clients among the holders.
+    pub(super) fn clients(&self) -> impl Iterator<Item = Key> + '_ {
+        self.holders.iter().filter_map(|holder| match holder {
+            Holder::Client(peer) => Some(*peer),
+            Holder::Listen(_) => None,
+        })
+    }
 }
 
 /// Until a child has read a cancel, its questions and log lines may still mean the client whose request
@@ -296,6 +322,7 @@ impl Instance {
             reverse: 0,
             level: None,
             setting_level: false,
+            floor: Floor::default(),
             subscriptions: BTreeMap::new(),
             replays: VecDeque::new(),
             listen: Upstream::default(),

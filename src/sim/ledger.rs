@@ -221,6 +221,10 @@ impl Ledger {
     /// A 2026-07-28 client got a log line, which belongs to one request.
     pub fn log_line(&mut self, client: usize, nonce: Option<u64>) {
         self.counts.logs += 1;
+        // A legacy child said it beside all requests, which cannot be told (rule L).
+        if nonce.is_none() {
+            return;
+        }
         let Some(asked) = nonce.and_then(|nonce| self.asked.get(&nonce)) else {
             return self.fail(format!("client {client} got a log line of nobody's request ({nonce:?})"));
         };

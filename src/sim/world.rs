@@ -366,12 +366,13 @@ impl World {
     /// Timers beyond those that are accounted for.
     fn surplus_timers(&self, alone: bool) -> usize {
         let sizes = self.engine.mux().sizes();
-        // A heartbeat and an idle stop each; a restart, a step of a stop, or a list that changed now and then.
+        // A heartbeat, an idle stop and a level to be lowered each; a restart, a step of a stop, or a list that changed now and then.
         let status = self.engine.mux().status(self.kernel.borrow().now);
         let unsettled = status.iter().filter(|instance| instance.state != "ready").count();
         let regular = |server: &str| {
             let policy = self.setups.iter().map(|setup| &setup.policy).find(|policy| policy.name == server);
-            policy.map_or(0, |p| usize::from(p.heartbeat.is_some()) + usize::from(p.idle_stop_ms.is_some()))
+            policy
+                .map_or(0, |p| 1 + usize::from(p.heartbeat.is_some()) + usize::from(p.idle_stop_ms.is_some()))
         };
         let regular: usize = status.iter().map(|instance| regular(&instance.server)).sum();
         let now_and_then = 2 * unsettled + if alone { 0 } else { 4 * sizes.instances };

@@ -57,7 +57,7 @@ fn streams_say_how_they_are_to_be_treated() {
 
 #[test]
 fn only_new_clients_get_the_priming_event() {
-    let station = Station::demo(&[], "");
+    let station = Station::demo(&["--era", "legacy"], "");
     for (version, primes) in [("2025-03-26", false), ("2025-06-18", false), ("2025-11-25", true)] {
         let session = Session::of(&station, "a", version, json!({}));
         let mut http = session.connect();

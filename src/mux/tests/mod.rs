@@ -6,6 +6,10 @@
 mod alone;
 mod bridge;
 mod clock;
+mod cross_level;
+mod cross_listen;
+mod cross_subscribe;
+mod cross_walk;
 mod eras;
 mod handshake;
 mod ids;
