@@ -8,6 +8,7 @@
 //! edit      objects, member by member, numbers and unknown members as written
 //! request   a client's request  ─▶ child      hello    the child's word on itself ─▶ clients
 //! result    a child's result    ─▶ client     error    a child's error           ─▶ client
+//! rounds    what a modern child wants to hear first ─▶ questions to its legacy client, and asking again
 //! content   what older clients cannot read ─▶ what they can
 //! ```
 //!
@@ -17,8 +18,10 @@ mod content;
 mod edit;
 mod error;
 pub(super) mod hello;
+mod question;
 mod request;
 mod result;
+pub(super) mod rounds;
 
 use crate::base::Key;
 use crate::codec::{Incoming, Kind};

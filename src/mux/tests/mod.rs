@@ -14,6 +14,7 @@ mod listen;
 mod operate;
 mod queue;
 mod retry;
+mod rounds;
 mod shared;
 mod tables;
 mod world;
