@@ -39,7 +39,7 @@ fn questions_come_on_the_stream_of_the_call() {
             session.post(&answer(&question, result)).expect(202);
             let messages = http.rest();
             assert_eq!(messages.len(), 1, "{messages:?}");
-            assert_eq!((&messages[0]["id"], text(&messages[0])), (&json!(1), said.into()));
+            assert_eq!((&messages[0]["id"], text(&messages[0])), (&json!(1), said));
             assert!(messages[0]["result"].get("resultType").is_none(), "{messages:?}");
         }
     }
@@ -66,6 +66,27 @@ fn two_clients_are_asked_at_once_and_nothing_crosses() {
         sessions[1 - n].post(&answer(&question, accept("forged"))).expect(202);
         sessions[n].post(&answer(&question, accept(&n.to_string()))).expect(202);
         assert_eq!(text(http.rest().last().unwrap()), n.to_string());
+    }
+}
+
+#[test]
+fn each_question_is_on_the_stream_of_its_own_call() {
+    let station = modern();
+    let session = Session::of(&station, "a", "2025-11-25", everything());
+    let mut open: Vec<_> = (0..3)
+        .map(|n| {
+            let mut http = session.start(&call(n, "ask", json!({ "question": format!("{n}?") })));
+            let question = http.message();
+            assert!(question["params"].to_string().contains(&format!("{n}?")), "{question}");
+            (http, question)
+        })
+        .collect();
+    for n in [1, 2, 0] {
+        let (http, question) = &mut open[n];
+        session.post(&answer(question, accept(&n.to_string()))).expect(202);
+        let told = http.rest();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((&told[0]["id"], text(&told[0])), (&json!(n), &n.to_string()[..]));
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Question {
     pub need: Need,
     /// The request; its id is to be replaced.
     pub text: Vec<u8>,
+    /// Its answer, if the client needs not be asked.
+    pub answer: Option<Box<[u8]>>,
 }
 
 impl Question {
@@ -54,7 +56,7 @@ impl Question {
             Ok(msg) => Need::of(method, &msg),
             Err(error) => return Err(format!("cannot be read: {error}")),
         };
-        Ok(Question { method, need, text })
+        Ok(Question { method, need, text, answer: None })
     }
 
     /// Whether such a request exists in this version.

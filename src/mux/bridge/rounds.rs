@@ -158,13 +158,14 @@ impl Mux {
             if number == INPUTS_MAX {
                 return Err(format!("it asks more than {INPUTS_MAX} questions at once"));
             }
-            let (question, answer) = self
+            let mut question = self
                 .read_question(key, peer_key, msg.bytes, entry)
                 .map_err(|why| format!("its question {} {why}", quote(name.as_bytes())))?;
             let key: Box<[u8]> = msg.text(at).into();
             if round.slots.iter().any(|slot| slot.key == key) {
                 return Err(format!("it asks two questions {}", quote(name.as_bytes())));
             }
+            let answer = question.answer.take();
             round.slots.push(Slot { key, method: question.method, question: None, answer });
             if round.slots[number].answer.is_none() {
                 questions.push((number, question));
@@ -181,17 +182,18 @@ impl Mux {
         peer_key: Key,
         bytes: &[u8],
         entry: crate::codec::Span,
-    ) -> Result<(Question, Option<Box<[u8]>>), String> {
+    ) -> Result<Question, String> {
         let gone = || "comes too late";
         let version =
             self.requests.get(key).map(|request| self.version_of(peer_key, request)).ok_or_else(gone)?;
         let id = || u128::from(self.next_random()) << 64 | u128::from(self.next_random());
-        let question = Question::read(bytes, entry, version, id)?;
+        let mut question = Question::read(bytes, entry, version, id)?;
         let peer = self.peers.get(peer_key).ok_or_else(gone)?;
         if question.method == Method::RootsList
             && let Some(roots) = configured_roots(&self.servers[peer.server].policy)
         {
-            return Ok((question, Some(roots.into())));
+            question.answer = Some(roots.into());
+            return Ok(question);
         }
         if peer.draining {
             return Err("comes after the client said all it will say".into());
@@ -203,7 +205,7 @@ impl Mux {
                 question.need.refusal()
             ));
         }
-        Ok((question, None))
+        Ok(question)
     }
 
     /// Whether one more round, with so many questions to the client, is within all bounds.
@@ -286,7 +288,9 @@ impl Mux {
         if let Some(id) = msg.envelope.id {
             message.replace(id, Value::Integer(key.as_u64()));
         }
-        out.send(peer.link, &message);
+        if let Origin::Peer { id, .. } = &request.origin {
+            out.send_about(peer.link, &message, id);
+        }
     }
 
     /// The child has no question: it is asked again after a pause, longer each time.
