@@ -59,13 +59,10 @@ impl Question {
         Ok(Question { method, need, text, answer: None })
     }
 
-    /// Whether such a request exists in this version.
+    /// Whether a client of this version can be asked, if it says so: whoever declares forms can show them, but
+    /// pages came with rules of their own.
     pub(super) fn is_known_to(&self, version: Version) -> bool {
-        match self.need {
-            Need::ElicitForm => version >= Version::V2025_06_18,
-            Need::ElicitUrl | Need::SamplingWithTools => version >= Version::V2025_11_25,
-            Need::Sampling | Need::Roots => true,
-        }
+        self.need != Need::ElicitUrl || version >= Version::V2025_11_25
     }
 }
 
