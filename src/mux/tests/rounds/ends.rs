@@ -218,11 +218,17 @@ fn a_repeatable_call_is_made_again_with_its_answers() {
     let first = world.hears(child);
     world.answers(child, &first, input(json!({ "k": form("?") }), "s"));
     let question = world.hears(a);
+    // It is not at the child meanwhile, whose end is nothing to it.
+    world.exits(child, "died");
+    world.advance(1_000);
+    let child = world.child();
+    world.discover(child, 60_000);
+    world.silent(child);
     reply(&mut world, a, &question, accept(1));
     let second = world.hears(child);
     world.exits(child, "died");
     world.silent(a);
-    world.advance(1_000);
+    world.advance(2_000);
     let child = world.child();
     world.discover(child, 60_000);
     let third = world.hears(child);
@@ -236,7 +242,7 @@ fn a_repeatable_call_is_made_again_with_its_answers() {
     assert_eq!(fourth["params"]["requestState"], "u");
     world.exits(child, "died");
     world.hears_failure(a, 1, "restarting");
-    world.advance(2_000);
+    world.advance(4_000);
     let child = world.child();
     world.discover(child, 60_000);
     world.silent(child);
