@@ -23,6 +23,10 @@ pub const IN_FLIGHT_PER_CLIENT: usize = 32;
 pub const REQUESTS_PER_CLIENT: usize = 256;
 /// Bytes of waiting requests per client. Past it the client is not read from until they are sent.
 pub const WAITING_BYTES_PER_CLIENT: usize = 1 << 20;
+/// Bytes of one client's requests that are kept because they may have to be asked again, and of what is told
+/// with them; four longest requests where that is more. Past it a request is not kept, and fails with -32603
+/// if its server asks something.
+pub const KEPT_BYTES_PER_CLIENT: usize = 4 << 20;
 /// Requests of all clients and of muxloop's own at once. Past it a request is refused with -32603; the
 /// rest of the table's 65,536 places is for what muxloop cannot do without.
 pub const REQUESTS_IN_ALL: usize = 60_000;

@@ -128,6 +128,16 @@ impl Sink for Outbox<'_> {
         }
         self.conns.send(to, message);
     }
+    fn send_about(&mut self, to: Key, message: &Message<'_>, request: &[u8]) {
+        // The front has it told in front of the message.
+        #[cfg(feature = "http")]
+        if self.conns.get_mut(to).is_some_and(|conn| conn.role == Role::Link) {
+            self.conns.send(to, &Message::new(&crate::front::about(request)));
+        }
+        #[cfg(not(feature = "http"))]
+        let _ = request;
+        self.send(to, message);
+    }
     fn close(&mut self, link: Key, _why: CloseReason) {
         self.conns.close(self.now, link);
     }

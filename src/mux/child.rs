@@ -40,6 +40,9 @@ impl Mux {
             let text = quote(msg.bytes);
             return log::debug!(target: &self.target_of(instance), "an answer nobody waits for was dropped: {text}");
         };
+        if self.begins_round(key, msg) {
+            return self.begin_round(now, key, msg, out);
+        }
         let Some(mut request) = self.take(key) else { return };
         let (peer, link, raw_id) = match &request.origin {
             Origin::Own(own) => {
@@ -173,6 +176,7 @@ impl Mux {
         why: &reply::Failure,
         out: &mut dyn Sink,
     ) {
+        self.withdraw_questions(request, &why.message, out);
         let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
         self.note_end(now, request, outcome, 0);
         if let Origin::Peer { peer, link, id, .. } = &request.origin {

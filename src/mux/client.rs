@@ -344,6 +344,7 @@ impl Mux {
             return;
         }
         let Some(mut request) = self.take(key) else { return };
+        self.withdraw_questions(&request, "the request was cancelled", out);
         self.note_end(now, &mut request, Outcome::Cancelled, 0);
         self.counters.cancelled += 1;
         let link = self.instances.get(request.instance).and_then(|i| i.link);
@@ -406,7 +407,7 @@ impl Mux {
             peer.paused = false;
         }
         self.cancel_requests(now, peer_key, out);
-        self.refuse_reverse_of(peer_key, out);
+        self.refuse_reverse_of(now, peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.release_listens(now, peer_key, out);
         self.forget_peer(peer_key);
@@ -431,6 +432,7 @@ impl Mux {
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(mut request) = self.take(key) else { continue };
+            self.forget_questions(&request);
             self.note_end(now, &mut request, Outcome::Cancelled, 0);
             let link = self.instances.get(request.instance).and_then(|i| i.link);
             if let (true, Some(link)) = (request.is_sent(), link) {

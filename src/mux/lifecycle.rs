@@ -305,7 +305,7 @@ impl Mux {
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.requeue_lost(key, why);
         self.forget_floor(key);
-        self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
+        self.fail_where(now, key, why, out, |state| matches!(state, State::Sent { .. } | State::Joined));
         self.forget_reverse(key, out);
         let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
         for peer in stalled.unwrap_or_default() {

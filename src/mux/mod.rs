@@ -80,6 +80,8 @@ enum Timer {
     Refused(Key),
     /// Spares of a server may be lacking.
     TopUp(ServerId),
+    /// A request whose child wants to be asked again later.
+    Round(Key),
 }
 
 /// The state of everything that is routed.
@@ -234,7 +236,7 @@ impl Mux {
                 let why = format!("{what} (`max_request_bytes` of this server)");
                 if line.has_method() == Some(false) {
                     let peer = *peer;
-                    return self.refuse_answered(peer, line.id(), &why, out);
+                    return self.refuse_answered(now, peer, line.id(), &why, out);
                 }
                 let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
                 out.send(link, &Message::new(&text));
@@ -259,7 +261,7 @@ impl Mux {
                 let peer_key = *peer;
                 let Some(peer) = self.peers.get_mut(peer_key) else { return };
                 peer.draining = true;
-                self.refuse_reverse_of(peer_key, out);
+                self.refuse_reverse_of(now, peer_key, out);
                 self.settle(now, peer_key, out);
             }
             Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
@@ -294,7 +296,7 @@ impl Mux {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
                 Timer::Request(key) => self.on_request_timeout(now, key, out),
-                Timer::Reverse(key) => self.on_reverse_timeout(key, out),
+                Timer::Reverse(key) => self.on_reverse_timeout(now, key, out),
                 Timer::Handshake(instance) => self.on_handshake_timeout(now, instance, out),
                 Timer::Stop(instance) => self.on_stop_timeout(now, instance, out),
                 Timer::Restart(instance) => self.on_restart_timeout(now, instance, out),
@@ -306,6 +308,7 @@ impl Mux {
                 Timer::Level(instance) => self.on_level_timeout(now, instance, out),
                 Timer::Refused(peer) => self.close_refused(peer, out),
                 Timer::TopUp(server) => self.on_top_up(now, server, out),
+                Timer::Round(key) => self.on_pause_over(now, key, out),
             }
         }
         self.check_invariants();
@@ -378,7 +381,7 @@ impl Mux {
                     out.send(link, &Message::new(&text));
                 } else {
                     let peer = *peer;
-                    self.refuse_answered(peer, id, &format!("the client's answer is {error}"), out);
+                    self.refuse_answered(now, peer, id, &format!("the client's answer is {error}"), out);
                 }
             }
             Some(LinkOf::Child(instance)) => {
@@ -459,6 +462,12 @@ impl Mux {
             assert_eq!(peer.requests.iter().filter(is_aged).count(), peer.aged, "aged count of a client");
             let bytes: usize = peer.requests.iter().map(|key| waiting_len(&self.requests, *key)).sum();
             assert_eq!(bytes, peer.waiting_bytes, "waiting bytes of a client");
+            let kept = |key: &Key| self.requests.get(*key).map_or(0, Request::kept_bytes);
+            assert_eq!(
+                peer.requests.iter().map(kept).sum::<usize>(),
+                peer.kept_bytes,
+                "kept bytes of a client"
+            );
         }
         for (key, instance) in self.instances.iter() {
             let sent = self
@@ -469,6 +478,10 @@ impl Mux {
             assert_eq!(sent, instance.in_flight, "in-flight count of a child");
             let reverse = self.reverse.iter().filter(|(_, r)| r.instance == key).count();
             assert_eq!(reverse, instance.reverse, "reverse count of a child");
+        }
+        for (key, reverse) in self.reverse.iter() {
+            let is_for = |call| self.requests.get(call).is_some_and(|call| call.is_asked(key));
+            assert!(reverse.call.is_none_or(|(call, _)| is_for(call)), "a question without its call");
         }
         for (_, request) in self.requests.iter() {
             let own_handshake = matches!(request.origin, Origin::Own(Own::Handshake));

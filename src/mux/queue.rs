@@ -146,6 +146,9 @@ impl Mux {
             },
             task: env.task.is_some(),
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: asked.since,
             deadline: asked.since + timeout,
@@ -192,6 +195,9 @@ impl Mux {
             log_level: None,
             task: false,
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: now,
             deadline: timeout.unwrap_or(Time(u64::MAX)),
@@ -271,11 +277,16 @@ impl Mux {
 
     /// Hands a filed request to the child, under its key.
     fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        if let Some(failure) = self.lost_its_round(key) {
+            let instance = self.requests.get(key).map(|request| request.instance);
+            return self.fail_request(now, instance.unwrap_or(key), key, &failure, out);
+        }
         let crossed = match self.cross_request(now, key, msg, out) {
             Some(Ok(text)) => Some(text),
             Some(Err(why)) => return self.refuse_request(now, key, &why, out),
             None => None,
         };
+        let is_crossed = crossed.is_some();
         let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
         let (original, msg) = (msg, crossed.as_ref().unwrap_or(msg));
         let Some(request) = self.requests.get_mut(key) else { return };
@@ -305,7 +316,7 @@ impl Mux {
             instance.allowance = instance.allowance.saturating_sub(1);
             instance.holding += 1;
         }
-        self.keep_for_retry(key, server, original);
+        self.keep_for_retry(key, server, is_crossed, original);
     }
 
     /// A request that no child of this era can be asked.
@@ -319,13 +330,19 @@ impl Mux {
 
     /// Takes a request out of every table it is in.
     pub(super) fn take(&mut self, key: Key) -> Option<Request> {
-        let request = self.requests.remove(key)?;
+        let mut request = self.requests.remove(key)?;
         if let Some(timer) = request.timer {
             self.timers.cancel(timer);
         }
         let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
         self.uncount(peer_key, request.instance, request.method, &request.state);
+        if let State::Asking(round) = &mut request.state
+            && let Some(timer) = round.pause.take()
+        {
+            self.timers.cancel(timer);
+        }
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
+        peer.kept_bytes -= request.kept_bytes();
         peer.requests.swap_remove(position);
         // Those that ended while they waited are skipped at their turn, which may be far off.
         if peer.waiting.len() > 2 * peer.requests.len() + 64 {
@@ -358,7 +375,7 @@ impl Mux {
                     }
                 }
             }
-            State::Joined => {}
+            State::Joined | State::Asking(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@
 //! edit      objects, member by member, numbers and unknown members as written
 //! request   a client's request  ─▶ child      hello    the child's word on itself ─▶ clients
 //! result    a child's result    ─▶ client     error    a child's error           ─▶ client
+//! rounds    what a modern child wants to hear first ─▶ questions to its legacy client, and asking again
 //! content   what older clients cannot read ─▶ what they can
 //! listens   changes at the child  ─▶ clients, and what they want to hear of ─▶ child
 //! levels    log levels of clients ─▶ child, its lines ─▶ clients
@@ -21,8 +22,10 @@ mod error;
 pub(super) mod hello;
 mod levels;
 mod listens;
+mod question;
 mod request;
 mod result;
+pub(super) mod rounds;
 
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind};

@@ -439,3 +439,31 @@ fn the_last_answer_closes_a_client_that_has_said_all() {
     let sizes = world.mux.sizes();
     assert_eq!((sizes.instances, sizes.requests, sizes.timers, sizes.links), (0, 0, 0, 0), "{sizes:?}");
 }
+
+/// P49: a process of one request goes on with it once its client has answered.
+#[test]
+fn a_call_that_asks_first_goes_on_with_its_process() {
+    let mut world = World::new([ServerPolicy { era: EraPolicy::Modern, ..per_request() }]);
+    let client = world.client();
+    world.says(client, initialize("2025-11-25", json!({ "elicitation": {} })));
+    let child = world.child();
+    world.discover(child, 60_000);
+    world.hears(client);
+    ended(&mut world, child);
+    world.says(client, note("notifications/initialized", json!({})));
+    world.says(client, call(1, "t"));
+    let child = world.child();
+    world.discover(child, 60_000);
+    let asked = world.hears_of(child, "tools/call");
+    let params = json!({ "message": "?", "requestedSchema": { "type": "object", "properties": {} } });
+    let requests = json!({ "q": { "method": "elicitation/create", "params": params } });
+    world.answers(child, &asked, json!({ "resultType": "input_required", "inputRequests": requests }));
+    let question = world.hears_of(client, "elicitation/create");
+    assert_eq!(world.stops(child), []);
+    world.says(client, json!({ "id": question["id"], "result": { "action": "decline" } }));
+    let again = world.hears_of(child, "tools/call");
+    assert_eq!(again["params"]["inputResponses"]["q"]["action"], "decline");
+    world.answers(child, &again, json!({ "resultType": "complete", "content": [] }));
+    assert_eq!(world.hears(client)["id"], 1);
+    ended(&mut world, child);
+}

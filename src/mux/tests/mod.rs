@@ -20,6 +20,7 @@ mod listen;
 mod operate;
 mod queue;
 mod retry;
+mod rounds;
 mod shared;
 mod spare;
 mod tables;
