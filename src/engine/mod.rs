@@ -180,6 +180,12 @@ impl Engine {
         for event in ready {
             self.mark(now, *event);
         }
+        if self.mux.lacks_random() {
+            let mut bytes = [0; 16 * SECRETS_AT_ONCE];
+            platform.random(&mut bytes);
+            let (words, _) = bytes.as_chunks::<16>();
+            self.mux.feed_random(&words.iter().map(|word| u128::from_le_bytes(*word)).collect::<Vec<_>>());
+        }
         if self.mux.poll_timeout().is_some_and(|at| at <= now) {
             tell!(self, now, handle_timeout);
         }
@@ -532,3 +538,5 @@ impl Engine {
 
 /// Most budgets of bytes that are read from a process that has ended.
 const DRAIN_READS: usize = 512;
+/// Secrets that the mux is given at a time.
+const SECRETS_AT_ONCE: usize = 16;

@@ -7,7 +7,7 @@ use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
 use crate::mux::request::Origin;
-use crate::mux::server::{Era, Instance, Then};
+use crate::mux::server::{Era, Holder, Instance, Then};
 use crate::mux::tally::Outcome;
 use crate::mux::{CloseReason, Mux, Sink, bridge, parse_key, reply};
 use serde_json::json;
@@ -194,6 +194,9 @@ impl Mux {
         {
             return self.answer_failure(link, msg, &failure, out);
         }
+        if era == Era::Modern && self.resume(now, peer, link, method, msg, out) {
+            return;
+        }
         let Some(instance) = self.instance_for(now, peer, era, out) else { return };
         let asked = Asked { peer, link, instance, method, era, since: now, msg };
         if let Some(failure) = self.need(now, instance, out) {
@@ -273,7 +276,13 @@ impl Mux {
     ) -> Option<Key> {
         let peer = self.peers.get_mut(peer_key)?;
         if peer.instance.is_none() {
-            let instance = self.instances.insert(Instance::new(peer.server, Some(peer_key)));
+            let instances = &mut self.instances;
+            let instance = if peer.guest {
+                let for_guests = &mut self.servers[peer.server].for_guests;
+                *for_guests.get_or_insert_with(|| instances.insert(Instance::new(peer.server, None)))
+            } else {
+                instances.insert(Instance::new(peer.server, Some(peer_key)))
+            };
             peer.instance = Some(instance);
         }
         peer.instance
@@ -299,7 +308,7 @@ impl Mux {
                 else {
                     return;
                 };
-                let own = instance.owner == Some(peer_key) || instance.holder == Some(peer_key);
+                let own = instance.owner == Some(peer_key) || instance.holder == Some(Holder::Peer(peer_key));
                 let passes = if method == Method::RootsChanged { own } else { method == Method::Other };
                 if let (true, Some(link)) = (passes && peer.legacy.is_some(), instance.open_link()) {
                     out.send(link, &Message::new(msg.bytes));
@@ -343,6 +352,7 @@ impl Mux {
         self.note_end(now, &mut request, Outcome::Cancelled, 0);
         self.counters.cancelled += 1;
         let link = self.instances.get(request.instance).and_then(|i| i.link);
+        self.withdraw_questions(&mut request, out);
         if let (true, Some(link)) = (request.is_sent(), link) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
@@ -402,6 +412,7 @@ impl Mux {
             peer.paused = false;
         }
         self.cancel_requests(now, peer_key, out);
+        self.abandon_calls_of(now, peer_key, out);
         self.refuse_reverse_of(peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.forget_peer(peer_key);
@@ -425,6 +436,7 @@ impl Mux {
             let Some(mut request) = self.take(key) else { continue };
             self.note_end(now, &mut request, Outcome::Cancelled, 0);
             let link = self.instances.get(request.instance).and_then(|i| i.link);
+            self.withdraw_questions(&mut request, out);
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
@@ -448,7 +460,7 @@ impl Mux {
             instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
-            if instance.holder == Some(peer_key) {
+            if instance.holder == Some(Holder::Peer(peer_key)) {
                 instance.holder = None;
                 instance.holding = 0;
                 instance.contended = false;

@@ -4,7 +4,7 @@ use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::{MODERN_VERSION, Version};
-use crate::mux::policy::{EraPolicy, Interactive};
+use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy};
 use crate::mux::queue::Asked;
 use crate::mux::request::Own;
 use crate::mux::server::{Era, Hello, Phase, Then};
@@ -58,7 +58,10 @@ impl Mux {
         }
         let policy = self.policy_of(key);
         let mut capabilities = json!({});
-        if policy.is_some_and(|policy| policy.interactive == Interactive::Serialize) {
+        // A client of 2026-07-28 says what it can be asked with each request.
+        let asks =
+            |policy: &ServerPolicy| policy.interactive == Interactive::Serialize || policy.is_per_client();
+        if policy.is_some_and(asks) {
             capabilities =
                 json!({ "sampling": { "tools": {} }, "elicitation": { "form": {}, "url": {} }, "roots": {} });
         } else if policy.is_some_and(|policy| !policy.roots.is_empty()) {

@@ -73,6 +73,10 @@ enum Timer {
     Relisten(Key),
     /// A refused client that says nothing.
     Refused(Key),
+    /// A request has been asked something, and its client is to be told.
+    Gather(Key),
+    /// A suspended call waits for its client no longer.
+    Suspended(Key),
 }
 
 /// The state of everything that is routed.
@@ -94,6 +98,7 @@ pub struct Mux {
     /// Clients since the start; the newest one's number.
     clients_ever: u64,
     audit: tally::Audit,
+    suspended: bridge::suspended::Table,
 }
 
 impl Mux {
@@ -113,6 +118,7 @@ impl Mux {
             counters: status::Counters::default(),
             clients_ever: 0,
             audit: tally::Audit::default(),
+            suspended: bridge::suspended::Table::default(),
         };
         for policy in policies {
             mux.add_server(policy);
@@ -247,6 +253,9 @@ impl Mux {
                 let Some(peer) = self.peers.get_mut(peer_key) else { return };
                 peer.draining = true;
                 self.refuse_reverse_of(peer_key, out);
+                // It will not ask again with an answer.
+                self.withdraw_questions_of(peer_key, out);
+                self.abandon_calls_of(now, peer_key, out);
                 self.settle(now, peer_key, out);
             }
             Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
@@ -291,6 +300,8 @@ impl Mux {
                 Timer::Aged(peer) => self.on_aged(now, peer, out),
                 Timer::Relisten(instance) => self.sync_listen(now, instance, out),
                 Timer::Refused(peer) => self.close_refused(peer, out),
+                Timer::Gather(request) => self.on_gathered(now, request, out),
+                Timer::Suspended(call) => self.on_suspended_expired(now, call, out),
             }
         }
         self.check_invariants();
@@ -316,6 +327,7 @@ impl Mux {
                 self.forget_peer(peer_key);
             }
         }
+        self.forget_suspended();
         self.check_invariants();
     }
 
@@ -428,7 +440,7 @@ impl Mux {
             for (at, request) in peer.requests.iter().enumerate() {
                 match &self.requests.get(*request).expect("a listed request exists").origin {
                     Origin::Peer { peer, position, .. } => assert_eq!((*peer, *position), (key, at)),
-                    Origin::Own(_) => panic!("an own request in a client's list"),
+                    _ => panic!("a request in the list of a client that is not its asker"),
                 }
             }
             let is_aged = |key: &&Key| {
@@ -442,12 +454,13 @@ impl Mux {
             let sent = self
                 .requests
                 .iter()
-                .filter(|(_, r)| r.instance == key && r.is_sent() && r.peer().is_some())
+                .filter(|(_, r)| r.instance == key && r.is_sent() && !matches!(r.origin, Origin::Own(_)))
                 .count();
             assert_eq!(sent, instance.in_flight, "in-flight count of a child");
             let reverse = self.reverse.iter().filter(|(_, r)| r.instance == key).count();
             assert_eq!(reverse, instance.reverse, "reverse count of a child");
         }
+        self.assert_suspended();
         for (_, request) in self.requests.iter() {
             let own_handshake = matches!(request.origin, Origin::Own(Own::Handshake));
             assert!(

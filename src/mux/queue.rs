@@ -8,10 +8,10 @@ use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PE
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::method::{Level, Method};
-use crate::mux::peer::Capabilities;
+use crate::mux::peer::{Capabilities, Peer};
 use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Instance, Phase};
+use crate::mux::server::{Era, Holder, Instance, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
 
 /// A client's request as it came.
@@ -34,7 +34,7 @@ impl Mux {
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);
-        match self.can_send(asked.instance, asked.peer, asked.method, out) {
+        match self.can_send(asked.instance, asked.peer, key, out) {
             Some(child) if self.first_in_line(asked) => self.send_request(now, key, child, asked.msg, out),
             _ => self.keep(now, key, asked, out),
         }
@@ -137,6 +137,8 @@ impl Mux {
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
+            binding: None,
+            call: None,
             log_level: env.meta_log_level.map_or(level, |span| Level::parse(asked.msg.text(span))),
             task: env.task.is_some(),
             again: None,
@@ -180,6 +182,8 @@ impl Mux {
             state: State::Sent { since: now, aged: false },
             token: None,
             capabilities: Capabilities::default(),
+            binding: None,
+            call: None,
             log_level: None,
             task: false,
             again: None,
@@ -234,7 +238,8 @@ impl Mux {
     }
 
     /// The child's link, if it can take this kind of request of this client now.
-    fn can_send(&self, instance: Key, peer_key: Key, method: Method, out: &dyn Sink) -> Option<Key> {
+    fn can_send(&self, instance: Key, peer_key: Key, key: Key, out: &dyn Sink) -> Option<Key> {
+        let request = self.requests.get(key)?;
         let instance = self.instances.get(instance)?;
         let peer = self.peers.get(peer_key)?;
         let link = instance.open_link()?;
@@ -242,17 +247,29 @@ impl Mux {
         if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
-        if serializes(policy, instance, method) {
-            let fenced = instance.fence.is_some_and(|fence| fence.peer != Some(peer_key));
-            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != peer_key);
+        if serializes(policy, instance, request.method) {
+            let own = self.holder_of(key, request, peer);
+            let fenced = instance.fence.is_some_and(|f| f.peer.is_none_or(|p| own != Holder::Peer(p)));
+            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != own);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
-            let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
+            let must_yield = turn_is_over && instance.holder == Some(own) && peer.reverse.is_empty();
             if held_by_other || must_yield {
                 return None;
             }
         }
         Some(link)
+    }
+
+    /// For whom a child is at work once it has this request. One that can be asked something by way of its
+    /// answer has the child alone: two of one client would be told apart by nothing.
+    fn holder_of(&self, key: Key, request: &Request, peer: &Peer) -> Holder {
+        let can_be_asked = request.capabilities != Capabilities::default() || peer.legacy.is_some();
+        match (request.era, &request.origin) {
+            (Era::Modern, _) if can_be_asked => Holder::Call(key),
+            (_, Origin::Peer { peer, .. }) => Holder::Peer(*peer),
+            _ => Holder::Call(key),
+        }
     }
 
     /// Hands a filed request to the child, under its key.
@@ -266,7 +283,7 @@ impl Mux {
         let (original, msg) = (msg, crossed.as_ref().unwrap_or(msg));
         let Some(request) = self.requests.get_mut(key) else { return };
         request.state = State::Sent { since: now, aged: false };
-        let (instance_key, method) = (request.instance, request.method);
+        let instance_key = request.instance;
         let Origin::Peer { peer: peer_key, .. } = request.origin else { return };
         let mut message = Message::new(msg.bytes);
         if let Some(id) = msg.envelope.id {
@@ -276,22 +293,39 @@ impl Mux {
             message.replace(token, Value::Integer(key.as_u64()));
         }
         out.send(child, &message);
+        self.hold(key, peer_key, instance_key, original);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
         let server = instance.server;
-        if serializes(&self.servers[instance.server].policy, instance, method) {
-            if instance.holder != Some(peer_key) {
-                instance.holder = Some(peer_key);
-                instance.contended = false;
-                // What it has waiting now is its turn; what it asks later is not.
-                instance.allowance = peer.waiting.len() + 1;
-            }
-            instance.allowance = instance.allowance.saturating_sub(1);
-            instance.holding += 1;
-        }
         self.keep_for_retry(key, server, original);
+    }
+
+    /// A request that is being sent takes the child for its client, or for itself.
+    fn hold(&mut self, key: Key, peer_key: Key, instance_key: Key, msg: &Incoming<'_>) {
+        let (Some(request), Some(peer)) = (self.requests.get(key), self.peers.get(peer_key)) else { return };
+        let Some(instance) = self.instances.get(instance_key) else { return };
+        if !serializes(&self.servers[instance.server].policy, instance, request.method) {
+            return;
+        }
+        let own = self.holder_of(key, request, peer);
+        let waiting = peer.waiting.len();
+        if own == Holder::Call(key) {
+            let binding = self.suspended.binding(msg);
+            if let Some(request) = self.requests.get_mut(key) {
+                request.binding = Some(binding);
+            }
+        }
+        let Some(instance) = self.instances.get_mut(instance_key) else { return };
+        if instance.holder != Some(own) {
+            instance.holder = Some(own);
+            instance.contended = false;
+            // What it has waiting now is its turn; what it asks later is not.
+            instance.allowance = waiting + 1;
+        }
+        instance.allowance = instance.allowance.saturating_sub(1);
+        instance.holding += 1;
     }
 
     /// A request that no child of this era can be asked.
@@ -309,9 +343,23 @@ impl Mux {
         if let Some(timer) = request.timer {
             self.timers.cancel(timer);
         }
-        let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
-        self.uncount(peer_key, request.instance, request.method, &request.state);
-        let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
+        if let Some(gather) = request.call.as_ref().and_then(|call| call.gather) {
+            self.timers.cancel(gather);
+        }
+        match request.origin {
+            Origin::Peer { peer, position, .. } => {
+                self.uncount(peer, request.instance, request.method, &request.state);
+                self.unlist(peer, position);
+            }
+            Origin::Suspended(_) => self.let_go(None, request.instance, request.method),
+            Origin::Own(_) => {}
+        }
+        Some(request)
+    }
+
+    /// Takes a request out of the list of its client.
+    pub(super) fn unlist(&mut self, peer_key: Key, position: usize) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.requests.swap_remove(position);
         // Those that ended while they waited are skipped at their turn, which may be far off.
         if peer.waiting.len() > 2 * peer.requests.len() + 64 {
@@ -323,7 +371,6 @@ impl Mux {
         {
             *at = position;
         }
-        Some(request)
     }
 
     /// Undoes what sending or keeping a request counted.
@@ -334,17 +381,28 @@ impl Mux {
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let Some(instance) = self.instances.get_mut(instance) else { return };
-                instance.in_flight -= 1;
-                if method.is_interactive() && instance.holder == Some(peer_key) {
-                    instance.holding -= 1;
-                    if instance.holding == 0 {
-                        instance.holder = None;
-                        instance.contended = false;
-                    }
-                }
+                self.let_go(Some(peer_key), instance, method);
             }
             State::Joined => {}
+        }
+    }
+
+    /// A child has one request less.
+    fn let_go(&mut self, peer: Option<Key>, instance: Key, method: Method) {
+        let Some(instance) = self.instances.get_mut(instance) else { return };
+        instance.in_flight -= 1;
+        let is_of_holder = match instance.holder {
+            Some(Holder::Peer(holder)) => peer == Some(holder),
+            // It has the child alone.
+            Some(Holder::Call(_)) => true,
+            None => false,
+        };
+        if method.is_interactive() && is_of_holder {
+            instance.holding -= 1;
+            if instance.holding == 0 {
+                instance.holder = None;
+                instance.contended = false;
+            }
         }
     }
 
@@ -368,7 +426,8 @@ impl Mux {
     /// Closes a client that has ended its side and got its last answer.
     pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get(peer_key) else { return };
-        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
+        let is_finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
+        if is_finished && !self.has_suspended(peer_key) {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
@@ -432,7 +491,7 @@ impl Mux {
                 Turn::Served(_) => idle_turns = 0,
                 Turn::Blocked => {
                     idle_turns += 1;
-                    instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
+                    instance.contended |= instance.holder.is_some_and(|h| h != Holder::Peer(peer_key));
                 }
             }
             instance.queue.push_back(peer_key);
@@ -462,8 +521,7 @@ impl Mux {
             }
             return Turn::Left;
         }
-        let Some(method) = self.requests.get(key).map(|request| request.method) else { return Turn::Left };
-        let Some(child) = self.can_send(instance_key, peer_key, method, out) else { return Turn::Blocked };
+        let Some(child) = self.can_send(instance_key, peer_key, key, out) else { return Turn::Blocked };
         self.peers.get_mut(peer_key).map(|peer| peer.waiting.pop_front());
         self.release(now, key, child, out);
         Turn::Served(key)
@@ -494,9 +552,10 @@ impl Mux {
 }
 
 /// Whether a request has to have the child for its client alone: the child may ask something during it,
-/// and does not say whom it means. That holds for clients that cannot be asked as well.
+/// and does not say whom it means. That holds for clients that cannot be asked as well, and for a child that
+/// one client has alone, who may ask in both eras.
 pub(super) fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
-    policy.interactive == Interactive::Serialize
+    (policy.interactive == Interactive::Serialize || policy.is_per_client())
         && instance.era == Some(Era::Legacy)
         && method.is_interactive()
 }

@@ -54,6 +54,9 @@ pub(super) struct Server {
     pub policy: ServerPolicy,
     /// The instance that all clients share; `None` where each has its own.
     pub shared: Option<Key>,
+    /// Where each client has its own: that of all requests that stand for themselves, whose client nobody
+    /// can tell from another of the same right (protocol.md §4.2).
+    pub for_guests: Option<Key>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -96,8 +99,8 @@ pub(super) struct Instance {
     pub queue: VecDeque<Key>,
     /// Whether the turns of `queue` are being given at this moment.
     pub dispatching: bool,
-    /// Under `serialize`: whose interactive requests are at the child.
-    pub holder: Option<Key>,
+    /// Whose interactive requests are at a legacy child that may ask something during them.
+    pub holder: Option<Holder>,
     /// How many they are.
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
@@ -237,6 +240,16 @@ pub(super) struct Fence {
     pub peer: Option<Key>,
 }
 
+/// For whom a legacy child is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A client's requests: that client is asked.
+    Peer(Key),
+    /// One request of a client that is asked by way of its answer. Until it ended at the child, also while
+    /// it is suspended.
+    Call(Key),
+}
+
 /// Coalescing of `list_changed` bursts.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
@@ -249,6 +262,7 @@ impl Server {
         Server {
             policy,
             shared: None,
+            for_guests: None,
             clients: 0,
             meter: Meter::default(),
             limited: 0,

@@ -9,6 +9,8 @@
 //! request   a client's request  ─▶ child      hello    the child's word on itself ─▶ clients
 //! result    a child's result    ─▶ client     error    a child's error           ─▶ client
 //! content   what older clients cannot read ─▶ what they can
+//! suspended a legacy child's questions during a modern client's call, asked by way of its answer
+//! inputs    those questions and their answers, as they are written
 //! ```
 //!
 //! Traffic within one era never comes here; it is spliced, not parsed.
@@ -17,8 +19,10 @@ mod content;
 mod edit;
 mod error;
 pub(super) mod hello;
+mod inputs;
 mod request;
 mod result;
+pub(super) mod suspended;
 
 use crate::base::Key;
 use crate::codec::{Incoming, Kind};
@@ -39,7 +43,11 @@ impl Mux {
             return None;
         }
         if actual == Era::Legacy {
-            return Some(Ok(request::to_legacy(msg)));
+            // A call that is suspended is not made anew.
+            let state = inputs::state_of(msg);
+            return Some(
+                state.map_or_else(|| Ok(request::to_legacy(msg)), |_| Err(suspended::UNKNOWN.into())),
+            );
         }
         let legacy = request.peer().and_then(|peer| self.peers.get(peer))?.legacy.as_ref()?;
         Some(request::to_modern(msg, &legacy.identity, request.log_level))
@@ -48,8 +56,11 @@ impl Mux {
     /// A child's answer in the words of its client, or as it is where the client reads it so.
     pub(super) fn cross_answer(&self, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let instance = self.instances.get(request.instance)?;
-        let Origin::Peer { peer, .. } = &request.origin else { return None };
-        let version = self.version_of(*peer, request);
+        let version = match &request.origin {
+            Origin::Peer { peer, .. } => self.version_of(*peer, request),
+            Origin::Suspended(_) => Version::LATEST,
+            Origin::Own(_) => return None,
+        };
         match (instance.era?, request.era) {
             (Era::Legacy, Era::Modern) if msg.envelope.kind == Kind::Error => {
                 error::to_modern(msg, request.capabilities)

@@ -15,5 +15,6 @@ mod operate;
 mod queue;
 mod retry;
 mod shared;
+mod suspended;
 mod tables;
 mod world;

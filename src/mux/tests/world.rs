@@ -42,6 +42,7 @@ pub(super) struct World {
     stops: BTreeMap<Key, Vec<StopStep>>,
     closed: BTreeMap<Key, CloseReason>,
     paused: BTreeMap<Key, bool>,
+    secrets: u128,
 }
 
 impl World {
@@ -57,6 +58,7 @@ impl World {
             stops: BTreeMap::new(),
             closed: BTreeMap::new(),
             paused: BTreeMap::new(),
+            secrets: 0,
         };
         world.mux.begin(world.now, &mut world.recorder);
         world.sort();
@@ -99,6 +101,14 @@ impl World {
     pub(super) fn client_of(&mut self, server: usize) -> Key {
         let link = self.links.insert(());
         self.mux.attach_peer(self.now, link, server, &mut self.recorder);
+        self.sort();
+        link
+    }
+
+    /// A connection whose requests stand each for itself.
+    pub(super) fn guest(&mut self) -> Key {
+        let link = self.links.insert(());
+        self.mux.attach_guest(self.now, link, 0, &mut self.recorder);
         self.sort();
         link
     }
@@ -301,6 +311,10 @@ impl World {
     }
 
     fn sort(&mut self) {
+        if self.mux.lacks_random() {
+            self.secrets += 1;
+            self.mux.feed_random(&[self.secrets.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)]);
+        }
         for verb in std::mem::take(&mut self.recorder.verbs) {
             match verb {
                 Verb::Send(to, text) => {
