@@ -182,7 +182,8 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         if let Origin::Suspended(call) = &request.origin {
-            return self.keep_answer(*call, why.answer(b"null"));
+            let why = reply::Failure { retry_in_ms: None, ..why.clone() };
+            return self.keep_answer(*call, why.answer(b"0"));
         }
         let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
         self.note_end(now, request, outcome, 0);
