@@ -3,6 +3,7 @@
 //!
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
+mod away;
 mod bridge;
 mod clock;
 mod eras;
