@@ -193,6 +193,9 @@ impl Mux {
             let failure = reply::Failure::new("era", "subscriptions/listen needs a server of 2026-07-28");
             self.refuse_listens(now, key, &failure, |_| true, out);
         }
+        if era == Era::Legacy {
+            self.read_capabilities(key);
+        }
         self.sync_level(now, key, out);
         self.replay_subscriptions(now, key, out);
         self.dispatch(now, key, out);

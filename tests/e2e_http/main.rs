@@ -35,6 +35,7 @@
 //! | P43, P44 | `modern::discovery_and_lists_carry_what_they_must` |
 //! | P45, P46 | `modern::a_listen_gets_…`, `an_open_listen_is_completed_when_muxloop_stops` |
 //! | P47 | `modern::log_messages_come_only_if_asked_for` |
+//! | P48 | `questions::*` |
 
 mod events;
 mod guards;
@@ -42,6 +43,7 @@ mod hostile;
 mod legacy;
 mod listeners;
 mod modern;
+mod questions;
 mod streams;
 mod support;
 mod wire;

@@ -27,8 +27,8 @@ pub(super) mod suspended;
 use crate::base::Key;
 use crate::codec::{Incoming, Kind};
 use crate::mux::method::Method;
-use crate::mux::peer::Version;
-use crate::mux::request::{Origin, Request};
+use crate::mux::peer::{Capabilities, Version};
+use crate::mux::request::{Origin, Request, State};
 use crate::mux::server::Era;
 use crate::mux::{Mux, reply};
 pub(super) use request::legacy_identity;
@@ -51,6 +51,18 @@ impl Mux {
         }
         let legacy = request.peer().and_then(|peer| self.peers.get(peer))?.legacy.as_ref()?;
         Some(request::to_modern(msg, &legacy.identity, request.log_level))
+    }
+
+    /// A child turned out to be one that may ask: what can be asked of those who wait for it was not looked at
+    /// while it seemed to be none.
+    pub(super) fn read_capabilities(&mut self, instance: Key) {
+        for (_, request) in self.requests.iter_mut().filter(|(_, r)| r.instance == instance) {
+            let State::Waiting(bytes) = &request.state else { continue };
+            let Ok(msg) = Incoming::scan(bytes) else { continue };
+            if let Some(capabilities) = msg.envelope.meta_client_capabilities {
+                request.capabilities = Capabilities::parse(msg.text(capabilities));
+            }
+        }
     }
 
     /// A child's answer in the words of its client, or as it is where the client reads it so.

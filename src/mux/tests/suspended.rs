@@ -688,6 +688,23 @@ fn a_state_of_an_earlier_life_is_refused() {
     is_over(&world);
 }
 
+/// What a client can be asked counts also if the child seemed to be of the modern era when it was said.
+#[test]
+fn capabilities_are_known_whatever_the_child_seemed_to_be() {
+    let mut world = World::new([ServerPolicy { era: EraPolicy::Auto, lazy_start: true, ..serialize() }]);
+    let a = world.client();
+    world.says(a, ask(1, json!({ "name": "t" })));
+    let child = world.child();
+    world.hears_of(child, "server/discover");
+    world.exits(child, "ended");
+    let child = world.child();
+    world.shake_hands(child, all_capabilities());
+    world.hears_of(child, "tools/call");
+    world.says(child, elicit("e"));
+    world.advance(25);
+    assert_eq!(world.hears(a)["result"]["resultType"], "input_required");
+}
+
 /// A modern child's states are its own and pass.
 #[test]
 fn a_modern_childs_state_passes() {
