@@ -42,7 +42,9 @@ impl Mux {
         };
         let Some(mut request) = self.take(key) else { return };
         // It does not wait for what it asked.
-        self.withdraw_questions(&mut request, out);
+        if request.call.is_some() {
+            self.withdraw_questions(&mut request, out);
+        }
         let (peer, link, raw_id) = match &request.origin {
             Origin::Own(own) => {
                 let own = own.clone();

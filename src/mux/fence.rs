@@ -4,8 +4,8 @@
 
 use crate::base::{Key, Time};
 use crate::codec::Message;
+use crate::mux::hold::serializes;
 use crate::mux::method::Method;
-use crate::mux::queue::serializes;
 use crate::mux::request::{Own, Request};
 use crate::mux::server::{Era, Fence};
 use crate::mux::{Mux, Sink, reply};
@@ -16,13 +16,13 @@ impl Mux {
     pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
         let key = request.instance;
         // Whoever has the child for one request is nobody that may go on.
-        let peer = request.peer().filter(|_| request.binding.is_none());
+        let peer = request.peer().filter(|_| request.call.is_none());
         let Some(instance) = self.instances.get(key) else { return false };
         let policy = &self.servers[instance.server].policy;
         let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
         // A client that has the child alone is asked at any rate, unless it can be asked in two ways.
         let owner = instance.owner.and_then(|owner| self.peers.get(owner));
-        let is_moot = request.binding.is_none() && owner.is_some_and(|owner| !owner.modern);
+        let is_moot = request.call.is_none() && owner.is_some_and(|owner| !owner.modern);
         let needed = logs || (serializes(policy, instance, request.method) && !is_moot);
         let Some(link) = instance.open_link().filter(|_| needed) else { return false };
         let timeout = policy.request_timeout_ms;

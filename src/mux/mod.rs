@@ -16,6 +16,7 @@ mod clock;
 mod fanout;
 mod fence;
 mod handshake;
+mod hold;
 mod lifecycle;
 mod listen;
 mod method;

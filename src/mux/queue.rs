@@ -7,11 +7,11 @@
 use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
+use crate::mux::hold::{holder_of, serializes};
 use crate::mux::method::{Level, Method};
-use crate::mux::peer::{Capabilities, Peer};
-use crate::mux::policy::{Interactive, ServerPolicy};
+use crate::mux::peer::Capabilities;
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Holder, Instance, Phase};
+use crate::mux::server::{Era, Holder, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
 
 /// A client's request as it came.
@@ -137,7 +137,6 @@ impl Mux {
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
-            binding: None,
             call: None,
             log_level: env.meta_log_level.map_or(level, |span| Level::parse(asked.msg.text(span))),
             task: env.task.is_some(),
@@ -182,7 +181,6 @@ impl Mux {
             state: State::Sent { since: now, aged: false },
             token: None,
             capabilities: Capabilities::default(),
-            binding: None,
             call: None,
             log_level: None,
             task: false,
@@ -248,7 +246,7 @@ impl Mux {
             return None;
         }
         if serializes(policy, instance, request.method) {
-            let own = self.holder_of(key, request, peer);
+            let own = holder_of(key, request, peer);
             let fenced = instance.fence.is_some_and(|f| f.peer.is_none_or(|p| own != Holder::Peer(p)));
             let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != own);
             // A client that holds the child lets others in, unless it is being asked something.
@@ -259,17 +257,6 @@ impl Mux {
             }
         }
         Some(link)
-    }
-
-    /// For whom a child is at work once it has this request. One that can be asked something by way of its
-    /// answer has the child alone: two of one client would be told apart by nothing.
-    fn holder_of(&self, key: Key, request: &Request, peer: &Peer) -> Holder {
-        let can_be_asked = request.capabilities != Capabilities::default() || peer.legacy.is_some();
-        match (request.era, &request.origin) {
-            (Era::Modern, _) if can_be_asked => Holder::Call(key),
-            (_, Origin::Peer { peer, .. }) => Holder::Peer(*peer),
-            _ => Holder::Call(key),
-        }
     }
 
     /// Hands a filed request to the child, under its key.
@@ -293,39 +280,13 @@ impl Mux {
             message.replace(token, Value::Integer(key.as_u64()));
         }
         out.send(child, &message);
-        self.hold(key, peer_key, instance_key, original);
+        self.hold(key, instance_key, original);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
         let server = instance.server;
         self.keep_for_retry(key, server, original);
-    }
-
-    /// A request that is being sent takes the child for its client, or for itself.
-    fn hold(&mut self, key: Key, peer_key: Key, instance_key: Key, msg: &Incoming<'_>) {
-        let (Some(request), Some(peer)) = (self.requests.get(key), self.peers.get(peer_key)) else { return };
-        let Some(instance) = self.instances.get(instance_key) else { return };
-        if !serializes(&self.servers[instance.server].policy, instance, request.method) {
-            return;
-        }
-        let own = self.holder_of(key, request, peer);
-        let waiting = peer.waiting.len();
-        if own == Holder::Call(key) {
-            let binding = self.suspended.binding(msg);
-            if let Some(request) = self.requests.get_mut(key) {
-                request.binding = Some(binding);
-            }
-        }
-        let Some(instance) = self.instances.get_mut(instance_key) else { return };
-        if instance.holder != Some(own) {
-            instance.holder = Some(own);
-            instance.contended = false;
-            // What it has waiting now is its turn; what it asks later is not.
-            instance.allowance = waiting + 1;
-        }
-        instance.allowance = instance.allowance.saturating_sub(1);
-        instance.holding += 1;
     }
 
     /// A request that no child of this era can be asked.
@@ -384,25 +345,6 @@ impl Mux {
                 self.let_go(Some(peer_key), instance, method);
             }
             State::Joined => {}
-        }
-    }
-
-    /// A child has one request less.
-    fn let_go(&mut self, peer: Option<Key>, instance: Key, method: Method) {
-        let Some(instance) = self.instances.get_mut(instance) else { return };
-        instance.in_flight -= 1;
-        let is_of_holder = match instance.holder {
-            Some(Holder::Peer(holder)) => peer == Some(holder),
-            // It has the child alone.
-            Some(Holder::Call(_)) => true,
-            None => false,
-        };
-        if method.is_interactive() && is_of_holder {
-            instance.holding -= 1;
-            if instance.holding == 0 {
-                instance.holder = None;
-                instance.contended = false;
-            }
         }
     }
 
@@ -549,15 +491,6 @@ impl Mux {
         }
         self.send_request(now, key, child, &msg, out);
     }
-}
-
-/// Whether a request has to have the child for its client alone: the child may ask something during it,
-/// and does not say whom it means. That holds for clients that cannot be asked as well, and for a child that
-/// one client has alone, who may ask in both eras.
-pub(super) fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
-    (policy.interactive == Interactive::Serialize || policy.is_per_client())
-        && instance.era == Some(Era::Legacy)
-        && method.is_interactive()
 }
 
 /// What came of a client's turn.

@@ -26,10 +26,7 @@ pub(super) struct Request {
     pub token: Option<ShortBytes>,
     /// What its client can be asked (2026-07-28: each request says so).
     pub capabilities: crate::mux::peer::Capabilities,
-    /// Has a legacy child for itself alone, so that what that asks is asked because of this: what it is, as a
-    /// number (see `bridge::binding`).
-    pub binding: Option<u128>,
-    /// What the child asked because of it.
+    /// Set if it has a legacy child for itself alone: whatever that asks, it asks because of this.
     pub call: Option<Box<crate::mux::bridge::suspended::Call>>,
     /// Is a 2026-07-28 request with this log level (protocol.md §2.6 rule L).
     pub log_level: Option<crate::mux::method::Level>,

@@ -63,7 +63,8 @@ impl Mux {
         let unsupported =
             if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
         let need = Need::of(method, msg);
-        if let Some(Holder::Call(call)) = instance.holder {
+        let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
+        if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
             return match self.may_ask_call(call, method, need, msg.bytes.len()) {
                 Ok(()) => Ok(Whom::Call(call)),
                 Err(None) => {
@@ -86,7 +87,6 @@ impl Mux {
         if !matches!(method, Method::Sampling | Method::Elicit | Method::RootsList) {
             return Err((reply::METHOD_NOT_FOUND, format!("no client can be asked {}", quote(msg.method()))));
         }
-        let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let Some(task) = task.and_then(|id| instance.owners.task(msg.text(id))) {
             let capable = self.peers.get(task.owner).is_some_and(|peer| need.met_by_client(peer));
             let refusal = || (unsupported, need.refusal().into());

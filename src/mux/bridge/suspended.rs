@@ -14,6 +14,8 @@
 //! random source. It is good for one request: of the same client, for the same thing, in time. A call that
 //! ends while its client is away leaves its answer here until it is fetched or too old.
 
+mod ends;
+
 use super::inputs::{self, Question};
 use crate::base::limits::{
     KEPT_ANSWER_MAX, KEPT_ANSWERS_IN_ALL, QUESTION_BYTES_PER_CALL, QUESTIONS_PER_CALL, SUSPENDED_IN_ALL,
@@ -24,7 +26,7 @@ use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::method::{Level, Method};
 use crate::mux::operate::Asker;
 use crate::mux::peer::Capabilities;
-use crate::mux::request::{Origin, Request, State};
+use crate::mux::request::{Origin, State};
 use crate::mux::reverse::Need;
 use crate::mux::server::{Era, Holder};
 use crate::mux::sink::ServerId;
@@ -32,9 +34,11 @@ use crate::mux::tally::{self, Outcome};
 use crate::mux::{Mux, Sink, Timer, reply};
 use std::hash::RandomState;
 
-/// What a child has asked because of one request.
-#[derive(Debug, Default)]
+/// What a child has asked because of the one request that it is at work for.
+#[derive(Debug)]
 pub(in crate::mux) struct Call {
+    /// What the request asks for, as a number (see [`Table::binding`]).
+    binding: u128,
     /// Not answered yet, in the order they came.
     questions: Vec<Question>,
     /// How many there were.
@@ -43,6 +47,12 @@ pub(in crate::mux) struct Call {
     pub gather: Option<TimerKey>,
     /// Until when its client may stay away; set anew only if that answers something.
     until: Option<Time>,
+}
+
+impl Call {
+    pub(in crate::mux) fn new(binding: u128) -> Call {
+        Call { binding, questions: Vec::new(), count: 0, gather: None, until: None }
+    }
 }
 
 /// A call whose client was told to ask again.
@@ -163,7 +173,7 @@ impl Mux {
         let Some(request) = self.requests.get_mut(key) else { return };
         // It cannot be made again unnoticed any more.
         request.again = None;
-        let call = request.call.get_or_insert_default();
+        let Some(call) = &mut request.call else { return };
         call.count += 1;
         call.questions.push(Question::read(format!("q{}", call.count), method, msg));
         let is_there = matches!(request.origin, Origin::Peer { .. });
@@ -184,9 +194,9 @@ impl Mux {
         }
         let Some(peer) = self.peers.get(*peer) else { return };
         if peer.draining || !self.suspended.has_room(peer.server) {
+            let questions = std::mem::take(&mut call.questions);
             log::warn!(target: &self.target_of(instance), "its questions were refused: its client leaves, or too many calls are suspended");
-            let questions = self.requests.get_mut(key).and_then(|request| request.call.take());
-            return self.tell_withdrawn(instance, questions, out);
+            return self.tell_withdrawn(instance, &questions, out);
         }
         let Some(secret) = self.suspended.random.pop() else {
             call.gather = Some(self.timers.schedule(now + 1, Timer::Gather(key)));
@@ -201,7 +211,8 @@ impl Mux {
         let Some(instance) = self.instances.get(request.instance) else { return };
         let Origin::Peer { peer: peer_key, link, id, position } = &request.origin else { return };
         let (peer_key, link, position, server) = (*peer_key, *link, *position, instance.server);
-        let (Some(call), Some(binding)) = (&mut request.call, request.binding) else { return };
+        let Some(call) = &mut request.call else { return };
+        let binding = call.binding;
         let place = self.suspended.calls.next_key();
         let info = instance.hello.as_ref().map_or(&b"{}"[..], |hello| &hello.server_info);
         let state = format!("{PREFIX}{:x}.{secret:032x}", place.as_u64());
@@ -265,7 +276,8 @@ impl Mux {
         let is_legacy =
             instance.and_then(|key| self.instances.get(key)).is_some_and(|i| i.era == Some(Era::Legacy));
         // What a modern child makes of its own states is its own business, and not looked at.
-        if !method.is_interactive() || (!is_legacy && self.suspended.calls.is_empty()) {
+        let may_be_ours = is_legacy || self.suspended.calls.iter().any(|(_, call)| call.server == server);
+        if !may_be_ours || !method.is_interactive() {
             return false;
         }
         let Some(state) = inputs::state_of(msg) else { return false };
@@ -418,135 +430,6 @@ impl Mux {
         };
         table.kept += answer.len();
         call.stage = Stage::Ended(answer.into());
-    }
-}
-
-/// Giving up.
-impl Mux {
-    /// Nobody will answer what a child asked because of a request that ends.
-    pub(in crate::mux) fn withdraw_questions(&self, request: &mut Request, out: &mut dyn Sink) {
-        self.tell_withdrawn(request.instance, request.call.take(), out);
-    }
-
-    /// The same, of a client's requests that do not end: it cannot come again.
-    pub(in crate::mux) fn withdraw_questions_of(&mut self, peer: Key, out: &mut dyn Sink) {
-        let requests = self.peers.get(peer).map(|peer| peer.requests.clone()).unwrap_or_default();
-        for key in requests {
-            let Some(request) = self.requests.get_mut(key) else { continue };
-            let (instance, call) = (request.instance, request.call.take());
-            if let Some(gather) = call.as_ref().and_then(|call| call.gather) {
-                self.timers.cancel(gather);
-            }
-            self.tell_withdrawn(instance, call, out);
-        }
-    }
-
-    fn tell_withdrawn(&self, instance: Key, call: Option<Box<Call>>, out: &mut dyn Sink) {
-        let (Some(call), Some(link)) = (call, self.instances.get(instance).and_then(|i| i.open_link()))
-        else {
-            return;
-        };
-        for question in &call.questions {
-            out.send(link, &Message::new(&question.withdrawn()));
-        }
-    }
-
-    /// The client of a suspended call did not come again in time.
-    pub(in crate::mux) fn on_suspended_expired(&mut self, now: Time, place: Key, out: &mut dyn Sink) {
-        let Some(call) = self.suspended.calls.get(place) else { return };
-        let principal = call.principal;
-        log::info!(target: &self.target(call.server), "a suspended {} was given up: its client did not come again", call.method.text());
-        self.abandon(now, place, "the client did not come again", out);
-        if let Principal::Client(peer) = principal {
-            self.settle(now, peer, out);
-        }
-    }
-
-    /// A client is gone, or says nothing more.
-    pub(in crate::mux) fn abandon_calls_of(&mut self, now: Time, peer: Key, out: &mut dyn Sink) {
-        for place in self.suspended.keys_where(|call| call.principal == Principal::Client(peer)) {
-            self.abandon(now, place, "the client disconnected", out);
-        }
-    }
-
-    /// These servers take no more requests that stand for themselves.
-    pub(in crate::mux) fn abandon_calls_of_guests(
-        &mut self,
-        now: Time,
-        whose: &impl Fn(ServerId) -> bool,
-        out: &mut dyn Sink,
-    ) {
-        let is_lost = |call: &Suspended| call.principal == Principal::Guests && whose(call.server);
-        for place in self.suspended.keys_where(is_lost) {
-            self.abandon(now, place, "no more clients are served", out);
-        }
-    }
-
-    /// Ends a suspended call at the child.
-    fn abandon(&mut self, now: Time, place: Key, why: &str, out: &mut dyn Sink) {
-        let Some(call) = self.suspended.remove(place) else { return };
-        self.timers.cancel(call.timer);
-        let Stage::Open(key) = call.stage else { return };
-        let Some(mut request) = self.take(key) else { return };
-        self.counters.cancelled += 1;
-        self.withdraw_questions(&mut request, out);
-        if let Some(link) = self.instances.get(request.instance).and_then(|i| i.link) {
-            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), why)));
-            self.raise_fence(now, &request, out);
-        }
-        self.dispatch(now, request.instance, out);
-    }
-
-    /// All is over: nothing is kept for anybody.
-    pub(in crate::mux) fn forget_suspended(&mut self) {
-        self.forget_where(|_| true);
-    }
-
-    pub(in crate::mux) fn forget_suspended_of(&mut self, server: ServerId) {
-        self.forget_where(|call| call.server == server);
-    }
-
-    fn forget_where(&mut self, which: impl Fn(&Suspended) -> bool) {
-        for place in self.suspended.keys_where(which) {
-            if let Some(call) = self.suspended.remove(place) {
-                self.timers.cancel(call.timer);
-            }
-        }
-    }
-
-    /// Whether a client may still come again with a call.
-    pub(in crate::mux) fn has_suspended(&self, peer: Key) -> bool {
-        self.suspended.calls.iter().any(|(_, call)| call.principal == Principal::Client(peer))
-    }
-
-    /// Whether [`Mux::feed_random`] is due.
-    pub fn lacks_random(&self) -> bool {
-        self.suspended.thirsty && self.suspended.random.is_empty()
-    }
-
-    /// Gives the mux bits that nobody can guess; each word becomes one secret.
-    pub fn feed_random(&mut self, words: &[u128]) {
-        self.suspended.random.extend_from_slice(words);
-    }
-
-    pub(in crate::mux) fn assert_suspended(&self) {
-        let mut kept = 0;
-        let mut open = 0;
-        for (place, call) in self.suspended.calls.iter() {
-            match &call.stage {
-                Stage::Ended(answer) => kept += answer.len(),
-                Stage::Open(key) => {
-                    open += 1;
-                    let request = self.requests.get(*key).expect("a suspended call is open");
-                    assert!(matches!(request.origin, Origin::Suspended(at) if at == place));
-                    let holder = self.instances.get(request.instance).and_then(|i| i.holder);
-                    assert_eq!(holder, Some(Holder::Call(*key)), "a suspended call has the child");
-                }
-            }
-        }
-        assert_eq!(kept, self.suspended.kept, "bytes of kept answers");
-        let suspended = self.requests.iter().filter(|(_, r)| matches!(r.origin, Origin::Suspended(_)));
-        assert_eq!(suspended.count(), open, "open suspended calls");
     }
 }
 

@@ -17,5 +17,6 @@ mod queue;
 mod retry;
 mod shared;
 mod suspended;
+mod suspended_ends;
 mod tables;
 mod world;
