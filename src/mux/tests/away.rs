@@ -5,7 +5,7 @@ use super::world::*;
 use crate::base::Key;
 use crate::mux::policy::{Interactive, ServerPolicy};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Draws what happens next; xorshift64.
 struct Chance(u64);
@@ -44,6 +44,8 @@ struct Process {
     calls: BTreeMap<u64, u64>,
     /// Its open questions: id, the call it is in, what it is about.
     questions: BTreeMap<u64, (u64, u64)>,
+    /// What it has not read yet.
+    unread: VecDeque<Value>,
 }
 
 struct Life {
@@ -87,7 +89,14 @@ impl Life {
             14 if !self.clients.is_empty() => self.cancel_or_leave(),
             15 => self.answer_requests(),
             16 if self.chance.below(12) == 0 => self.crash(),
-            17 if self.chance.below(10) == 0 => self.world.advance(601_000),
+            17 if self.chance.below(10) == 0 => {
+                // A child that reads nothing for so long is not waited for (`fence`): it must have read.
+                self.read_all();
+                self.world.advance(601_000);
+                self.everybody_listens();
+                self.read_all();
+            }
+            18 => self.read_all(),
             _ => {
                 let ms = [1, 10, 25, 200][self.chance.below(4)];
                 self.world.advance(ms);
@@ -250,7 +259,10 @@ impl Life {
                 self.world.exits(child, "ended");
             }
         }
-        while self.children_listen() {}
+        for (child, process) in &mut self.children {
+            process.unread.extend(self.world.hears_all(*child));
+        }
+        self.read(2);
         for at in 0..self.clients.len() {
             for message in self.world.hears_all(self.clients[at].link) {
                 self.client_hears(at, message);
@@ -258,16 +270,25 @@ impl Life {
         }
     }
 
-    fn children_listen(&mut self) -> bool {
-        let mut heard = false;
+    /// Every child reads on, up to so many messages.
+    fn read(&mut self, most: usize) -> bool {
+        let mut some = false;
         for at in 0..self.children.len() {
-            let child = self.children[at].0;
-            for message in self.world.hears_all(child) {
-                heard = true;
+            let (child, process) = &mut self.children[at];
+            let child = *child;
+            process.unread.extend(self.world.hears_all(child));
+            let count = process.unread.len().min(self.chance.below(most + 1));
+            for message in process.unread.drain(..count).collect::<Vec<_>>() {
+                some = true;
                 self.child_hears(at, child, &message);
             }
         }
-        heard
+        some
+    }
+
+    /// Every child has read all there is.
+    fn read_all(&mut self) {
+        while self.read(1_000) || self.children.iter().any(|(_, process)| !process.unread.is_empty()) {}
     }
 
     fn child_hears(&mut self, at: usize, child: Child, message: &Value) {
@@ -328,6 +349,7 @@ impl Life {
             self.answer_requests();
             self.world.advance(30);
             self.everybody_listens();
+            self.read_all();
             for at in 0..self.children.len() {
                 // What nobody will answer any more is not waited for.
                 let (child, process) = &mut self.children[at];
@@ -344,6 +366,7 @@ impl Life {
         }
         self.world.advance(601_000);
         self.everybody_listens();
+        self.read_all();
         for client in &self.clients {
             assert_eq!(client.open, BTreeMap::new(), "seed {seed}: unanswered");
         }

@@ -305,6 +305,29 @@ fn a_call_has_the_child_for_itself() {
     is_over(&world);
 }
 
+/// After a cancel not even the same client has the child before that has read it, in whichever era it asked:
+/// a question could still be about the cancelled call.
+#[test]
+fn nobody_has_the_child_before_it_has_read_a_cancel() {
+    for old in [false, true] {
+        let (mut world, child, [a]) = stage(serialize());
+        world.greet(a, everything());
+        world.says(a, if old { call(1, "t") } else { ask(1, json!({ "name": "t" })) });
+        let first = world.hears(child);
+        world.says(a, ask(2, json!({ "name": "u" })));
+        world.says(a, cancel(1));
+        assert_eq!(world.hears_of(child, "notifications/cancelled")["params"]["requestId"], first["id"]);
+        let ping = world.hears_of(child, "ping");
+        world.silent(child);
+        world.says(child, elicit("stray"));
+        world.hears_error(child, "stray", -32602);
+        world.answers(child, &ping, json!({}));
+        assert_eq!(world.hears_of(child, "tools/call")["params"]["name"], "u");
+        world.advance(100);
+        world.silent(a);
+    }
+}
+
 /// One connection may mix eras: its legacy calls are asked by requests, its modern ones by their answers, and
 /// never both at a time.
 #[test]
