@@ -78,10 +78,14 @@ impl Mux {
         let after = now.since(request.started);
         let instance = self.instances.get(request.instance);
         let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
+        let is_held = instance.is_some_and(|i| i.is_ready() && i.holder.is_some());
         let name = self.name_of(request.instance).to_string();
         let text = match (&request.state, state) {
             (State::Sent { .. }, _) => format!("server '{name}' did not answer within {after} ms"),
             (_, Some(why)) => format!("server '{name}' was not ready within {after} ms: {why}"),
+            (_, None) if is_held => format!(
+                "server '{name}' had no turn for it within {after} ms: another call has it alone (`interactive`)"
+            ),
             (_, None) => format!("server '{name}' was not ready within {after} ms"),
         };
         log::warn!(target: &self.target_of(request.instance), "{text} ({:?})", request.method);

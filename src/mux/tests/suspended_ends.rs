@@ -244,6 +244,18 @@ fn the_clock_stands_still_while_the_client_is_away() {
     assert_eq!(world.hears_of(child, "notifications/cancelled")["params"]["requestId"], call["id"]);
 }
 
+/// A suspended call is not held against those that wait for it longer than their own time.
+#[test]
+fn who_waits_behind_a_suspended_call_is_told_so() {
+    let (mut world, child, [a, b]) = stage(serialize());
+    interrupted(&mut world, child, a);
+    world.says(b, ask(5, json!({ "name": "b" })));
+    world.advance(30_000);
+    let failure = world.hears_failure(b, 5, "timeout");
+    assert!(failure["error"]["message"].as_str().unwrap().contains("another call"), "{failure}");
+    world.silent(child);
+}
+
 /// Everything is bounded: questions of a call, suspended calls of a server.
 #[test]
 fn questions_and_calls_are_bounded() {
