@@ -7,7 +7,7 @@ use super::{Action, Door, Engine, Outbox, Processes, ServerSetup};
 use crate::base::limits::{READ_BUDGET, READ_CHUNK};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message, ScanError};
-use crate::front::{Below, Front, Settings};
+use crate::front::{Below, Front, Settings, Sizes};
 use crate::mux::{CloseReason, Mux, ServerId};
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -70,6 +70,12 @@ impl Engine {
         if let Some(door) = self.doors.get_mut(listener) {
             *door = Door::Closed;
         }
+    }
+
+    /// What the front holds, to look at.
+    #[doc(hidden)]
+    pub fn http_sizes(&self) -> Sizes {
+        self.front.as_ref().map(|front| front.sizes()).unwrap_or_default()
     }
 
     /// A connection was accepted.

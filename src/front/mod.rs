@@ -25,6 +25,7 @@ mod params;
 mod post;
 mod route;
 mod session;
+mod sizes;
 mod socket;
 mod stream;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests;
 pub use below::Below;
 pub use guard::Guard;
 pub use route::{Routes, Target};
+pub use sizes::Sizes;
 
 use crate::base::{Arena, Key, KeyMap, RecvBuf, Time, TimerKey, TimerWheel};
 use crate::codec::http::{

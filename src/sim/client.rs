@@ -1,12 +1,16 @@
 //! [`Client`]: a client that does what clients do, and sometimes what they should not.
 
 mod hear;
+mod transport;
 
-use super::kernel::{Kernel, PipeId, Task, Weather};
+use super::kernel::{Kernel, Task, Weather};
 use super::ledger::{Ledger, Request};
+#[cfg(feature = "http")]
+use super::web::{Terms, Way, Web};
 use crate::base::Time;
 use crate::mux::Era;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use transport::{Line, Transport};
 
 /// One client and its connection.
 #[derive(Debug)]
@@ -17,9 +21,7 @@ pub(super) struct Client {
     version: &'static str,
     /// Sampling, elicitation, roots.
     can: [bool; 3],
-    reads: PipeId,
-    writes: PipeId,
-    line: Vec<u8>,
+    transport: Transport,
     phase: Phase,
     count: u64,
     /// Ids of its newest requests, to be taken back or used again.
@@ -60,6 +62,29 @@ struct Listen {
 impl Client {
     pub fn connect(kernel: &mut Kernel, index: usize, server: usize, era: Era) -> Client {
         let [reads, writes] = kernel.connect(index, server);
+        let line = Line { reads, writes, line: Vec::new() };
+        Client::begin(kernel, index, server, era, Transport::Line(line))
+    }
+
+    /// The same over HTTP.
+    #[cfg(feature = "http")]
+    pub fn browse(kernel: &mut Kernel, index: usize, server: usize, era: Era, terms: Terms) -> Client {
+        let way = match era {
+            Era::Modern => kernel.choice.pick(&[Way::Stateless, Way::Stateless, Way::Socket]),
+            Era::Legacy => kernel.choice.pick(&[
+                Way::Streamable,
+                Way::Streamable,
+                Way::Streamable,
+                Way::Events,
+                Way::Socket,
+            ]),
+        };
+        kernel.trace.add(kernel.now, format_args!("client {index} goes by {way:?}"));
+        let web = Web::open(kernel, index, server, way, terms);
+        Client::begin(kernel, index, server, era, Transport::Web(Box::new(web)))
+    }
+
+    fn begin(kernel: &mut Kernel, index: usize, server: usize, era: Era, transport: Transport) -> Client {
         let can = [(); 3].map(|()| kernel.choice.chance(60));
         let version = match era {
             Era::Modern => MODERN,
@@ -77,9 +102,7 @@ impl Client {
             era,
             version,
             can,
-            reads,
-            writes,
-            line: Vec::new(),
+            transport,
             phase: Phase::New,
             count: 0,
             recent: VecDeque::new(),
@@ -100,11 +123,18 @@ impl Client {
     }
 
     /// Reads, answers, and if it is time and `active`, does something.
-    pub fn wake(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, active: bool) -> Vec<String> {
+    /// `excused`: muxloop may close it.
+    pub fn wake(
+        &mut self,
+        kernel: &mut Kernel,
+        ledger: &mut Ledger,
+        active: bool,
+        excused: bool,
+    ) -> Vec<String> {
         if self.is_gone() {
             return Vec::new();
         }
-        let lines = self.read(kernel, ledger);
+        let lines = self.read(kernel, ledger, excused);
         let due: Vec<String> =
             self.answers.extract_if(.., |(at, _)| *at <= kernel.now).map(|(_, text)| text).collect();
         for text in due {
@@ -121,41 +151,35 @@ impl Client {
         lines
     }
 
-    /// Whole lines that have come; an empty one is the end of the connection.
-    fn read(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) -> Vec<String> {
+    /// Whole messages that have come; an empty one is the end of the connection.
+    fn read(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, excused: bool) -> Vec<String> {
         if kernel.now < self.deaf_until {
             return Vec::new();
         }
-        let (bytes, ended) = kernel.recv(self.reads);
-        self.line.extend(bytes);
-        let mut lines = Vec::new();
-        while let Some(at) = self.line.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = self.line.drain(..=at).collect();
-            match String::from_utf8(line) {
-                Ok(line) if line.len() > 1 => lines.push(line.trim_end_matches('\n').to_string()),
-                Ok(_) => ledger.fail(format!("client {} got an empty line", self.index)),
-                Err(_) => ledger.fail(format!("client {} got bytes that are not UTF-8", self.index)),
+        let gifts = self.transport.read(kernel, ledger, self.index, excused);
+        for id in gifts.forgiven {
+            ledger.cancel(self.index, &id);
+            if let Some(listen) = self.listens.get_mut(&id) {
+                listen.over = true;
             }
         }
-        if ended {
-            lines.push(String::new());
-        }
-        lines
+        gifts.lines
     }
 
     /// muxloop closed the connection.
     pub fn on_end(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, stopping: bool) {
         kernel.trace.add(kernel.now, format_args!("client {} is closed", self.index));
-        if !self.line.is_empty() {
+        if !self.transport.is_whole() {
             ledger.fail(format!("client {} was closed in the middle of a line", self.index));
         }
         let finished = self.phase == Phase::Finishing;
         // One too many that never asked anything cannot be told; it is let go after a while.
         let silent = self.count == 0;
-        if !(finished || self.refused || silent || stopping) {
+        if !(finished || self.refused || silent || stopping || self.transport.has_earned_its_end()) {
             ledger.fail(format!("client {} was closed for no reason", self.index));
         }
-        if finished && !stopping && !self.refused && !ledger.is_served(self.index) {
+        if finished && self.transport.is_line() && !stopping && !self.refused && !ledger.is_served(self.index)
+        {
             ledger.fail(format!("client {} was closed before its last answer", self.index));
         }
         self.leave(kernel, ledger, false);
@@ -166,7 +190,7 @@ impl Client {
         if !self.is_gone() {
             self.phase = Phase::Gone;
             ledger.leave(self.index);
-            kernel.leave(self.reads, self.writes, reset);
+            self.transport.leave(kernel, reset);
         }
     }
 
@@ -176,7 +200,13 @@ impl Client {
             return;
         }
         let index = self.index;
-        if self.phase == Phase::Finishing && self.listens.values().all(|listen| listen.over) {
+        #[cfg(feature = "http")]
+        if let Some(web) = self.transport.web() {
+            let patience = ledger.patience_ms(self.server);
+            ledger.violations.extend(web.check(kernel.now, patience));
+        }
+        let ends = self.phase == Phase::Finishing && self.transport.is_line();
+        if ends && self.listens.values().all(|listen| listen.over) {
             ledger.fail(format!("client {index} has ended its side and all answers, but is not closed"));
         }
         for (id, listen) in &self.listens {
@@ -189,8 +219,7 @@ impl Client {
 
     fn say(&mut self, kernel: &mut Kernel, text: &str) {
         kernel.trace.add(kernel.now, format_args!("client {} ▶ {text}", self.index));
-        let end: &[u8] = if kernel.choice.chance(5) { b"\r\n" } else { b"\n" };
-        kernel.send(self.writes, &[text.as_bytes(), end].concat());
+        self.transport.say(kernel, text);
     }
 
     fn act(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
@@ -199,6 +228,12 @@ impl Client {
             (Era::Modern, Phase::New) => self.phase = Phase::Ready,
             (_, Phase::Greeting) if kernel.choice.chance(70) => return,
             _ => {}
+        }
+        #[cfg(feature = "http")]
+        if let Some(web) = self.transport.web_mut()
+            && kernel.choice.chance(25)
+        {
+            return web.stir(kernel);
         }
         match kernel.choice.weighted(&[60, 10, 10, 6, 5, 4, 3, 3, 2, 2, 2, 2, 1, 1]) {
             0 => self.request(kernel, ledger),
@@ -214,7 +249,11 @@ impl Client {
             10 if self.phase != Phase::New => {
                 kernel.trace.add(kernel.now, format_args!("client {} ends its side", self.index));
                 self.phase = Phase::Finishing;
-                kernel.end(self.writes);
+                if !self.transport.end(kernel) {
+                    self.leave(kernel, ledger, false);
+                } else if !self.transport.is_line() {
+                    ledger.leave(self.index);
+                }
             }
             11 if self.phase != Phase::New => {
                 let reset = kernel.choice.chance(30);
@@ -254,6 +293,9 @@ impl Client {
     /// An id as clients make them: all small numbers, or all alike.
     fn new_id(&mut self, kernel: &mut Kernel) -> String {
         self.count += 1;
+        if self.transport.tells_apart() {
+            return self.new_id_apart(kernel);
+        }
         let id = match kernel.choice.below(8) {
             0 | 1 => "1".to_string(),
             2 => format!("\"{}\"", self.count % 3),
@@ -271,18 +313,45 @@ impl Client {
         id
     }
 
+    /// An id that no other request has, or now and then one that is being answered.
+    fn new_id_apart(&mut self, kernel: &mut Kernel) -> String {
+        let count = self.count;
+        #[cfg(feature = "http")]
+        if kernel.choice.chance(3)
+            && let Some(id) = self.transport.web().and_then(Web::an_open_id)
+        {
+            return id;
+        }
+        match kernel.choice.below(4) {
+            0 => format!("\"{count}\""),
+            1 => format!("\"\\u0041 {count}\""),
+            2 => format!("-{count}"),
+            _ => count.to_string(),
+        }
+    }
+
     /// A request with a nonce, under an id made for it.
     fn request_text(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, padding: usize) -> String {
         let id = self.new_id(kernel);
         let nonce = self.index as u64 * 1_000_000 + self.count;
-        let token = kernel.choice.chance(50).then(|| kernel.choice.pick(&TOKENS));
+        let token = kernel.choice.chance(50).then(|| match self.transport.tells_apart() {
+            true => nonce.to_string(),
+            false => kernel.choice.pick(&TOKENS).to_string(),
+        });
         let (method, interactive) = kernel.choice.pick(&METHODS);
         ledger.ask(
             kernel.now,
-            Request { nonce, client: self.index, server: self.server, id: &id, token, interactive },
+            Request {
+                nonce,
+                client: self.index,
+                server: self.server,
+                id: &id,
+                token: token.as_deref(),
+                interactive,
+            },
         );
         let mut meta: Vec<String> = Vec::new();
-        meta.extend(token.map(|token| format!(r#""progressToken":{token}"#)));
+        meta.extend(token.as_ref().map(|token| format!(r#""progressToken":{token}"#)));
         if self.era == Era::Modern {
             meta.push(format!(r#""io.modelcontextprotocol/protocolVersion":"{MODERN}""#));
             meta.push(r#""io.modelcontextprotocol/clientCapabilities":{}"#.to_string());
@@ -317,7 +386,10 @@ impl Client {
         if self.phase != Phase::Ready || delay_ms > 0 || stall > 0 || !kernel.choice.chance(30) {
             return;
         }
-        let (count, padding) = kernel.choice.pick(&[(400, 0), (60, 30_000)]);
+        let (count, padding) = match self.transport.is_ordered() {
+            true => kernel.choice.pick(&[(400, 0), (60, 30_000)]),
+            false => (40, 0),
+        };
         for _ in 0..count {
             let text = self.request_text(kernel, ledger, padding);
             self.say(kernel, &text);
@@ -334,6 +406,10 @@ impl Client {
     }
 
     fn cancel(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
+        #[cfg(feature = "http")]
+        if let Some(web) = self.transport.web_mut().filter(|web| web.way == Way::Stateless) {
+            return web.cut(kernel);
+        }
         let open: Vec<String> =
             self.listens.iter().filter(|(_, listen)| !listen.over).map(|(id, _)| id.clone()).collect();
         let id = if !open.is_empty() && kernel.choice.chance(30) {

@@ -20,6 +20,8 @@ mod kernel;
 mod ledger;
 mod setup;
 mod trace;
+#[cfg(feature = "http")]
+mod web;
 mod wire;
 mod world;
 
@@ -48,6 +50,10 @@ pub struct Counts {
     pub logs: u64,
     /// What an operator did.
     pub orders: u64,
+    /// Messages that came over HTTP.
+    pub web: u64,
+    /// Of these, those on streams that were taken up again.
+    pub resumed: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -63,5 +69,7 @@ impl std::ops::AddAssign for Counts {
         self.listened += other.listened;
         self.logs += other.logs;
         self.orders += other.orders;
+        self.web += other.web;
+        self.resumed += other.resumed;
     }
 }

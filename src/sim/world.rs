@@ -2,6 +2,8 @@
 
 mod operator;
 mod sabotage;
+#[cfg(feature = "http")]
+mod web;
 
 pub use sabotage::Sabotage;
 
@@ -46,6 +48,8 @@ pub struct Failure {
 
 struct World {
     engine: Engine,
+    #[cfg(feature = "http")]
+    http: web::Http,
     kernel: Rc<RefCell<Kernel>>,
     clients: Vec<Client>,
     children: Vec<Child>,
@@ -126,7 +130,7 @@ impl World {
         let setups = Setup::all(&mut choice);
         let weather = Weather::draw(&mut choice);
         let seed = choice.next();
-        let mut kernel = Kernel::new(choice, weather, setups.len());
+        let mut kernel = Kernel::new(choice, weather, setups.len() + 1);
         kernel.trace.add(Time::ZERO, format_args!("{weather:?}"));
         for setup in &setups {
             kernel.trace.add(Time::ZERO, format_args!("{:?} {:?}", setup.eras, setup.policy));
@@ -134,8 +138,12 @@ impl World {
         let engine: Vec<_> =
             setups.iter().enumerate().map(|(index, setup)| setup.for_engine(index)).collect();
         tape.header(&engine, seed, 0);
+        #[cfg(feature = "http")]
+        let http = web::Http::draw(&mut kernel.choice);
         World {
             engine: Engine::new(engine, seed),
+            #[cfg(feature = "http")]
+            http,
             kernel: Rc::new(RefCell::new(kernel)),
             clients: Vec::new(),
             children: Vec::new(),
@@ -157,6 +165,8 @@ impl World {
 
     fn live(mut self, active_ms: u64) -> Result<Report, Failure> {
         let mut platform = Handle(self.kernel.clone());
+        #[cfg(feature = "http")]
+        self.open_http();
         self.tape.begin(Time::ZERO);
         match self.tape.is_on() {
             false => self.engine.begin(Time::ZERO, &mut platform),
@@ -218,6 +228,15 @@ impl World {
         let modern = kernel.choice.chance(self.setups[server].modern_clients);
         let era = if modern { Era::Modern } else { Era::Legacy };
         let index = self.clients.len();
+        #[cfg(feature = "http")]
+        let client = match kernel.choice.chance(45) {
+            true => {
+                let terms = self.http.terms(&self.setups, server);
+                Client::browse(&mut kernel, index, server, era, terms)
+            }
+            false => Client::connect(&mut kernel, index, server, era),
+        };
+        #[cfg(not(feature = "http"))]
         let client = Client::connect(&mut kernel, index, server, era);
         drop(kernel);
         self.clients.push(client);
@@ -270,6 +289,8 @@ impl World {
                 client.leave(&mut kernel, &mut self.ledger, false);
             }
             drop(kernel);
+            #[cfg(feature = "http")]
+            let now = now + 2 * self.http.session_timeout_ms;
             self.run_until(now + 3_000);
             // A list that has just changed again has a timer for a moment.
             for wait in (0..5).map(|n| now + 3_000 + n * 130) {
@@ -319,6 +340,8 @@ impl World {
         for (what, count) in leftovers.into_iter().filter(|(_, count)| *count > 0) {
             self.ledger.violations.push(format!("after the stop there remain: {what}, {count}"));
         }
+        #[cfg(feature = "http")]
+        self.ledger.violations.extend(self.http_leftovers());
     }
 
     /// Tables hold what is there and no more. `alone`: no client is left.
@@ -351,6 +374,10 @@ impl World {
         let surplus = self.surplus_timers(alone);
         if surplus > 0 {
             wrong.push(format!("{surplus} timers too many: {sizes:?}"));
+        }
+        #[cfg(feature = "http")]
+        if alone {
+            wrong.extend(self.http_leftovers());
         }
         self.ledger.violations.extend(wrong);
     }
@@ -455,7 +482,8 @@ impl World {
 
     fn wake_client(&mut self, index: usize) {
         let mut kernel = self.kernel.borrow_mut();
-        let lines = self.clients[index].wake(&mut kernel, &mut self.ledger, self.active);
+        let excused = self.stopping || self.released.contains(&index);
+        let lines = self.clients[index].wake(&mut kernel, &mut self.ledger, self.active, excused);
         drop(kernel);
         for line in lines {
             self.tell_client(index, line);
