@@ -59,7 +59,7 @@ impl Web {
             Way::Streamable => asked.greets || self.session.is_some(),
             _ => true,
         };
-        let doubled = asked.waits.iter().any(|id| self.is_waited_for(id));
+        let doubled = asked.waits.iter().any(|id| self.doubles(id));
         asked.clean = known && !doubled && !asked.waits.is_empty();
         let target = self.endpoint.clone().unwrap_or_else(|| self.path.clone());
         let headers = self.headers(kernel, &asked, &method);
@@ -84,10 +84,12 @@ impl Web {
         self.put(kernel, asked, &out, ahead, old);
     }
 
-    fn is_waited_for(&self, id: &str) -> bool {
-        let open = self.conns.iter().flat_map(|conn| &conn.asked);
-        open.chain(self.broken.iter().map(|(_, asked)| asked))
-            .any(|asked| asked.waits.iter().any(|own| own == id))
+    /// Whether an id is waited for. If so, whichever comes second at muxloop is refused.
+    fn doubles(&mut self, id: &str) -> bool {
+        let open = self.conns.iter_mut().flat_map(|conn| &mut conn.asked);
+        let broken = self.broken.iter_mut().map(|(_, asked)| asked);
+        let same = open.chain(broken).filter(|asked| asked.waits.iter().any(|own| own == id));
+        same.map(|asked| asked.clean = false).count() > 0
     }
 
     fn headers(&self, kernel: &mut Kernel, asked: &Asked, method: &str) -> String {

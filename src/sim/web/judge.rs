@@ -203,7 +203,7 @@ impl Web {
         }
         let text = String::from_utf8_lossy(&asked.body).into_owned();
         if let Some(why) = self.misfit(&asked, head.status, &text) {
-            self.wrong(format!("got {} {text} for {asked:?}: {why}", head.status));
+            self.wrong(format!("got {} {text} for {:?} {:?}: {why}", head.status, asked.what, asked.waits));
         }
         match (asked.what, head.status) {
             (What::Delete, _) => self.ask_for_ghost(kernel),
@@ -271,11 +271,13 @@ impl Web {
     fn on_refusal(&mut self, asked: Asked, status: u16, text: &str) {
         let lost = self.session.is_some() && !asked.greets && text.contains("-32001");
         if status == 404 && (lost || self.way == Way::Events) {
-            self.forgive(asked);
-            return if self.deleting {
-            } else {
-                self.close()
-            };
+            match self.way {
+                // The end of its stream says it as well, after whatever else muxloop has to say.
+                Way::Events => self.unknown = true,
+                _ if self.deleting => {}
+                _ => self.close(),
+            }
+            return self.forgive(asked);
         }
         for id in asked.waits {
             let line = match Wire::parse(text).ok().and_then(|wire| wire.id().map(|own| own == id)) {

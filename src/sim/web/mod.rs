@@ -132,6 +132,8 @@ pub(super) struct Web {
     /// It was not used for so long that its session may have ended.
     quiet: bool,
     too_long: bool,
+    /// The front does not know its session any more.
+    unknown: bool,
     deleting: bool,
     closed: bool,
     excused: bool,
@@ -155,6 +157,7 @@ impl Web {
             used: kernel.now,
             quiet: false,
             too_long: false,
+            unknown: false,
             deleting: false,
             closed: false,
             excused: false,
@@ -363,6 +366,9 @@ impl Web {
             if now.since(asked.at) > patience_ms && !(is_stream && asked.head.is_some()) {
                 wrong.push(format!("client {} has no answer to {asked:?}", self.client));
             }
+        }
+        if self.unknown && !self.closed {
+            wrong.push(format!("client {} has a stream without a session", self.client));
         }
         if !self.waiting.is_empty() && now.since(self.used) > patience_ms {
             wrong.push(format!("client {} still waits for its stream", self.client));
