@@ -153,6 +153,7 @@ impl Front {
         let primes = streamable.primes() && resumed.is_none();
         let Some(stream) = streamable.streams.get_mut(&number) else { return };
         let before = stream.conn.replace(conn);
+        let priming = stream.priming(number);
         let (missed, lost) = stream.replay(number, resumed.map(|(_, sequence)| sequence));
         let has_ended = number != STANDALONE && stream.pending.is_empty();
         if lost > 0 {
@@ -170,7 +171,7 @@ impl Front {
         }
         self.start_stream(now, conn, &[("Mcp-Session-Id", id)], below);
         if primes {
-            self.write_stream(conn, &stream::priming(number), below);
+            self.write_stream(conn, &priming, below);
         }
         if !missed.is_empty() {
             self.write_stream(conn, &missed, below);
@@ -324,11 +325,11 @@ impl Front {
             return;
         }
         let collected = stream.collected.take().unwrap_or_default();
-        let (id, conn) = (known.id.clone(), stream.conn);
+        let (id, conn, priming) = (known.id.clone(), stream.conn, stream.priming(number));
         if let Some(conn) = conn {
             self.start_stream(now, conn, &[("Mcp-Session-Id", id)], below);
             if primes {
-                self.write_stream(conn, &stream::priming(number), below);
+                self.write_stream(conn, &priming, below);
             }
         }
         for line in collected {

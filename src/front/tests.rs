@@ -5,6 +5,7 @@ mod connections;
 mod held;
 mod legacy;
 mod patience;
+mod resume;
 mod walk;
 
 use super::*;
