@@ -154,6 +154,7 @@ impl Web {
             asked.waits = broken.waits;
             asked.nonces = broken.nonces;
             asked.cut_short = broken.cut_short;
+            asked.contested = broken.contested;
         }
         let session = self.session.clone().unwrap_or_default();
         let out = format!(

@@ -237,8 +237,9 @@ impl Web {
             }
             return self.forgive(asked);
         }
-        asked.cut_short = true;
-        if asked.last.is_none() && asked.stream != Some(OWN) {
+        let is_own = asked.stream == Some(OWN);
+        asked.cut_short = !asked.contested && !(is_own && self.contested);
+        if asked.last.is_none() && !is_own {
             return self.forgive(asked);
         }
         let now = kernel.now;

@@ -92,6 +92,8 @@ struct Asked {
     resumed: bool,
     /// Its stream has ended before all answers: that can only mean that the session has ended, too.
     cut_short: bool,
+    /// Another request for the same stream may come after it, and take over.
+    contested: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +136,8 @@ pub(super) struct Web {
     too_long: bool,
     /// The front does not know its session any more.
     unknown: bool,
+    /// Several requests for its own stream are under way.
+    contested: bool,
     deleting: bool,
     closed: bool,
     excused: bool,
@@ -158,6 +162,7 @@ impl Web {
             quiet: false,
             too_long: false,
             unknown: false,
+            contested: false,
             deleting: false,
             closed: false,
             excused: false,
@@ -255,7 +260,12 @@ impl Web {
     }
 
     /// Nothing more comes of a request on its connection.
-    fn lose(&mut self, kernel: &mut Kernel, asked: Asked, taken_over: bool) {
+    fn lose(&mut self, kernel: &mut Kernel, mut asked: Asked, taken_over: bool) {
+        // What was sent before the break may still be read.
+        if asked.what == What::Get && asked.head.is_none() {
+            asked.contested = true;
+            self.contested |= asked.stream == Some(OWN);
+        }
         match asked.what {
             What::Events | What::Upgrade => self.close(),
             _ if taken_over => {}
@@ -305,6 +315,7 @@ impl Web {
                         self.conns[at].closes = true;
                     }
                     self.broken.retain(|(_, asked)| asked.stream != Some(OWN));
+                    self.contested |= open.is_some();
                     self.get(kernel, None);
                 }
             }
@@ -412,6 +423,7 @@ impl Asked {
             expects: None,
             resumed: false,
             cut_short: false,
+            contested: false,
         }
     }
 }
