@@ -140,11 +140,10 @@ impl Web {
             return Err(format!("{event:?} after {:?}", asked.expects));
         }
         asked.expects = Some(place);
-        if stream == OWN && place <= self.newest {
+        // Only a request that was overtaken by a newer one can get again what that has got.
+        let again = stream == OWN && !self.places.insert(place);
+        if again && !(asked.resumed && self.contested) {
             return Err(format!("{event:?}, which came before"));
-        }
-        if stream == OWN {
-            self.newest = place;
         }
         if stream != OWN && asked.waits.is_empty() {
             return Err(format!("{event:?} after the last answer"));

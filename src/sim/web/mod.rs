@@ -17,7 +17,7 @@ mod reply;
 
 use super::kernel::{Kernel, PipeId, Task};
 use crate::base::Time;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Which of the front's ways a client goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,8 +128,8 @@ pub(super) struct Web {
     conns: Vec<Conn>,
     /// Streams to take up again, and when.
     broken: Vec<(Time, Asked)>,
-    /// Newest place on the session's own stream.
-    newest: u32,
+    /// Places on the session's own stream that were heard. An older connection may end after a newer began.
+    places: BTreeSet<u32>,
     used: Time,
     /// It was not used for so long that its session may have ended.
     quiet: bool,
@@ -157,7 +157,7 @@ impl Web {
             waiting: Vec::new(),
             conns: Vec::new(),
             broken: Vec::new(),
-            newest: 0,
+            places: BTreeSet::new(),
             used: kernel.now,
             quiet: false,
             too_long: false,
