@@ -180,10 +180,10 @@ impl Web {
                     self.session = None;
                 }
             }
-            (Some("notifications/progress"), _) if self.tells_apart() => {
-                if body.nonce.is_none_or(|nonce| !asked.nonces.contains(&nonce)) {
-                    return Err(format!("{text} on the stream of {:?}", asked.nonces));
-                }
+            (Some("notifications/progress"), _)
+                if self.tells_apart() && body.nonce.is_none_or(|nonce| !asked.nonces.contains(&nonce)) =>
+            {
+                return Err(format!("{text} on the stream of {:?}", asked.nonces));
             }
             _ => {}
         }
@@ -237,7 +237,7 @@ impl Web {
             return self.forgive(asked);
         }
         let is_own = asked.stream == Some(OWN);
-        asked.cut_short = !asked.contested && !(is_own && self.contested);
+        asked.cut_short = !(asked.contested || is_own && self.contested);
         if asked.last.is_none() && !is_own {
             return self.forgive(asked);
         }
