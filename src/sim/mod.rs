@@ -7,6 +7,9 @@
 //!                     └────────┘
 //! ```
 //!
+//! Clients speak lines on a socket, or HTTP to the front by any of its ways (`web`); what they mean, and what
+//! must hold for them, is the same.
+//!
 //! A world has three ages. In the first everything goes wrong that can: bytes come in pieces and late,
 //! readiness comes in any order, processes die, clients misbehave. Then it is calm: every request still
 //! owed must be answered. Then all leave and muxloop stops: nothing may remain.

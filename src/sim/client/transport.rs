@@ -41,6 +41,7 @@ impl Transport {
     }
 
     /// Everything that has come; `excused`: muxloop may close it.
+    #[cfg_attr(not(feature = "http"), expect(unused_variables))]
     pub fn read(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, index: usize, excused: bool) -> Gifts {
         match self {
             Transport::Line(line) => Gifts { lines: line.read(kernel, ledger, index), forgiven: Vec::new() },
