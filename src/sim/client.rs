@@ -147,6 +147,12 @@ impl Client {
             self.act(kernel, ledger);
             let pause = if kernel.choice.chance(30) { 0 } else { kernel.choice.between(1, 400) };
             self.next_action = kernel.now + pause;
+            #[cfg(feature = "http")]
+            if let Some(web) = self.transport.web()
+                && kernel.choice.chance(3)
+            {
+                self.next_action = kernel.now + web.rest_ms(kernel);
+            }
             kernel.schedule(self.next_action, Task::Client(self.index));
         }
         lines

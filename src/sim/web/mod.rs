@@ -202,12 +202,17 @@ impl Web {
         asked.find_map(|asked| asked.waits.first().filter(|_| !asked.greets && !asked.listens).cloned())
     }
 
+    /// How long it does nothing but read, to see whether its session stays.
+    pub fn rest_ms(&self, kernel: &mut Kernel) -> u64 {
+        self.terms.session_timeout_ms.min(2_000) * kernel.choice.between(1, 2) + kernel.choice.between(0, 700)
+    }
+
     /// Notes that the client does something now.
     fn touch(&mut self, now: Time) {
-        let watched = self.conns.iter().any(|conn| {
-            !conn.half_closed
-                && conn.asked.front().is_some_and(|asked| asked.stream == Some(OWN) && asked.head.is_some())
-        });
+        let carries = |asked: &Asked| asked.stream == Some(OWN) || asked.is_session();
+        let reads =
+            |conn: &Conn| conn.asked.front().is_some_and(|asked| carries(asked) && asked.head.is_some());
+        let watched = self.conns.iter().any(|conn| !conn.half_closed && reads(conn));
         let patience = self.terms.session_timeout_ms.saturating_sub(1_000).max(500);
         self.quiet |= !watched && now.since(self.used) >= patience;
         self.used = now;
@@ -334,7 +339,7 @@ impl Web {
 
     /// Any connection but one that the whole depends on.
     fn some_conn(&self, kernel: &mut Kernel) -> Option<usize> {
-        let matters = |asked: &Asked| asked.greets || matches!(asked.what, What::Events | What::Upgrade);
+        let matters = |asked: &Asked| asked.greets || asked.is_session();
         let fit = |conn: &Conn| !conn.upgraded && !conn.asked.iter().any(matters);
         let some: Vec<usize> = (0..self.conns.len()).filter(|at| fit(&self.conns[*at])).collect();
         (!some.is_empty()).then(|| kernel.choice.pick(&some))
@@ -373,7 +378,7 @@ impl Web {
     pub fn check(&self, now: Time, patience_ms: u64) -> Vec<String> {
         let mut wrong = Vec::new();
         for asked in self.conns.iter().flat_map(|conn| &conn.asked) {
-            let is_stream = asked.listens || matches!(asked.what, What::Get | What::Events | What::Upgrade);
+            let is_stream = asked.listens || asked.what == What::Get || asked.is_session();
             if now.since(asked.at) > patience_ms && !(is_stream && asked.head.is_some()) {
                 wrong.push(format!("client {} has no answer to {asked:?}", self.client));
             }
@@ -405,6 +410,11 @@ impl Conn {
 }
 
 impl Asked {
+    /// Whether the session is nothing but this.
+    fn is_session(&self) -> bool {
+        matches!(self.what, What::Events | What::Upgrade)
+    }
+
     fn new(what: What, at: Time) -> Asked {
         Asked {
             what,
