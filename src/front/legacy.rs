@@ -71,7 +71,10 @@ impl Front {
         below: &mut dyn Below,
     ) {
         let refuse = |text: &str| Answer::error(400, None, -32600, text);
-        let session = self.session_of(server, request, None).ok();
+        let session = match self.session_of(server, request, None) {
+            Err(answer) if answer.status == 404 => return self.respond(now, conn, &answer, below),
+            session => session.ok(),
+        };
         let known = session.and_then(|key| Some((key, self.sessions.get(key)?)));
         let allowed = known.and_then(|(key, known)| match &known.kind {
             Kinds::Streamable(streamable) if streamable.allows_batch() => Some((key, known.link)),
@@ -110,6 +113,13 @@ impl Front {
         }
         if let Some(known) = self.sessions.get_mut(session) {
             known.last_used = now;
+            if let Kinds::Streamable(streamable) = &known.kind
+                && ids.iter().any(|id: &Box<[u8]>| streamable.awaits(id))
+            {
+                let text =
+                    "a request with one of these ids is being answered; ids are used once in a session";
+                return self.respond(now, conn, &refuse(text), below);
+            }
         }
         let mut body = body.to_vec();
         flatten(&mut body);

@@ -29,3 +29,27 @@ fn a_resume_from_the_priming_event_gives_nothing_twice() {
     let fourth = bench.ask(&session.get(""));
     assert_eq!(ids(&bench.take(fourth)), ["0-2"], "only the priming event");
 }
+
+fn array(ids: &[u32]) -> Value {
+    Value::Array(ids.iter().map(|id| call(*id, "t")).collect())
+}
+
+#[test]
+fn an_array_for_a_session_that_has_ended_is_told_so() {
+    let mut bench = Bench::new();
+    let session = bench.session("2025-03-26");
+    bench.ask(&session.get("").replacen("GET", "DELETE", 1));
+    let conn = bench.ask(&session.post(&array(&[1, 2])));
+    assert_eq!(status(&bench.take(conn)), "404");
+}
+
+#[test]
+fn an_array_repeats_no_id_that_is_being_answered() {
+    let mut bench = Bench::new();
+    let session = bench.session("2025-03-26");
+    bench.ask(&session.post(&call(1, "t")));
+    bench.delivered(session.link);
+    let conn = bench.ask(&session.post(&array(&[2, 1])));
+    assert_eq!(status(&bench.take(conn)), "400");
+    assert!(bench.delivered(session.link).is_empty());
+}
