@@ -187,7 +187,9 @@ impl Engine {
     }
 
     pub(super) fn http_deadline(&self) -> Option<Time> {
-        if !self.http_ended.is_empty() {
+        // A stop that comes between turns has nothing else that leads to one where everybody is idle.
+        let must_stop = self.stopping && self.front.as_ref().is_some_and(|front| !front.is_stopping());
+        if must_stop || !self.http_ended.is_empty() {
             return Some(Time(0));
         }
         self.front.as_ref()?.deadline()

@@ -374,6 +374,11 @@ impl Front {
         }
     }
 
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Takes no more requests; what is asked is still answered.
     pub fn stop(&mut self, now: Time, below: &mut dyn Below) {
         self.stopping = true;
