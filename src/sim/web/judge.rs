@@ -126,7 +126,7 @@ impl Web {
         let primes = event.data.is_empty();
         let before = asked.last.replace(place);
         if primes {
-            let young = self.version.as_deref().is_some_and(|version| version >= "2025-11-25");
+            let young = self.version.as_deref().is_none_or(|version| version >= "2025-11-25");
             if !young || !event.retry || event.name.is_some() || before.is_some() {
                 return Err(format!("{event:?} out of place"));
             }
