@@ -303,3 +303,46 @@ impl Io for Nowhere {
 
 /// Most times per turn that answers are looked for; the rest is for the next turn.
 const ROUNDS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::port::{Accepted, Kill, Ready, SpawnSpec, Spawned};
+
+    /// A kernel with one connection, on which nothing ever comes.
+    struct Quiet(bool);
+
+    impl Platform for Quiet {
+        fn accept(&mut self, _: usize) -> io::Result<Accepted> {
+            match std::mem::take(&mut self.0) {
+                true => Ok(Accepted { io: Box::new(Nowhere), peer_pid: None, address: None }),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+        fn register(&mut self, _: Key, _: &mut dyn Io) -> io::Result<()> {
+            Ok(())
+        }
+        fn deregister(&mut self, _: Key, _: &mut dyn Io) {}
+        fn spawn(&mut self, _: Key, _: &SpawnSpec) -> Result<Spawned, String> {
+            Err("there are no processes here".into())
+        }
+        fn kill(&mut self, _: Key, _: Kill) {}
+        fn sweep(&mut self, _: Key) {}
+        fn random(&mut self, _: &mut [u8]) {}
+    }
+
+    #[test]
+    fn a_stop_between_turns_reaches_idle_connections() {
+        let (mut engine, mut platform) = (Engine::new(Vec::new(), 1), Quiet(true));
+        engine.open_http(Settings::default());
+        engine.open_http_door(0, true);
+        engine.begin(Time(0), &mut platform);
+        engine.turn(Time(0), &[Ready::Accept { listener: 0 }], &mut platform);
+        assert_eq!(engine.connections(), 1);
+        assert!(engine.deadline(Time(1)).is_none_or(|at| at > Time(1)), "nothing is to be done");
+        engine.stop(Time(1));
+        assert!(engine.deadline(Time(1)).is_some_and(|at| at <= Time(1)), "a turn is due at once");
+        engine.turn(Time(1), &[], &mut platform);
+        assert!(engine.http_sizes().timers == 0, "it is being closed");
+    }
+}

@@ -84,7 +84,7 @@ impl Front {
             let answer = refuse("an array of messages is for sessions of 2025-03-26 only");
             return self.respond(now, conn, &answer, below);
         };
-        let (mut ids, mut tokens) = (Vec::new(), Vec::new());
+        let (mut ids, mut tokens) = (Vec::<Box<[u8]>>::new(), Vec::new());
         let elements = match batch::elements(body) {
             Ok(elements) if !elements.is_empty() => elements,
             Ok(_) => return self.respond(now, conn, &refuse("the array is empty"), below),
@@ -114,7 +114,7 @@ impl Front {
         if let Some(known) = self.sessions.get_mut(session) {
             known.last_used = now;
             if let Kinds::Streamable(streamable) = &known.kind
-                && ids.iter().any(|id: &Box<[u8]>| streamable.awaits(id))
+                && ids.iter().any(|id| streamable.awaits(id))
             {
                 let text =
                     "a request with one of these ids is being answered; ids are used once in a session";
