@@ -34,6 +34,9 @@ pub const CHILD_SEND_HIGH: usize = 1 << 20;
 pub const CHILD_SEND_LOW: usize = 256 << 10;
 /// Unwritten bytes towards a client at which it is closed: waiting for it would stall everyone (P58).
 pub const CLIENT_SEND_MAX: usize = 64 << 20;
+/// Unwritten bytes towards all HTTP clients together, since each can have many connections. Past it the one
+/// that was not read from for longest is closed, among those with at least an equal share of them.
+pub const HTTP_SEND_MAX: usize = 256 << 20;
 /// Connections at once, clients and children together; the next client is refused.
 pub const CONNECTIONS_MAX: usize = 32_000;
 /// Resource subscriptions of one client. Past it `resources/subscribe` is refused with -32603.

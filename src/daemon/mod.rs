@@ -172,6 +172,10 @@ impl<'o> Daemon<'o> {
                 return;
             }
             self.turn(&ready);
+            #[cfg(feature = "http")]
+            if self.engine.is_stopping() {
+                self.http.close(&mut self.reactor);
+            }
             for wish in self.engine.take_wishes() {
                 match wish {
                     Wish::Reload(ticket) => {

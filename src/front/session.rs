@@ -37,6 +37,18 @@ pub struct Streamable {
     newest: u32,
 }
 
+impl Session {
+    /// Whether nothing would be lost at once if it ended: nobody waits for an answer, and nobody listens.
+    pub fn is_idle(&self) -> bool {
+        match &self.kind {
+            Kinds::Streamable(streamable) => {
+                !streamable.is_asked() && streamable.streams.values().all(|stream| stream.conn.is_none())
+            }
+            Kinds::Events(_) | Kinds::Socket(_) => false,
+        }
+    }
+}
+
 /// Number of the stream that GET opens.
 pub const STANDALONE: u32 = 0;
 /// Streams that have ended, kept for clients that missed the end.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 impl Mux {
     fn open_peers(&self, instance: Key) -> impl Iterator<Item = (Key, &Peer)> {
-        self.peers.iter().filter(move |(_, peer)| peer.instance == Some(instance) && peer.is_open_legacy())
+        self.peers.iter().filter(move |(key, peer)| peer.is_open_legacy() && self.serves(instance, *key))
     }
 
     /// To every client that is ready for unsolicited messages.
@@ -86,7 +86,10 @@ impl Mux {
 
     /// A list changed (P19). The first of a burst passes at once, the rest of it as one.
     pub(super) fn on_list_changed(&mut self, now: Time, key: Key, kind: ListKind, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get_mut(key) else { return };
+        // A process of one request has another list with each start, and tells nobody about it.
+        let Some(instance) = self.instances.get_mut(key).filter(|instance| instance.only.is_none()) else {
+            return;
+        };
         let changed = instance.changed.entry(kind).or_default();
         if changed.scheduled {
             return;

@@ -2,6 +2,7 @@
 
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
+use crate::mux::alone::confine;
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::{MODERN_VERSION, Version};
 use crate::mux::policy::{EraPolicy, Interactive};
@@ -160,14 +161,30 @@ impl Mux {
         if instance.era != Some(Era::Modern) || msg.envelope.kind == Kind::Error {
             return None;
         }
-        let hello = Rc::new(read_hello(now, Era::Modern, msg).ok()?);
+        let mut hello = read_hello(now, Era::Modern, msg).ok()?;
+        let server = &mut self.servers[instance.server];
+        if server.policy.is_per_request() {
+            confine(&mut hello);
+        }
+        let hello = Rc::new(hello);
         instance.hello = Some(hello.clone());
+        if server.policy.is_per_request() {
+            server.hello = Some(hello.clone());
+        }
         Some(hello)
     }
 
-    fn on_ready(&mut self, now: Time, key: Key, hello: Hello, out: &mut dyn Sink) {
+    fn on_ready(&mut self, now: Time, key: Key, mut hello: Hello, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Some(link) = instance.link else { return };
+        let server = &mut self.servers[instance.server];
+        if server.policy.is_per_request() {
+            confine(&mut hello);
+        }
+        let hello = Rc::new(hello);
+        if server.policy.is_per_request() {
+            server.hello = Some(hello.clone());
+        }
         let era = hello.era;
         let again =
             instance.hello.as_ref().is_some_and(|old| old.era == era) && instance.ready_since.is_none();
@@ -176,13 +193,14 @@ impl Mux {
         instance.tried_other_era = false;
         instance.missed_heartbeats = 0;
         instance.used = now;
-        instance.hello = Some(Rc::new(hello));
+        instance.hello = Some(hello);
         let server = instance.server;
         self.servers[server].verdict = Some((era, now + VERDICT_MS));
         log::info!(target: &self.target(server), "ready, speaking {}", era.describe());
         if era == Era::Legacy {
             out.send(link, &Message::new(&reply::notification("notifications/initialized", None)));
         }
+        self.revive_spares(now, server, out);
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
         if era == Era::Legacy {

@@ -9,6 +9,10 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
+        // After a pause both eras are open again: that the other one failed before need not be its fault.
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.tried_other_era = false;
+        }
         self.start_in(now, key, era, out);
     }
 
@@ -24,8 +28,8 @@ impl Mux {
     }
 
     /// The era to start in: the operator's word, a fresh finding, or that of the clients at hand.
-    fn choose_era(&self, now: Time, key: Key) -> Option<Era> {
-        let instance = self.instances.get(key)?;
+    pub(super) fn choose_era(&self, now: Time, key: Key) -> Option<Era> {
+        let instance = self.instances.get(key).filter(|instance| !instance.spare)?;
         let server = &self.servers[instance.server];
         let decided = match server.policy.era {
             crate::mux::policy::EraPolicy::Legacy => Some(Era::Legacy),
@@ -33,8 +37,8 @@ impl Mux {
             crate::mux::policy::EraPolicy::Auto => None,
         };
         let found = self.fresh_verdict(now, instance.server);
-        let mut mine = self.peers.iter().map(|(_, peer)| peer).filter(|peer| peer.instance == Some(key));
-        let present = mine.find_map(|peer| match (&peer.legacy, peer.modern) {
+        let mut mine = self.peers.iter().filter(|(peer, _)| self.serves(key, *peer));
+        let present = mine.find_map(|(_, peer)| match (&peer.legacy, peer.modern) {
             (Some(_), _) => Some(Era::Legacy),
             (None, true) => Some(Era::Modern),
             (None, false) => None,
@@ -134,7 +138,9 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let policy = &self.servers[instance.server].policy;
         let sustained_ms = policy.restart_backoff_max_ms.max(SUSTAINED_MS);
-        if instance.ready_since.take().is_some_and(|since| now.since(since) >= sustained_ms) {
+        // A spare was never greeted, so it never got ready: it has served if it lived.
+        let lived_since = instance.ready_since.take().or(instance.spare.then_some(instance.heard));
+        if lived_since.is_some_and(|since| now.since(since) >= sustained_ms) {
             instance.attempts = 0;
         }
         instance.attempts += 1;
@@ -157,12 +163,16 @@ impl Mux {
         let attempt = instance.attempts;
         let timer = self.timers.schedule(now + pause, Timer::Restart(key));
         instance.phase = Phase::Backoff { until: now + pause, timer, spawn_failed };
-        log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
-        let failure = reply::Failure {
+        let mut failure = reply::Failure {
             reason: if spawn_failed { "spawn" } else { "restarting" },
             message: format!("server '{name}': {why}; next start in {pause} ms"),
             retry_in_ms: Some(pause),
         };
+        if self.ends_with_process(key, spawn_failed) {
+            failure = reply::Failure::new(failure.reason, format!("server '{name}': {why}"));
+        } else {
+            log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
+        }
         self.fail_in_flight(now, key, &failure, out);
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.
@@ -306,7 +316,9 @@ impl Mux {
             }
             Then::Remove => {
                 self.fail_all(now, key, &failure, out);
-                self.instances.remove(key);
+                let Some(instance) = self.instances.remove(key) else { return };
+                self.servers[instance.server].past_restarts += instance.restarts;
+                self.forget_alone(now, key, instance.owner, out);
             }
         }
     }
@@ -329,7 +341,8 @@ impl Mux {
         let instance = self.instances.get_mut(key)?;
         instance.used = now;
         let is_down = matches!(instance.phase, Phase::Stopped);
-        let chosen = if is_down { self.choose_era(now, key).or(Some(era)) } else { instance.era };
+        let is_open = instance.era.is_none();
+        let chosen = if is_down || is_open { self.choose_era(now, key).or(Some(era)) } else { instance.era };
         let instance = self.instances.get(key)?;
         // An era that is still being tried is not an answer yet.
         let is_known = instance.hello.as_ref().is_some_and(|hello| Some(hello.era) == chosen);
@@ -338,8 +351,8 @@ impl Mux {
         }
         if is_down {
             self.start_in(now, key, chosen, out);
-        } else if chosen.is_none() {
-            self.instances.get_mut(key)?.era = Some(era);
+        } else if is_open {
+            self.instances.get_mut(key)?.era = chosen;
             self.begin_handshake(now, key, out);
         }
         None

@@ -144,7 +144,10 @@ impl Mux {
             let text = reply::error_with_data(id, reply::MISSING_CAPABILITY, what, data);
             return out.send(link, &Message::new(&text));
         }
-        let Some(instance) = self.instance_for(now, peer_key, Era::Modern, out) else { return };
+        if self.is_per_request(peer_key) {
+            return self.listen_to_nothing(peer_key, link, id, msg, out);
+        }
+        let Some(instance) = self.instance_for(now, peer_key) else { return };
         if let Some(instance) = self.instances.get(instance) {
             wants.tasks.retain(|id| instance.owners.owns(peer_key, id));
         }
@@ -156,11 +159,30 @@ impl Mux {
         }
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         if peer.listens.len() >= LISTENS_PER_CLIENT {
-            let why = format!("more than {LISTENS_PER_CLIENT} open listens of one client");
-            return self.answer_failure(link, msg, &reply::Failure::new("overload", why), out);
+            return self.answer_failure(link, msg, &too_many_listens(), out);
         }
         peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
         self.sync_listen(now, instance, out);
+    }
+
+    /// A listen where no process lives longer than a request: nothing of it is honoured.
+    fn listen_to_nothing(
+        &mut self,
+        peer_key: Key,
+        link: Key,
+        id: &[u8],
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if peer.listens.len() >= LISTENS_PER_CLIENT {
+            return self.answer_failure(link, msg, &too_many_listens(), out);
+        }
+        let (id, nothing) = (ShortBytes::new(id), Filter::default());
+        let member = format!(",\"notifications\":{}", nothing.to_json());
+        let text = tagged("notifications/subscriptions/acknowledged", &id, &member);
+        peer.listens.push(Listen { id, link, wants: nothing.clone(), honoured: Some(nothing) });
+        out.send(link, &Message::new(&text));
     }
 
     /// Ends clients' listens with an error: nothing will come on them.
@@ -413,6 +435,10 @@ fn declares_tasks(msg: &Incoming<'_>) -> bool {
     let capabilities = msg.envelope.meta_client_capabilities.map_or(&b"{}"[..], |span| msg.text(span));
     let capabilities: serde_json::Value = serde_json::from_slice(capabilities).unwrap_or_default();
     capabilities["extensions"]["io.modelcontextprotocol/tasks"].is_object()
+}
+
+fn too_many_listens() -> reply::Failure {
+    reply::Failure::new("overload", format!("more than {LISTENS_PER_CLIENT} open listens of one client"))
 }
 
 /// The capability to deal with tasks, as a `ClientCapabilities` object.

@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of descriptors and framing. Equal inputs give equal outputs in equal order.
 
+mod alone;
 mod child;
 mod client;
 mod clock;
@@ -31,6 +32,7 @@ mod reverse;
 pub mod series;
 mod server;
 pub mod sink;
+mod spare;
 pub mod status;
 mod subscribe;
 mod tally;
@@ -72,6 +74,8 @@ enum Timer {
     Relisten(Key),
     /// A refused client that says nothing.
     Refused(Key),
+    /// Spares of a server may be lacking.
+    TopUp(ServerId),
 }
 
 /// The state of everything that is routed.
@@ -119,12 +123,15 @@ impl Mux {
         mux
     }
 
-    /// Starts every server that is not lazy.
+    /// Starts every server that is not lazy: its process, or its spares.
     pub fn begin(&mut self, now: Time, out: &mut dyn Sink) {
         for server in 0..self.servers.len() {
-            let policy = &self.servers[server].policy;
-            if let (false, Some(shared)) = (policy.lazy_start, self.servers[server].shared) {
-                self.start(now, shared, out);
+            if self.servers[server].policy.lazy_start {
+                continue;
+            }
+            match self.servers[server].shared {
+                Some(shared) => self.start(now, shared, out),
+                None => self.top_up(now, server, out),
             }
         }
     }
@@ -290,6 +297,7 @@ impl Mux {
                 Timer::Aged(peer) => self.on_aged(now, peer, out),
                 Timer::Relisten(instance) => self.sync_listen(now, instance, out),
                 Timer::Refused(peer) => self.close_refused(peer, out),
+                Timer::TopUp(server) => self.on_top_up(now, server, out),
             }
         }
         self.check_invariants();
@@ -321,6 +329,13 @@ impl Mux {
     /// After `shutdown`: whether every child has ended.
     pub fn is_finished(&self) -> bool {
         self.instances.iter().all(|(_, instance)| !instance.has_process())
+    }
+
+    /// Whether a client that leaves a server would make no difference to the next one: there is a place, or
+    /// none is given at all.
+    pub fn has_room(&self, id: ServerId) -> bool {
+        let has_place = |server: &Server| server.clients - server.guests < server.policy.max_active_clients;
+        !self.takes_clients() || self.servers.get(id).is_none_or(has_place)
     }
 
     /// Whether new clients are taken at all.

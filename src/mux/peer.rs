@@ -29,8 +29,10 @@ pub(super) struct Peer {
     pub legacy: Option<Legacy>,
     /// Has sent a 2026-07-28 request.
     pub modern: bool,
-    /// The process that serves it, once known.
+    /// The process that serves it, once known; `None` where each request has its own.
     pub instance: Option<Key>,
+    /// Those processes, oldest first, until they have ended.
+    pub alone: Vec<Key>,
     /// Its unanswered requests, in no order; `Request::position` is the index in here.
     pub requests: Vec<Key>,
     /// Those of them that are at the child.
@@ -84,6 +86,7 @@ impl Peer {
             legacy: None,
             modern: false,
             instance: None,
+            alone: Vec::new(),
             requests: Vec::new(),
             in_flight: 0,
             aged: 0,

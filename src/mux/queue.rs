@@ -145,6 +145,9 @@ impl Mux {
         }
         if let Some(instance) = self.instances.get_mut(asked.instance) {
             instance.used = now;
+            if self.servers[instance.server].policy.is_per_request() {
+                instance.only = Some(key);
+            }
         }
         self.counters.requests += 1;
         key
@@ -191,7 +194,12 @@ impl Mux {
         request.state = State::Waiting(asked.msg.bytes.into());
         let in_flight_max =
             self.policy_of(asked.instance).map_or(0, |policy| policy.max_in_flight_per_client);
+        let is_only = self.instances.get(asked.instance).is_some_and(|instance| instance.only.is_some());
         let Some(peer) = self.peers.get_mut(asked.peer) else { return };
+        if is_only {
+            peer.waiting_bytes += asked.msg.bytes.len();
+            return self.pause_if_full(asked.peer, out);
+        }
         peer.waiting.push_back(key);
         peer.waiting_bytes += asked.msg.bytes.len();
         let has_room = peer.has_room(in_flight_max);
@@ -324,6 +332,7 @@ impl Mux {
 
     /// What follows when a client has one request less: its next one, others' turns, its end.
     pub(super) fn settle(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        self.end_served(now, peer_key, out);
         self.unpause_if_small(peer_key, out);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         let instance_key = peer.instance;
@@ -385,7 +394,10 @@ impl Mux {
             Some(instance) if !instance.dispatching => instance.dispatching = true,
             _ => return,
         }
-        self.take_turns(now, instance_key, out);
+        match self.instances.get(instance_key).and_then(|instance| instance.only) {
+            Some(request) => self.release_only(now, instance_key, request, out),
+            None => self.take_turns(now, instance_key, out),
+        }
         if let Some(instance) = self.instances.get_mut(instance_key) {
             instance.dispatching = false;
         }
@@ -444,7 +456,7 @@ impl Mux {
     }
 
     /// A kept request has its turn.
-    fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
+    pub(super) fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
         let (instance_key, method, era, since) =

@@ -85,9 +85,13 @@ impl Mux {
             request.was_lost = true;
             let sent = std::mem::replace(&mut request.state, State::Waiting(bytes));
             self.uncount(peer_key, instance_key, Method::ToolsCall, &sent);
+            let is_only = self.instances.get(instance_key).is_some_and(|instance| instance.only.is_some());
             let Some(peer) = self.peers.get_mut(peer_key) else { continue };
-            peer.waiting.push_front(key);
             peer.waiting_bytes += len;
+            if is_only {
+                continue;
+            }
+            peer.waiting.push_front(key);
             if !std::mem::replace(&mut peer.queued, true)
                 && let Some(instance) = self.instances.get_mut(instance_key)
             {

@@ -54,6 +54,12 @@ pub(super) struct Server {
     pub policy: ServerPolicy,
     /// The instance that all clients share; `None` where each has its own.
     pub shared: Option<Key>,
+    /// The newest answer to a handshake, where processes live for one request.
+    pub hello: Option<Rc<Hello>>,
+    /// Whether a timer will see to its spare processes.
+    pub topping_up: bool,
+    /// Restarts of processes that are forgotten.
+    pub past_restarts: u64,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -78,6 +84,10 @@ pub(super) struct Instance {
     pub server: usize,
     /// The only client, where each has its own process.
     pub owner: Option<Key>,
+    /// Started ahead of its client: runs, and is told nothing yet.
+    pub spare: bool,
+    /// The request it was made for, where each has its own process: it ends with it.
+    pub only: Option<Key>,
     pub phase: Phase,
     /// Its stdin and stdout, while it runs.
     pub link: Option<Key>,
@@ -88,7 +98,7 @@ pub(super) struct Instance {
     pub hello: Option<Rc<Hello>>,
     /// The handshake that is under way.
     pub handshake: Option<Key>,
-    /// Whether the other era was tried since the last success.
+    /// Whether the other era was tried since the last start that was not for that.
     pub tried_other_era: bool,
     /// Clients' requests at the child.
     pub in_flight: usize,
@@ -242,6 +252,9 @@ impl Server {
         Server {
             policy,
             shared: None,
+            hello: None,
+            topping_up: false,
+            past_restarts: 0,
             clients: 0,
             meter: Meter::default(),
             limited: 0,
@@ -260,6 +273,8 @@ impl Instance {
         Instance {
             server,
             owner,
+            spare: false,
+            only: None,
             phase: Phase::Stopped,
             link: None,
             era: None,

@@ -46,7 +46,7 @@ impl Mux {
         let Some(instance) = self.instances.get(key) else { return };
         let mut asked = instance.level.is_some();
         let mut wanted = None;
-        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(key)) {
+        for (_, peer) in self.peers.iter().filter(|(peer, _)| self.serves(key, *peer)) {
             asked |= peer.level.is_some();
             let due = peer.level.or(peer.is_open_legacy().then_some(Level::DEFAULT));
             wanted = wanted.into_iter().chain(due).min();

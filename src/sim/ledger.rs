@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     questions: BTreeMap<(usize, String), Question>,
     /// Whose a process is, where each client has its own.
     owners: BTreeMap<usize, usize>,
+    /// What a process was asked, where each request has its own.
+    only: BTreeMap<usize, u64>,
     /// Clients that are gone, or on their way out.
     gone: BTreeSet<usize>,
 }
@@ -83,6 +85,7 @@ impl Ledger {
             tallies: BTreeMap::new(),
             questions: BTreeMap::new(),
             owners: BTreeMap::new(),
+            only: BTreeMap::new(),
             gone: BTreeSet::new(),
         }
     }
@@ -245,6 +248,11 @@ impl Ledger {
             return self.fail(format!("process {process} was asked nonce {nonce}, which nobody asked"));
         };
         let (client, meant) = (asked.client, asked.server);
+        if self.policies[server].is_per_request()
+            && let Some(other) = self.only.insert(process, nonce)
+        {
+            self.violations.push(format!("process {process} got nonce {nonce} after {other}"));
+        }
         let before = asked.process.replace(process);
         if meant != server {
             self.fail(format!("a request to server {meant} reached server {server}"));

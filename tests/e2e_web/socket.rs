@@ -276,6 +276,20 @@ fn a_stop_answers_what_waits() {
 }
 
 #[test]
+fn a_drain_answers_what_waits_and_says_goodbye() {
+    let mut station = station(&[], "");
+    let (mut idle, mut busy) = (WebSocket::client(&station), WebSocket::client(&station));
+    busy.send(&call_with_progress(1, "sleep", json!({ "ms": 1_000, "steps": 100 }), "t"));
+    assert_eq!(busy.message()["method"], "notifications/progress");
+    station.control("drain", json!({ "timeout_ms": 600_000 }));
+    assert_eq!(idle.closed().0, 1001);
+    assert_ne!(station.ask(&upgrade(PATH)).expect(503).header("retry-after"), "");
+    assert_eq!(text(&busy.until(|message| message["id"] == 1)), "slept 1000 ms");
+    assert_eq!(busy.closed().0, 1001);
+    assert!(station.mux.ended().success());
+}
+
+#[test]
 fn a_crash_of_the_server_is_told_and_the_next_request_served() {
     let station = station(&[], "restart_backoff_ms = 1");
     let mut socket = WebSocket::client(&station);

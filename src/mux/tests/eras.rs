@@ -323,3 +323,21 @@ fn a_subscription_of_the_era_before_is_not_taken_back() {
     world.leaves(a);
     assert!(world.hears_all(child).iter().all(|said| said["method"] != "resources/unsubscribe"));
 }
+
+/// The process of the other era could not even be started: after the pause it is tried again.
+#[test]
+fn the_other_era_is_tried_anew_after_each_pause() {
+    let mut world = World::new([policy()]);
+    let client = world.client();
+    world.says(client, modern(1, "tools/list", json!({})));
+    for _ in 0..3 {
+        let child = world.child();
+        world.hears_of(child, "server/discover");
+        world.exits(child, "exited with status 1");
+        let child = world.child();
+        world.hears_of(child, "initialize");
+        world.exits(child, "exited with status 1");
+        world.no_start();
+        world.advance(10_000);
+    }
+}

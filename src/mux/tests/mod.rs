@@ -3,6 +3,7 @@
 //!
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
+mod alone;
 mod clock;
 mod eras;
 mod handshake;
@@ -14,5 +15,6 @@ mod operate;
 mod queue;
 mod retry;
 mod shared;
+mod spare;
 mod tables;
 mod world;

@@ -119,6 +119,10 @@ impl Web {
         if self.way == Way::Stateless {
             return self.on_message(asked, event.name.as_deref(), event.id.is_none(), event.data);
         }
+        // What the end of a session leaves unanswered is told where it was asked; nothing is kept of that.
+        if event.id.is_none() && event.data.contains("-32001") && !asked.waits.is_empty() {
+            return self.on_message(asked, event.name.as_deref(), true, event.data);
+        }
         let (stream, place) = event.id.ok_or_else(|| format!("{event:?} without an id"))?;
         if *asked.stream.get_or_insert(stream) != stream || (asked.what == What::Post && stream == OWN) {
             return Err(format!("{event:?} on the stream {:?}", asked.stream));

@@ -52,6 +52,8 @@ pub(super) struct Terms {
     pub listener: usize,
     pub body_max: usize,
     pub session_timeout_ms: u64,
+    /// There may be too many sessions: a new one gets the place of one that is of no use just then.
+    pub crowded: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +216,7 @@ impl Web {
             |conn: &Conn| conn.asked.front().is_some_and(|asked| carries(asked) && asked.head.is_some());
         let watched = self.conns.iter().any(|conn| !conn.half_closed && reads(conn));
         let patience = self.terms.session_timeout_ms.saturating_sub(1_000).max(500);
-        self.quiet |= !watched && now.since(self.used) >= patience;
+        self.quiet |= !watched && (self.terms.crowded || now.since(self.used) >= patience);
         self.used = now;
     }
 
@@ -246,12 +248,14 @@ impl Web {
         let mut conn = self.conns.remove(at);
         kernel.leave(conn.reads, conn.writes, false);
         match conn.replies.end() {
-            Ok(true) if !conn.upgraded => {
+            Ok(true) if !conn.upgraded && !conn.half_closed => {
                 if let Some(asked) = conn.asked.pop_front() {
                     self.finish(kernel, asked, conn.taken_over);
                 }
             }
-            Ok(true) if !conn.frames.is_whole() => self.wrong("was closed within a frame".into()),
+            Ok(true) if conn.upgraded && !conn.frames.is_whole() => {
+                self.wrong("was closed within a frame".into())
+            }
             Err(why) if !conn.half_closed => self.wrong(format!("was closed too early: {why}")),
             _ => {}
         }

@@ -52,6 +52,14 @@ impl World {
         if alone && sizes.reverse + sizes.owners > 0 {
             wrong.push(format!("without a client: {sizes:?}"));
         }
+        for setup in self.setups.iter().filter(|setup| alone && setup.policy.is_per_client()) {
+            let status = self.engine.mux().status(self.kernel.borrow().now);
+            let mine = status.iter().filter(|i| i.server == setup.policy.name && i.state != "stopping");
+            let (count, spare) = (mine.count(), setup.policy.spare);
+            if count > spare {
+                wrong.push(format!("without a client: {count} instances, {spare} spares"));
+            }
+        }
         let unwritten = self.engine.unwritten();
         if unwritten > 0 {
             wrong.push(format!("{unwritten} bytes are unwritten, though everybody reads"));

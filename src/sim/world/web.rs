@@ -7,6 +7,9 @@ use crate::sim::setup::Setup;
 use crate::sim::web::Terms;
 use std::collections::BTreeSet;
 
+/// More sessions than there ever are.
+const ENOUGH: usize = 20;
+
 /// What its front is told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Http {
@@ -21,8 +24,13 @@ impl Http {
 
     /// What clients of a server must know. The front's listener comes after those of the servers.
     pub fn terms(self, setups: &[Setup], server: usize) -> Terms {
-        let body_max = setups[server].policy.max_request_bytes;
-        Terms { listener: setups.len(), body_max, session_timeout_ms: self.session_timeout_ms }
+        let policy = &setups[server].policy;
+        Terms {
+            listener: setups.len(),
+            body_max: policy.max_request_bytes,
+            session_timeout_ms: self.session_timeout_ms,
+            crowded: self.max_sessions < ENOUGH || policy.max_active_clients < ENOUGH,
+        }
     }
 }
 
