@@ -254,6 +254,8 @@ impl Mux {
         }
         instance.subscriptions.remove(uri);
         let timeout = self.servers[instance.server].policy.request_timeout_ms;
+        // A process of the other era was started since: it knows nothing of it, and not even the word.
+        let at_child = at_child && instance.era == Some(Era::Legacy);
         if let (true, Some(link)) = (at_child, instance.open_link()) {
             let request = self.file_own(now, key, Own::Unsubscribe, Method::Unsubscribe, Some(timeout));
             if self.requests.len() > REQUESTS_IN_ALL {
