@@ -94,9 +94,7 @@ pub fn hold(server: &mut Server, request: &Request, plan: Plan) -> Handled {
         Some(via) if request.caller.modern => {
             Err(RpcError::missing_capability(json!({ via.capability(): {} })))
         }
-        Some(via) => {
-            Err(RpcError::invalid_params(format!("the client did not declare {}", via.capability())))
-        }
+        Some(via) => Err(unanswered(format!("the client did not declare {}", via.capability()))),
         None if request.caller.modern => proceed(request, &plan),
         None => {
             let interview = Interview { round: vec![None; plan.questions.len()], plan, answers: Vec::new() };
@@ -120,6 +118,10 @@ fn ask_round(server: &mut Server, serial: u64) {
 /// The client answered one question of an interview.
 pub fn on_answer(server: &mut Server, serial: u64, index: usize, answer: &Value) {
     let Some(interview) = server.interviews.get_mut(&serial) else { return };
+    if answer["isError"] == true {
+        let error = unanswered(text_of(answer));
+        return server.answer(serial, Err(error));
+    }
     interview.round[index] = Some(text_of(answer));
     if interview.round.iter().any(Option::is_none) {
         return;
@@ -179,6 +181,10 @@ fn state_of(plan: &Plan, answers: &[String]) -> String {
     let mut digest = DefaultHasher::new();
     (&plan.questions, plan.rounds, answers).hash(&mut digest);
     format!("interview-{:016x} {}", digest.finish(), json!(answers))
+}
+
+fn unanswered(why: String) -> RpcError {
+    RpcError::new(-32603, why)
 }
 
 fn text_of(result: &Value) -> String {

@@ -55,7 +55,7 @@ pub fn page_by_error(cell: &mut Cell) -> String {
     if cell.kind == Kind::Modern {
         return none();
     }
-    let arguments = json!({ "url": "https://a.example/", "as_error": true });
+    let arguments = json!({ "url": "https://a.example/", "as_error": true, "force": true });
     let answer = cell.client.call("elicit_url", arguments);
     if answer.get("error").is_some() {
         return refused(&answer);

@@ -118,6 +118,7 @@ pub enum Reply {
 }
 
 /// A request with all the questions that it took.
+#[derive(Default)]
 pub struct Dialog {
     pub answer: Value,
     /// By a request, else by `input_required`.
@@ -317,42 +318,55 @@ impl Client {
     // Questions.
 
     /// Makes a request and answers what is asked meanwhile, by requests or by results.
-    pub fn converse(
+    pub fn converse(&mut self, method: &str, params: Value, reply: impl FnMut(&Question) -> Reply) -> Dialog {
+        self.converse_all(&[(method, params)], reply).remove(0)
+    }
+
+    /// Makes several requests at once. Nothing says of which of them a request of the server is: such questions
+    /// are noted with the first.
+    pub fn converse_all(
         &mut self,
-        method: &str,
-        params: Value,
+        calls: &[(&str, Value)],
         mut reply: impl FnMut(&Question) -> Reply,
-    ) -> Dialog {
-        let mut dialog =
-            Dialog { answer: Value::Null, by_request: Vec::new(), by_result: Vec::new(), rounds: 1 };
-        let mut id = self.request(method, params.clone());
-        loop {
+    ) -> Vec<Dialog> {
+        let mut dialogs: Vec<Dialog> = calls.iter().map(|_| Dialog::default()).collect();
+        let mut open: Vec<Value> =
+            calls.iter().map(|(method, params)| self.request(method, params.clone())).collect();
+        while dialogs.iter().any(|dialog| dialog.answer.is_null()) {
             let message = self.until(|message| message.get("id").is_some());
             if message.get("method").is_some() {
-                let question = json!({ "method": message["method"], "params": message["params"] });
-                let said = match reply(&question) {
-                    Reply::Result(result) => {
-                        json!({ "jsonrpc": "2.0", "id": message["id"], "result": result })
-                    }
-                    Reply::Error(code) => {
-                        let error = json!({ "code": code, "message": "the user said no" });
-                        json!({ "jsonrpc": "2.0", "id": message["id"], "error": error })
-                    }
-                };
-                dialog.by_request.push(question);
-                self.send(&said);
+                let question = self.reply(&message, &mut reply);
+                dialogs[0].by_request.push(question);
                 continue;
             }
-            assert_eq!(message["id"], id, "{message}");
+            let at = open.iter().position(|id| *id == message["id"]);
+            let at = at.unwrap_or_else(|| panic!("an answer to nothing: {message}"));
+            let dialog = &mut dialogs[at];
+            dialog.rounds += 1;
             if message["result"]["resultType"] != "input_required" {
                 dialog.answer = message;
-                return dialog;
+                continue;
             }
-            let again = self.next_round(&message["result"], params.clone(), &mut dialog, &mut reply);
-            dialog.rounds += 1;
             assert!(dialog.rounds < 50, "it never ends: {message}");
-            id = self.request(method, again);
+            let (method, params) = &calls[at];
+            let again = self.next_round(&message["result"], params.clone(), dialog, &mut reply);
+            open[at] = self.request(method, again);
         }
+        dialogs
+    }
+
+    /// Answers a request of the server.
+    fn reply(&mut self, message: &Value, reply: &mut impl FnMut(&Question) -> Reply) -> Question {
+        let question = json!({ "method": message["method"], "params": message["params"] });
+        let said = match reply(&question) {
+            Reply::Result(result) => json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }),
+            Reply::Error(code) => {
+                let error = json!({ "code": code, "message": "the user said no" });
+                json!({ "jsonrpc": "2.0", "id": message["id"], "error": error })
+            }
+        };
+        self.send(&said);
+        question
     }
 
     /// The params of a request's repetition, with the answers to what its result asks.

@@ -195,13 +195,13 @@ pub static GROUPS: &[Group] = &[
             question(
                 "a form (`prompts/get`)",
                 asked::by_prompt,
-                since_06(WRONG, REQUEST, RESULT),
+                since_06(FAILED, REQUEST, RESULT),
                 since_06(FAILED, REQUEST, RESULT),
             ),
             question(
                 "a form (`resources/read`)",
                 asked::by_resource,
-                since_06(WRONG, REQUEST, RESULT),
+                since_06(FAILED, REQUEST, RESULT),
                 since_06(FAILED, REQUEST, RESULT),
             ),
             question(

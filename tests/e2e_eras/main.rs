@@ -9,8 +9,10 @@ mod asked;
 mod cell;
 mod changes;
 mod client;
+mod crowd;
 mod expected;
 mod matrix;
+mod page;
 mod plain;
 #[allow(dead_code, unused_imports)]
 #[path = "../e2e_http/support/mod.rs"]
