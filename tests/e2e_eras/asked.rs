@@ -192,42 +192,49 @@ pub fn not_allowed(cell: &mut Cell) -> String {
     cell.told(&dialog, |text| text == "S: how?")
 }
 
-/// A second round without the answers, and one with something else (2026-07-28).
+/// The repetition of a call after this result, with these input responses.
+fn again(result: &Value, responses: Value) -> Value {
+    let mut params = ask("sampling");
+    params["requestState"] = result["requestState"].clone();
+    params["inputResponses"] = responses;
+    params
+}
+
+/// What answers the one question of this result.
+fn good_answer(result: &Value) -> Value {
+    assert_eq!(result["resultType"], "input_required", "{result}");
+    let questions = result["inputRequests"].as_object().expect("questions");
+    assert_eq!(questions.len(), 1, "{result}");
+    let (key, question) = questions.iter().next().unwrap();
+    let Reply::Result(said) = obliging(question) else { unreachable!("it obliges") };
+    json!({ key: said, "other": { "x": 1 } })
+}
+
+/// A second round without the answer: asked again (P48).
 pub fn missing_answers(cell: &mut Cell) -> String {
     if !cell.is_modern() {
         return none();
     }
-    let first = cell.client.ask("tools/call", ask("sampling"));
-    let again = |result: &Value, responses: Value| {
-        let mut params = ask("sampling");
-        params["requestState"] = result["requestState"].clone();
-        params["inputResponses"] = responses;
-        params
-    };
-    let key = first["result"]["inputRequests"].as_object().and_then(|map| map.keys().next().cloned());
-    let key = key.unwrap_or_else(|| panic!("{first}"));
-    let second = cell.client.ask("tools/call", again(&first["result"], json!({ "other": {} })));
-    assert_eq!(second["result"]["resultType"], "input_required", "asked again (P48): {second}");
-    let asked_again = second["result"]["inputRequests"].as_object().unwrap();
-    assert_eq!(asked_again.len(), 1, "{second}");
-    let key = asked_again.keys().next().cloned().unwrap_or(key);
-    let Reply::Result(said) = obliging(&second["result"]["inputRequests"][&key]) else { unreachable!() };
-    let responses = json!({ key: said, "other": { "x": 1 } });
-    let third = cell.client.ask("tools/call", again(&second["result"], responses));
-    assert_eq!(third["result"]["content"][0]["text"], "S: how?", "{third}");
+    let mut result = cell.client.ask("tools/call", ask("sampling"))["result"].clone();
+    for responses in [json!({ "other": {} }), json!({})] {
+        good_answer(&result);
+        result = cell.client.ask("tools/call", again(&result, responses))["result"].clone();
+    }
+    let last = cell.client.ask("tools/call", again(&result, good_answer(&result)));
+    assert_eq!(last["result"]["content"][0]["text"], "S: how?", "{last}");
     "asked again".into()
 }
 
+/// A second round with something else than answers. The right ones are still good after it.
 pub fn wrong_answers(cell: &mut Cell) -> String {
     if !cell.is_modern() {
         return none();
     }
-    let first = cell.client.ask("tools/call", ask("sampling"));
-    let mut params = ask("sampling");
-    params["requestState"] = first["result"]["requestState"].clone();
-    params["inputResponses"] = json!(["S: how?"]);
-    let second = cell.client.ask("tools/call", params);
-    refused(&second)
+    let first = cell.client.ask("tools/call", ask("sampling"))["result"].clone();
+    let outcome = refused(&cell.client.ask("tools/call", again(&first, json!(["S: how?"]))));
+    let last = cell.client.ask("tools/call", again(&first, good_answer(&first)));
+    assert_eq!(last["result"]["content"][0]["text"], "S: how?", "{last}");
+    outcome
 }
 
 /// The client tells how far it is with a question.
