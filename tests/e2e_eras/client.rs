@@ -140,6 +140,16 @@ impl Client {
         version: Version,
         capabilities: Value,
     ) -> Client {
+        let mut client = Client::unopened(station, server, front, version);
+        client.capabilities = capabilities;
+        if !version.is_modern() {
+            client.greet();
+        }
+        client
+    }
+
+    /// A client that has said nothing yet.
+    pub fn unopened(station: &Station, server: &str, front: Front, version: Version) -> Client {
         let (tell, inbox) = channel();
         let wire = match front {
             Front::Stdio => wire::stdio(&station.mux.socket(server), tell),
@@ -149,10 +159,10 @@ impl Client {
             Front::Http if version.is_modern() => wire::single(station.address, server, tell),
             Front::Http => wire::session(station.address, server, version.name(), tell),
         };
-        let mut client = Client {
+        Client {
             version,
             front,
-            capabilities,
+            capabilities: version.capabilities(),
             greeting: Value::Null,
             log_level: None,
             wire,
@@ -160,11 +170,7 @@ impl Client {
             early: VecDeque::new(),
             next_id: 0,
             status: None,
-        };
-        if !version.is_modern() {
-            client.greet();
         }
-        client
     }
 
     fn greet(&mut self) {
@@ -261,7 +267,7 @@ impl Client {
                     }
                     self.early.push_back(message);
                 }
-                Ok(Event::Refused(status, _)) => self.status = Some(status),
+                Ok(Event::Refused(status)) => self.status = Some(status),
                 Ok(Event::Wrong(why)) => panic!("{why}"),
                 Err(error) => panic!("{error} while something else came: {:?}", self.early),
             }

@@ -24,7 +24,7 @@ use crate::support::{Ask, Http, PATIENCE};
 pub enum Event {
     Message(Value),
     /// A stream began with this, and is no stream of messages (HTTP).
-    Refused(u16, String),
+    Refused(u16),
     /// What the transport may not do.
     Wrong(String),
 }
@@ -388,7 +388,7 @@ fn read_reply(mut stream: TcpStream, inbox: &Inbox, on_event: &mut dyn FnMut(&ss
 /// A plain answer: a message, several of them in an array, or a refusal.
 fn on_body(status: u16, body: &[u8], inbox: &Inbox) {
     if status != 200 {
-        let _ = inbox.send(Event::Refused(status, String::from_utf8_lossy(body).into_owned()));
+        let _ = inbox.send(Event::Refused(status));
     }
     match serde_json::from_slice(body) {
         Ok(Value::Array(messages)) => {
