@@ -349,7 +349,8 @@ impl Client {
             let at = at.unwrap_or_else(|| panic!("an answer to nothing: {message}"));
             let dialog = &mut dialogs[at];
             dialog.rounds += 1;
-            if message["result"]["resultType"] != "input_required" {
+            // Before 2026-07-28 this says nothing.
+            if !self.version.is_modern() || message["result"]["resultType"] != "input_required" {
                 dialog.answer = message;
                 continue;
             }
@@ -383,7 +384,6 @@ impl Client {
         dialog: &mut Dialog,
         reply: &mut impl FnMut(&Question) -> Reply,
     ) -> Value {
-        assert!(self.version.is_modern(), "only 2026-07-28 has input_required: {result}");
         if let Some(requests) = result["inputRequests"].as_object() {
             params["inputResponses"] = json!({});
             for (key, question) in requests {

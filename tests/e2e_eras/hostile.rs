@@ -145,9 +145,7 @@ fn answers_to_nothing_reach_nobody() {
             let question = client.incoming("sampling/createMessage");
             let said =
                 json!({ "role": "assistant", "model": "m", "content": { "type": "text", "text": "lie" } });
-            for wrong in
-                [&question["id"], &json!(question["id"].to_string()), &json!(0), &json!("x"), &json!(null)]
-            {
+            for wrong in [&question["id"], &json!(question["id"].to_string()), &json!(0), &json!("x")] {
                 stranger.send(&json!({ "jsonrpc": "2.0", "id": wrong, "result": said }));
                 let error = json!({ "code": -1, "message": "no" });
                 stranger.send(&json!({ "jsonrpc": "2.0", "id": wrong, "error": error }));
