@@ -9,7 +9,7 @@ use crate::support::Station;
 use crate::wire::{self, Event, Wire};
 
 /// Longer than any machine needs for one step; only a failed test uses it up.
-pub const PATIENCE: Duration = Duration::from_millis(1500);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub const META: &str = "io.modelcontextprotocol/";
 
