@@ -549,7 +549,9 @@ const INTERACTIVES: &[Choice<ServerConfig>] = &[
 ];
 
 const ERAS: &[Choice<ServerConfig>] = &[
-    choice("auto", "that of its first client, else the other", |server| server.policy.era = EraPolicy::Auto),
+    choice("auto", "modern where the server offers it, else legacy", |server| {
+        server.policy.era = EraPolicy::Auto
+    }),
     choice("legacy", "initialize, up to 2025-11-25", |server| server.policy.era = EraPolicy::Legacy),
     choice("modern", "stateless, 2026-07-28", |server| server.policy.era = EraPolicy::Modern),
 ];

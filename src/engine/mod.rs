@@ -45,12 +45,13 @@ mod servers;
 use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, STDERR_RING};
 use crate::base::{Key, Time};
 use crate::codec::Message;
-use crate::mux::policy::ServerPolicy;
+use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep};
 use conn::{Conns, Role};
 use operate::{ControlPlane, Taps, Wish};
 use port::{Kill, Platform, Ready, Signal, SpawnSpec};
 use process::{Process, Processes, Ring};
+use std::collections::BTreeMap;
 use std::io;
 
 /// A server as the engine runs it. Clients come in by the listener of the same index.
@@ -85,6 +86,8 @@ pub struct Engine {
     order: Vec<ServerId>,
     actions: Vec<Action>,
     exited: Vec<Key>,
+    /// What is news about servers' eras.
+    found: BTreeMap<ServerId, Option<Found>>,
     accepting: Vec<bool>,
     /// By listener.
     doors: Vec<Door>,
@@ -104,6 +107,7 @@ pub struct Engine {
 enum Action {
     Start(Key, ServerId),
     Stop(Key, StopStep),
+    Found(ServerId, Option<Found>),
 }
 
 /// The mux's verbs, applied to the connections or kept for the act phase.
@@ -142,6 +146,9 @@ impl Sink for Outbox<'_> {
     fn stop(&mut self, instance: Key, step: StopStep) {
         self.actions.push(Action::Stop(instance, step));
     }
+    fn found(&mut self, server: ServerId, found: Option<&Found>) {
+        self.actions.push(Action::Found(server, found.cloned()));
+    }
 }
 
 impl Engine {
@@ -162,6 +169,7 @@ impl Engine {
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
+            found: BTreeMap::new(),
             stopping: false,
             abandoned: false,
             http_ended: Vec::new(),
@@ -408,6 +416,9 @@ impl Engine {
                 match action {
                     Action::Start(instance, server) => self.start_process(now, instance, server, platform),
                     Action::Stop(instance, step) => self.stop_process(instance, step, platform),
+                    Action::Found(server, found) => {
+                        self.found.insert(server, found);
+                    }
                 }
             }
         }

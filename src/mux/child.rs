@@ -87,7 +87,7 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         match own {
-            Own::Handshake => self.on_handshake_answer(now, instance, msg, out),
+            Own::Handshake => self.on_handshake_answer(now, instance, key, msg, out),
             Own::Heartbeat => {
                 self.refresh_hello(now, instance, msg);
                 self.on_heartbeat_answer(now, instance, now.since(request.started));

@@ -9,10 +9,13 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.search = Default::default();
+        }
         self.start_in(now, key, era, out);
     }
 
-    fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
+    pub(super) fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         if instance.has_process() || self.draining || self.servers[instance.server].held {
             return;
@@ -21,35 +24,6 @@ impl Mux {
         instance.phase = Phase::Starting { timer: None };
         instance.heard = now;
         out.start(key, instance.server);
-    }
-
-    /// The era to start in: the operator's word, a fresh finding, or a guess; `None` if the only client has not
-    /// said yet.
-    fn choose_era(&self, now: Time, key: Key) -> Option<Era> {
-        let instance = self.instances.get(key)?;
-        let server = &self.servers[instance.server];
-        let decided = match server.policy.era {
-            crate::mux::policy::EraPolicy::Legacy => Some(Era::Legacy),
-            crate::mux::policy::EraPolicy::Modern => Some(Era::Modern),
-            crate::mux::policy::EraPolicy::Auto => None,
-        };
-        let found = self.fresh_verdict(now, instance.server);
-        // A child of one's own is spoken to as its client speaks. One that is shared is best shared in the modern
-        // era, where it always says whom it means; whether it knows that era is found out by asking.
-        let client = match instance.owner {
-            Some(owner) => self.peers.get(owner).and_then(|peer| match (&peer.legacy, peer.modern) {
-                (Some(_), _) => Some(Era::Legacy),
-                (None, true) => Some(Era::Modern),
-                (None, false) => None,
-            }),
-            None => Some(Era::Modern),
-        };
-        decided.or(found).or(client)
-    }
-
-    /// The era that a server was found to speak, while that is believed.
-    pub(super) fn fresh_verdict(&self, now: Time, server: usize) -> Option<Era> {
-        self.servers[server].verdict.filter(|(_, until)| now < *until).map(|(era, _)| era)
     }
 
     /// The engine started the process of an instance; `link` is its stdin and stdout.
@@ -97,42 +71,24 @@ impl Mux {
         };
         match then {
             Some(then) => self.after_stop(now, key, then, why, out),
-            None => {
-                log::warn!(target: &self.target_of(key), "{why}");
-                self.on_unexpected_exit(now, key, why, out);
-            }
+            None => self.on_unexpected_exit(now, key, why, out),
         }
         self.check_invariants();
     }
 
     fn on_unexpected_exit(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
-        let probing = instance.handshake.is_some() && instance.era == Some(Era::Modern);
-        if probing && self.may_try_other_era(key) {
-            log::info!(target: &self.target_of(key), "{why} on `server/discover`: trying `initialize`");
-            return self.respawn(now, key, Era::Legacy, out);
+        let target = self.target_of(key);
+        if let Some(next) = self.next_era(key) {
+            log::info!(target: &target, "{why} during its handshake: trying {}", next.describe());
+            return self.respawn(now, key, next, out);
         }
+        log::warn!(target: &target, "{why}");
         self.after_failure(now, key, why.to_string(), false, out);
-    }
-
-    pub(super) fn may_try_other_era(&self, key: Key) -> bool {
-        let auto =
-            self.policy_of(key).is_some_and(|policy| policy.era == crate::mux::policy::EraPolicy::Auto);
-        auto && self.instances.get(key).is_some_and(|instance| !instance.tried_other_era)
-    }
-
-    /// Starts again at once in the other era; its process is gone.
-    pub(super) fn respawn(&mut self, now: Time, key: Key, era: Era, out: &mut dyn Sink) {
-        self.clear_handshake(key);
-        if let Some(instance) = self.instances.get_mut(key) {
-            instance.tried_other_era = true;
-            instance.phase = Phase::Stopped;
-        }
-        self.start_in(now, key, Some(era), out);
     }
 
     /// Its process is gone, or never was, against our will: a pause, then another start.
     fn after_failure(&mut self, now: Time, key: Key, why: String, spawn_failed: bool, out: &mut dyn Sink) {
+        self.forget_if_unready(key, out);
         self.clear_handshake(key);
         self.disarm(key);
         let random = self.next_random();
@@ -195,11 +151,10 @@ impl Mux {
         if matches!(self.instances.get(key).map(|i| &i.phase), Some(Phase::Stopping { .. })) {
             return;
         }
-        let probing =
-            self.instances.get(key).is_some_and(|i| i.handshake.is_some() && i.era == Some(Era::Modern));
-        if probing && self.may_try_other_era(key) {
-            return self.stop(now, key, Then::Respawn(Era::Legacy), out);
+        if let Some(next) = self.next_era(key) {
+            return self.stop(now, key, Then::Respawn(next), out);
         }
+        self.forget_if_unready(key, out);
         let text = match why {
             CloseReason::Io(error) => format!("it {error}"),
             CloseReason::SlowReader => format!("it {why}"),

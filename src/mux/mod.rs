@@ -13,6 +13,7 @@ mod bridge;
 mod child;
 mod client;
 mod clock;
+mod era;
 mod fanout;
 mod fence;
 mod handshake;

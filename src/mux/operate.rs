@@ -75,7 +75,7 @@ impl Mux {
         assert_eq!(policy.is_per_client(), self.servers[id].policy.is_per_client());
         let was_lazy = self.servers[id].policy.lazy_start;
         self.servers[id].policy = policy;
-        self.servers[id].verdict = None;
+        self.servers[id].verdict = self.servers[id].policy.found.clone();
         if self.servers[id].held {
             return;
         }

@@ -1,6 +1,7 @@
 //! What an operator decided about a server: the final, checked values of its configuration entry.
 
-use crate::base::limits;
+use crate::base::{Time, limits};
+use crate::mux::Era;
 use crate::mux::rate::RateLimits;
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +32,25 @@ pub enum Interactive {
 /// Which protocol era a child is spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EraPolicy {
-    /// The era of its first client, the other one if it refuses.
+    /// Modern where the server offers it, else legacy.
     #[default]
     Auto,
     /// `initialize`: 2024-11-05 to 2025-11-25.
     Legacy,
     /// Stateless: 2026-07-28.
     Modern,
+}
+
+/// What was found out about the era of a server with `era = "auto"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    pub era: Era,
+    /// Whether it was seen to refuse the other era.
+    pub is_sole: bool,
+    /// How long it is believed.
+    pub until: Time,
+    /// The server's name and version, in its own words.
+    pub server: String,
 }
 
 /// Liveness checks of an idle child.
@@ -85,6 +98,9 @@ pub struct ServerPolicy {
     pub share: Share,
     pub interactive: Interactive,
     pub era: EraPolicy,
+    /// What an earlier run found out about its era.
+    #[serde(default)]
+    pub found: Option<Found>,
     pub roots: Vec<Root>,
     #[serde(default)]
     pub rate: RateLimits,
@@ -111,6 +127,7 @@ impl ServerPolicy {
             share: Share::Shared,
             interactive: Interactive::Off,
             era: EraPolicy::Auto,
+            found: None,
             roots: Vec::new(),
             rate: RateLimits::default(),
         }

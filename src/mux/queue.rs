@@ -120,7 +120,9 @@ impl Mux {
         }
         let (position, level) =
             self.peers.get(asked.peer).map_or((0, None), |peer| (peer.requests.len(), peer.level));
-        let is_modern_child = self.instances.get(asked.instance).is_some_and(|i| i.era == Some(Era::Modern));
+        // Before the handshake its era is a guess.
+        let is_modern_child =
+            self.instances.get(asked.instance).is_some_and(|i| i.era == Some(Era::Modern) && i.is_ready());
         // A modern child is told with the request; a legacy one may ask, and then it matters.
         let capabilities = match env.meta_client_capabilities {
             Some(span) if !is_modern_child => Capabilities::parse(asked.msg.text(span)),

@@ -12,19 +12,21 @@
 //! ```
 
 use crate::base::{Key, Time, TimerKey};
+use crate::mux::era::Search;
 use crate::mux::listen::Upstream;
 use crate::mux::method::{Level, ListKind};
-use crate::mux::policy::ServerPolicy;
+use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
 use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
 use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// The two families of protocol revisions (protocol.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Era {
     /// 2024-11-05 to 2025-11-25: `initialize` handshake.
     Legacy,
@@ -33,13 +35,6 @@ pub enum Era {
 }
 
 impl Era {
-    pub(super) fn other(self) -> Era {
-        match self {
-            Era::Legacy => Era::Modern,
-            Era::Modern => Era::Legacy,
-        }
-    }
-
     pub(super) fn describe(self) -> &'static str {
         match self {
             Era::Legacy => "the legacy era (2024-11-05 to 2025-11-25, with `initialize`)",
@@ -61,8 +56,8 @@ pub(super) struct Server {
     pub limited: u64,
     /// Those of them that no limit counts.
     pub guests: usize,
-    /// The era its process was found to speak, and until when that is believed.
-    pub verdict: Option<(Era, Time)>,
+    /// The era its process was found to speak.
+    pub verdict: Option<Found>,
     /// Tools whose calls may be made twice.
     pub repeatable: Repeatable,
     /// Stopped by its operator: stays down until it is started again.
@@ -88,8 +83,8 @@ pub(super) struct Instance {
     pub hello: Option<Rc<Hello>>,
     /// The handshake that is under way.
     pub handshake: Option<Key>,
-    /// Whether the other era was tried since the last success.
-    pub tried_other_era: bool,
+    /// How its era is being found out.
+    pub search: Search,
     /// Clients' requests at the child.
     pub in_flight: usize,
     /// Clients with waiting requests that it could serve, in the order of their turns (B10).
@@ -246,6 +241,7 @@ pub(super) struct Changed {
 
 impl Server {
     pub(super) fn new(policy: ServerPolicy) -> Self {
+        let verdict = policy.found.clone();
         Server {
             policy,
             shared: None,
@@ -253,7 +249,7 @@ impl Server {
             meter: Meter::default(),
             limited: 0,
             guests: 0,
-            verdict: None,
+            verdict,
             repeatable: Repeatable::default(),
             held: false,
             retired: false,
@@ -271,7 +267,7 @@ impl Instance {
             link: None,
             era: None,
             hello: None,
-            tried_other_era: false,
+            search: Search::default(),
             in_flight: 0,
             queue: VecDeque::new(),
             dispatching: false,

@@ -2,6 +2,8 @@
 
 use crate::base::Key;
 use crate::codec::Message;
+use crate::mux::Era;
+use crate::mux::policy::Found;
 use std::fmt;
 
 /// A server by its place in the configuration.
@@ -65,6 +67,8 @@ pub trait Sink {
     fn start(&mut self, instance: Key, server: ServerId);
     /// Takes a step towards the end of an instance's process; answered by `handle_exited`.
     fn stop(&mut self, instance: Key, step: StopStep);
+    /// What is believed of a server's era from now on is worth keeping for the next run; `None`: nothing is.
+    fn found(&mut self, _server: ServerId, _found: Option<&Found>) {}
 }
 
 /// One verb, as plain values.
@@ -75,6 +79,7 @@ pub enum Verb {
     Pause(Key, bool),
     Start(Key, ServerId),
     Stop(Key, StopStep),
+    Found(ServerId, Option<Era>),
 }
 
 /// A [`Sink`] that writes down what it hears.
@@ -104,5 +109,8 @@ impl Sink for Recorder {
     }
     fn stop(&mut self, instance: Key, step: StopStep) {
         self.verbs.push(Verb::Stop(instance, step));
+    }
+    fn found(&mut self, server: ServerId, found: Option<&Found>) {
+        self.verbs.push(Verb::Found(server, found.map(|found| found.era)));
     }
 }

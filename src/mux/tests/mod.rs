@@ -9,6 +9,7 @@ mod eras;
 mod handshake;
 mod ids;
 mod interactive;
+mod ladder;
 mod lifecycle;
 mod listen;
 mod operate;

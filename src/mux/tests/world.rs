@@ -13,7 +13,7 @@
 use crate::base::{Arena, Key, Time};
 use crate::codec::Incoming;
 use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy};
-use crate::mux::{CloseReason, Mux, Recorder, StopStep, Verb};
+use crate::mux::{CloseReason, Era, Mux, Recorder, StopStep, Verb};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,6 +34,8 @@ impl From<Child> for Key {
 pub(super) struct World {
     pub mux: Mux,
     pub now: Time,
+    /// Findings about eras, of all servers.
+    pub found: Vec<Option<Era>>,
     recorder: Recorder,
     links: Arena<()>,
     inbox: BTreeMap<Key, VecDeque<String>>,
@@ -50,6 +52,7 @@ impl World {
         let mut world = World {
             mux: Mux::new(policies.into_iter().collect(), 7),
             now: Time(1_000),
+            found: Vec::new(),
             recorder: Recorder::default(),
             links: Arena::new(),
             inbox: BTreeMap::new(),
@@ -314,6 +317,7 @@ impl World {
                     self.paused.insert(link, paused);
                 }
                 Verb::Start(instance, _) => self.starts.push_back(instance),
+                Verb::Found(_, era) => self.found.push(era),
                 Verb::Stop(instance, step) => self.stops.entry(instance).or_default().push(step),
             }
         }
