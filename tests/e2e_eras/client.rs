@@ -222,7 +222,7 @@ impl Client {
     /// An id not used before, a number or a string.
     fn new_id(&mut self) -> Value {
         self.next_id += 1;
-        if self.next_id % 2 == 0 { json!(self.next_id) } else { json!(format!("{}", self.next_id)) }
+        if self.next_id.is_multiple_of(2) { json!(self.next_id) } else { json!(format!("{}", self.next_id)) }
     }
 
     /// Sends a request; its id.

@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::cell::{Kind, SERIALIZE, station};
 use crate::client::{Client, Front, Question, Reply, Version, obliging};
-use crate::support::Station;
+use crate::support::{Server, Station};
 
 const ROUNDS: usize = 10;
 
@@ -95,4 +95,28 @@ fn everybody_at_one_legacy_child() {
 #[test]
 fn everybody_at_one_modern_child() {
     run(&station(Kind::Modern));
+}
+
+/// Nobody says of what era the server is.
+#[test]
+fn everybody_at_children_whose_era_has_to_be_found_out() {
+    const ERAS: [&str; 5] = ["legacy", "legacy-exit", "modern", "both", "auto"];
+    let keys = "interactive = \"serialize\"\nera = \"auto\"\nmax_active_clients = 64\nrestart_backoff_ms = 1";
+    let servers = ERAS.map(|era| Server::demo(era, &["--era", era]).keys(keys));
+    let station = Station::start(crate::support::station::PLAIN, &servers);
+    thread::scope(|scope| {
+        for (n, (version, front)) in crowd().into_iter().enumerate() {
+            let station = &station;
+            scope.spawn(move || {
+                for era in ERAS {
+                    let mut client = Client::open(station, era, front, version);
+                    let question = format!("{n} of {era}");
+                    let arguments = json!({ "via": "sampling", "question": question });
+                    let params = json!({ "name": "ask", "arguments": arguments });
+                    let answer = client.converse("tools/call", params, obliging).answer;
+                    assert_eq!(answer["result"]["content"][0]["text"], format!("S: {question}"), "{answer}");
+                }
+            });
+        }
+    });
 }
