@@ -23,6 +23,10 @@ pub const IN_FLIGHT_PER_CLIENT: usize = 32;
 pub const REQUESTS_PER_CLIENT: usize = 256;
 /// Bytes of waiting requests per client. Past it the client is not read from until they are sent.
 pub const WAITING_BYTES_PER_CLIENT: usize = 1 << 20;
+/// Bytes of one client's requests that are kept because they may have to be asked again, and of what is told
+/// with them; four longest requests where that is more. Past it a request is not kept, and fails with -32603
+/// if its server asks something.
+pub const KEPT_BYTES_PER_CLIENT: usize = 4 << 20;
 /// Requests of all clients and of muxloop's own at once. Past it a request is refused with -32603; the
 /// rest of the table's 65,536 places is for what muxloop cannot do without.
 pub const REQUESTS_IN_ALL: usize = 60_000;
@@ -34,6 +38,9 @@ pub const CHILD_SEND_HIGH: usize = 1 << 20;
 pub const CHILD_SEND_LOW: usize = 256 << 10;
 /// Unwritten bytes towards a client at which it is closed: waiting for it would stall everyone (P58).
 pub const CLIENT_SEND_MAX: usize = 64 << 20;
+/// Unwritten bytes towards all HTTP clients together, since each can have many connections. Past it the one
+/// that was not read from for longest is closed, among those with at least an equal share of them.
+pub const HTTP_SEND_MAX: usize = 256 << 20;
 /// Connections at once, clients and children together; the next client is refused.
 pub const CONNECTIONS_MAX: usize = 32_000;
 /// Resource subscriptions of one client. Past it `resources/subscribe` is refused with -32603.

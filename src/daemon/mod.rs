@@ -179,6 +179,10 @@ impl<'o> Daemon<'o> {
             }
             self.turn(&ready);
             self.findings.keep(self.reactor.clock.now(), &mut self.engine);
+            #[cfg(feature = "http")]
+            if self.engine.is_stopping() {
+                self.http.close(&mut self.reactor);
+            }
             for wish in self.engine.take_wishes() {
                 match wish {
                     Wish::Reload(ticket) => {

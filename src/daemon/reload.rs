@@ -189,7 +189,7 @@ fn fate(old: &ServerConfig, new: &ServerConfig) -> Fate {
     if old == new {
         return Fate::Unchanged;
     }
-    if old.socket != new.socket || old.policy.is_per_client() != new.policy.is_per_client() {
+    if old.socket != new.socket || !old.policy.shares_as(&new.policy) {
         return Fate::Replace;
     }
     if old.policy == new.policy && old.spawn == new.spawn { Fate::Renamed } else { Fate::Restart }

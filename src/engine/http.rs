@@ -222,6 +222,9 @@ impl Below for Floor<'_> {
         }
         Some(link)
     }
+    fn has_room(&self, server: ServerId) -> bool {
+        self.mux.has_room(server)
+    }
     fn deliver(&mut self, link: Key, message: &Incoming<'_>) {
         if self.taps.on {
             self.taps.note(link, true, &Message::new(message.bytes));

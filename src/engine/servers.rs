@@ -5,7 +5,7 @@ use super::{Door, Engine, ServerSetup};
 use crate::base::Time;
 use crate::engine::port::SpawnSpec;
 use crate::mux::ServerId;
-use crate::mux::policy::Found;
+use crate::mux::policy::{Found, ServerPolicy};
 
 impl Engine {
     /// Whether [`Engine::stop`] was asked for.
@@ -85,11 +85,17 @@ impl Engine {
         tell!(self, now, restart_server, id);
     }
 
-    /// Gives a server another setup and restarts it if it runs. Whether clients share its process must stay
-    /// as it is.
+    /// Gives a server another setup and restarts it if it runs and more than its spares are others. Whether
+    /// clients share its process must stay as it is.
     pub fn change_server(&mut self, now: Time, id: ServerId, setup: ServerSetup) {
         let policy = setup.policy.clone();
-        self.setups[id] = setup;
+        let old = std::mem::replace(&mut self.setups[id], setup);
+        let spare = policy.spare;
+        let is_other = old.policy.spare != spare && old.spawn == self.setups[id].spawn;
+        if is_other && (ServerPolicy { spare, ..old.policy }) == policy {
+            tell!(self, now, change_spare, id, spare);
+            return;
+        }
         tell!(self, now, change_server, id, policy);
     }
 

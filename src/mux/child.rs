@@ -40,6 +40,9 @@ impl Mux {
             let text = quote(msg.bytes);
             return log::debug!(target: &self.target_of(instance), "an answer nobody waits for was dropped: {text}");
         };
+        if self.begins_round(key, msg) {
+            return self.begin_round(now, key, msg, out);
+        }
         let Some(mut request) = self.take(key) else { return };
         let (peer, link, raw_id) = match &request.origin {
             Origin::Own(own) => {
@@ -106,14 +109,14 @@ impl Mux {
         match method {
             Method::Progress => self.on_child_progress(now, instance, msg, out),
             Method::Cancelled => self.on_child_cancel(now, instance, msg, out),
-            Method::Acknowledged => self.on_acknowledged(instance, msg, out),
+            Method::Acknowledged => self.on_acknowledged(now, instance, msg, out),
             Method::ListChanged(_) | Method::ResourceUpdated | Method::TaskStatus if is_modern => {
-                self.route_to_listens(instance, method, msg, out);
+                self.route_to_listens(now, instance, method, msg, out);
             }
             Method::LogMessage if is_modern => self.route_modern_log(instance, msg, out),
-            Method::LogMessage => self.fan_out_log(instance, msg, out),
+            Method::LogMessage => self.route_legacy_log(instance, msg, out),
             Method::ListChanged(kind) => self.on_list_changed(now, instance, kind, out),
-            Method::ResourceUpdated => self.fan_out_update(instance, msg, out),
+            Method::ResourceUpdated => self.route_update(instance, msg, out),
             Method::ElicitComplete => self.on_elicit_complete(instance, msg, out),
             Method::TaskStatus => self.on_task_status(instance, msg, out),
             Method::Other if !is_modern => self.fan_out(instance, msg, out),
@@ -173,6 +176,7 @@ impl Mux {
         why: &reply::Failure,
         out: &mut dyn Sink,
     ) {
+        self.withdraw_questions(request, &why.message, out);
         let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
         self.note_end(now, request, outcome, 0);
         if let Origin::Peer { peer, link, id, .. } = &request.origin {

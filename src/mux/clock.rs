@@ -16,8 +16,11 @@ impl Mux {
         // While the client is being asked something, its request's clock stands still, within the
         // absolute maximum (protocol.md §2.8).
         if let Origin::Peer { peer, .. } = &request.origin {
-            let asked = self.peers.get(*peer).is_some_and(|peer| !peer.reverse.is_empty());
-            if asked && request.is_sent() {
+            let is_about = |question: &Key| {
+                self.reverse.get(*question).is_some_and(|q| q.call.is_none_or(|(call, _)| call == key))
+            };
+            let asked = self.peers.get(*peer).is_some_and(|peer| peer.reverse.iter().any(is_about));
+            if asked && (request.is_sent() || request.is_asking()) {
                 let latest = request.started + policy.request_timeout_max_ms;
                 request.deadline = (now + policy.request_timeout_ms).min(latest).max(request.deadline);
             }
@@ -80,6 +83,11 @@ impl Mux {
         let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
         let name = self.name_of(request.instance).to_string();
         let text = match (&request.state, state) {
+            (State::Asking(_), _) => {
+                format!(
+                    "server '{name}' asked the client something, and it did not come to an end within {after} ms"
+                )
+            }
             (State::Sent { .. }, _) => format!("server '{name}' did not answer within {after} ms"),
             (_, Some(why)) => format!("server '{name}' was not ready within {after} ms: {why}"),
             (_, None) => format!("server '{name}' was not ready within {after} ms"),
@@ -192,8 +200,9 @@ impl Mux {
         }
     }
 
-    /// Stops a child nobody needed for a while: no request, no subscription, no listen, no task.
+    /// Stops a child nobody needed for a while: no request, no subscription, no client's listen, no task.
     pub(super) fn on_idle(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let is_listened_to = self.is_listened_to(key);
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.idle_timer = None;
         let Some(idle_ms) = self.servers[instance.server].policy.idle_stop_ms else { return };
@@ -202,8 +211,9 @@ impl Mux {
         }
         let needed = instance.in_flight > 0
             || !instance.subscriptions.is_empty()
-            || instance.listen.current.is_some()
-            || instance.owners.has_tasks();
+            || is_listened_to
+            || instance.owners.has_tasks()
+            || self.requests.iter().any(|(_, request)| request.instance == key && request.is_asking());
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {
             return self.schedule_idle_stop(key, used + idle_ms);

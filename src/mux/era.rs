@@ -49,7 +49,7 @@ impl Mux {
     /// The era to start in: the operator's word, a fresh finding, or a guess; `None` if the only client has not
     /// said yet.
     pub(super) fn choose_era(&self, now: Time, key: Key) -> Option<Era> {
-        let instance = self.instances.get(key)?;
+        let instance = self.instances.get(key).filter(|instance| !instance.spare)?;
         match self.servers[instance.server].policy.era {
             EraPolicy::Legacy => return Some(Era::Legacy),
             EraPolicy::Modern => return Some(Era::Modern),

@@ -17,7 +17,8 @@ impl Mux {
         let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
         let Some(instance) = self.instances.get(key) else { return false };
         let policy = &self.servers[instance.server].policy;
-        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
+        let names_level = instance.era == Some(Era::Modern) || request.era == Era::Modern;
+        let logs = names_level && request.log_level.is_some();
         let needed = logs || serializes(policy, instance, request.method);
         let Some(link) = instance.open_link().filter(|_| needed) else { return false };
         let timeout = policy.request_timeout_ms;

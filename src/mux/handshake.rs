@@ -2,6 +2,7 @@
 
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
+use crate::mux::alone::confine;
 use crate::mux::era::{Refusal, Search};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::{MODERN_VERSION, Version};
@@ -157,39 +158,53 @@ impl Mux {
         if instance.era != Some(Era::Modern) || msg.envelope.kind == Kind::Error {
             return None;
         }
-        let hello = Rc::new(read_hello(now, Era::Modern, self.name_of(key), msg).ok()?);
+        let mut hello = read_hello(now, Era::Modern, self.name_of(key), msg).ok()?;
         let instance = self.instances.get_mut(key)?;
+        let server = &mut self.servers[instance.server];
+        if server.policy.is_per_request() {
+            confine(&mut hello);
+        }
+        let hello = Rc::new(hello);
         instance.hello = Some(hello.clone());
+        if server.policy.is_per_request() {
+            server.hello = Some(hello.clone());
+        }
         Some(hello)
     }
 
-    pub(super) fn on_ready(&mut self, now: Time, key: Key, hello: Hello, out: &mut dyn Sink) {
+    pub(super) fn on_ready(&mut self, now: Time, key: Key, mut hello: Hello, out: &mut dyn Sink) {
         self.clear_handshake(key);
         self.note_verdict(now, key, &hello, out);
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Some(link) = instance.link else { return };
+        let server = &mut self.servers[instance.server];
+        if server.policy.is_per_request() {
+            confine(&mut hello);
+        }
+        let hello = Rc::new(hello);
+        if server.policy.is_per_request() {
+            server.hello = Some(hello.clone());
+        }
         let era = hello.era;
-        let again =
-            instance.hello.as_ref().is_some_and(|old| old.era == era) && instance.ready_since.is_none();
+        let again = instance.hello.is_some() && instance.ready_since.is_none();
         instance.phase = Phase::Ready;
         instance.ready_since = Some(now);
         instance.search = Search::default();
         instance.missed_heartbeats = 0;
         instance.used = now;
-        instance.hello = Some(Rc::new(hello));
+        instance.hello = Some(hello);
         let server = instance.server;
         log::info!(target: &self.target(server), "ready, speaking {}", era.describe());
         if era == Era::Legacy {
             out.send(link, &Message::new(&reply::notification("notifications/initialized", None)));
         }
+        self.revive_spares(now, server, out);
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
-        if era == Era::Legacy {
-            let failure = reply::Failure::new("era", "subscriptions/listen needs a server of 2026-07-28");
-            self.refuse_listens(now, key, &failure, |_| true, out);
-        }
         self.sync_level(now, key, out);
+        self.hold_anew(key);
         self.replay_subscriptions(now, key, out);
+        self.serve_listens(now, key, out);
         self.dispatch(now, key, out);
         self.sync_listen(now, key, out);
         if again {
@@ -200,13 +215,14 @@ impl Mux {
     /// After a restart every client is told to look at the lists again (P22).
     fn announce_restart(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(hello) = self.instances.get(key).and_then(|i| i.hello.clone()) else { return };
-        if hello.era == Era::Modern {
-            return self.announce_to_listens(key, out);
-        }
         for kind in ListKind::ALL.into_iter().filter(|kind| hello.announces(*kind)) {
             self.on_list_changed(now, key, kind, out);
+            if hello.era == Era::Modern {
+                self.announce_list_to_listens(key, kind, out);
+            }
         }
         self.announce_updates(key, out);
+        self.announce_updates_to_listens(key, out);
     }
 
     /// `initialize` from the cache, at the version the client asked for.

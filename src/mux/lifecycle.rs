@@ -9,6 +9,7 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
+        // After a pause both eras are open again: that the other one failed before need not be its fault.
         if let Some(instance) = self.instances.get_mut(key) {
             instance.search = Default::default();
         }
@@ -95,7 +96,9 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let policy = &self.servers[instance.server].policy;
         let sustained_ms = policy.restart_backoff_max_ms.max(SUSTAINED_MS);
-        if instance.ready_since.take().is_some_and(|since| now.since(since) >= sustained_ms) {
+        // A spare was never greeted, so it never got ready: it has served if it lived.
+        let lived_since = instance.ready_since.take().or(instance.spare.then_some(instance.heard));
+        if lived_since.is_some_and(|since| now.since(since) >= sustained_ms) {
             instance.attempts = 0;
         }
         instance.attempts += 1;
@@ -118,12 +121,16 @@ impl Mux {
         let attempt = instance.attempts;
         let timer = self.timers.schedule(now + pause, Timer::Restart(key));
         instance.phase = Phase::Backoff { until: now + pause, timer, spawn_failed };
-        log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
-        let failure = reply::Failure {
+        let mut failure = reply::Failure {
             reason: if spawn_failed { "spawn" } else { "restarting" },
             message: format!("server '{name}': {why}; next start in {pause} ms"),
             retry_in_ms: Some(pause),
         };
+        if self.ends_with_process(key, spawn_failed) {
+            failure = reply::Failure::new(failure.reason, format!("server '{name}': {why}"));
+        } else {
+            log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
+        }
         self.fail_in_flight(now, key, &failure, out);
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.
@@ -266,7 +273,9 @@ impl Mux {
             }
             Then::Remove => {
                 self.fail_all(now, key, &failure, out);
-                self.instances.remove(key);
+                let Some(instance) = self.instances.remove(key) else { return };
+                self.servers[instance.server].past_restarts += instance.restarts;
+                self.forget_alone(now, key, instance.owner, out);
             }
         }
     }
@@ -295,7 +304,8 @@ impl Mux {
     /// Ends every request that is at the child: it will not be answered.
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.requeue_lost(key, why);
-        self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
+        self.forget_floor(key);
+        self.fail_where(now, key, why, out, |state| matches!(state, State::Sent { .. } | State::Joined));
         self.forget_reverse(key, out);
         let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
         for peer in stalled.unwrap_or_default() {
@@ -313,6 +323,7 @@ impl Mux {
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
                 subscription.joined.clear();
+                subscription.listens.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
             instance.owners.clear();

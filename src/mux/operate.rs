@@ -33,6 +33,7 @@ impl Mux {
         for key in self.instances_of(id) {
             self.wake_up(now, key, out);
         }
+        self.top_up(now, id, out);
         self.check_invariants();
     }
 
@@ -55,6 +56,7 @@ impl Mux {
         let name = &self.servers[id].policy.name;
         let failure = reply::Failure::new("restarting", format!("server '{name}' is being restarted"));
         self.servers[id].held = false;
+        self.servers[id].hello = None;
         for key in self.instances_of(id) {
             if self.instances.get(key).is_some_and(Instance::has_process) {
                 if let Some(instance) = self.instances.get_mut(key) {
@@ -66,18 +68,20 @@ impl Mux {
                 self.wake_up(now, key, out);
             }
         }
+        self.top_up(now, id, out);
         self.check_invariants();
     }
 
     /// Gives a server another policy and restarts it if it runs. Whether clients share its process must
     /// stay as it is.
     pub fn change_server(&mut self, now: Time, id: ServerId, policy: ServerPolicy, out: &mut dyn Sink) {
-        assert_eq!(policy.is_per_client(), self.servers[id].policy.is_per_client());
+        assert!(policy.shares_as(&self.servers[id].policy), "another kind of sharing");
         let was_lazy = self.servers[id].policy.lazy_start;
         self.servers[id].policy = policy;
         self.servers[id].verdict = self.servers[id].policy.found.clone();
+        self.servers[id].hello = None;
         if self.servers[id].held {
-            return;
+            return self.top_up(now, id, out);
         }
         let runs =
             |mux: &Mux, key: Key| mux.instances.get(key).is_some_and(|i| !matches!(i.phase, Phase::Stopped));
@@ -88,10 +92,22 @@ impl Mux {
         }
     }
 
+    /// Another number of spares, and nothing else is changed: nobody notices.
+    pub fn change_spare(&mut self, now: Time, id: ServerId, spare: usize, out: &mut dyn Sink) {
+        self.servers[id].policy.spare = spare;
+        // A lazy server's spares come with its first client, unless it has some already.
+        let is_due = !self.servers[id].policy.lazy_start || self.servers[id].clients > 0;
+        if is_due || !self.spares_of(id).is_empty() {
+            self.top_up(now, id, out);
+        }
+        self.check_invariants();
+    }
+
     /// Takes a server out: no new clients; those it has are closed once nothing of theirs is open, and then
     /// its processes end.
     pub fn retire_server(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
         self.servers[id].retired = true;
+        self.end_spares(now, id, out);
         self.run_out(now, |peer_server| peer_server == id, out);
         self.end_retired(now, id, out);
         self.check_invariants();
@@ -112,6 +128,9 @@ impl Mux {
     /// Takes no more clients, and closes those there are once nothing of theirs is open.
     pub fn drain(&mut self, now: Time, out: &mut dyn Sink) {
         self.closing = true;
+        for id in 0..self.servers.len() {
+            self.end_spares(now, id, out);
+        }
         self.run_out(now, |_| true, out);
         self.check_invariants();
     }
@@ -144,7 +163,7 @@ impl Mux {
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key).filter(|peer| whose(peer.server)) else { continue };
             peer.draining = true;
-            self.end_listens(key, out);
+            self.end_listens(now, key, out);
             self.settle(now, key, out);
         }
     }
@@ -175,6 +194,8 @@ impl Mux {
                 self.timers.cancel(timer);
                 self.start(now, key, out);
             }
+            // It waits for its client to have room.
+            Phase::Stopped if instance.only.is_some() => {}
             Phase::Stopped | Phase::Failed => {
                 instance.phase = Phase::Stopped;
                 self.start(now, key, out);

@@ -96,6 +96,9 @@ pub struct ServerPolicy {
     /// Time between the steps of a stop: close stdin, SIGTERM, SIGKILL.
     pub stop_grace_ms: u64,
     pub share: Share,
+    /// Processes that are started before anybody needs them, where they are not shared.
+    #[serde(default)]
+    pub spare: usize,
     pub interactive: Interactive,
     pub era: EraPolicy,
     /// What an earlier run found out about its era.
@@ -125,6 +128,7 @@ impl ServerPolicy {
             idle_stop_ms: None,
             stop_grace_ms: 2_000,
             share: Share::Shared,
+            spare: 0,
             interactive: Interactive::Off,
             era: EraPolicy::Auto,
             found: None,
@@ -133,8 +137,18 @@ impl ServerPolicy {
         }
     }
 
-    /// Whether each client has a process of its own.
+    /// Whether no two clients have a process in common.
     pub fn is_per_client(&self) -> bool {
-        self.share == Share::Session || self.interactive == Interactive::PerClient
+        self.share != Share::Shared || self.interactive == Interactive::PerClient
+    }
+
+    /// Whether a server can go over from this policy to `other` with its clients connected.
+    pub fn shares_as(&self, other: &ServerPolicy) -> bool {
+        self.is_per_client() == other.is_per_client() && self.is_per_request() == other.is_per_request()
+    }
+
+    /// Whether each request has a process of its own.
+    pub fn is_per_request(&self) -> bool {
+        self.share == Share::Request
     }
 }

@@ -139,9 +139,16 @@ impl Mux {
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
-            log_level: env.meta_log_level.map_or(level, |span| Level::parse(asked.msg.text(span))),
+            // 2026-07-28: what the request says. Before: what its client said last.
+            log_level: match asked.era {
+                Era::Modern => env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
+                Era::Legacy => level,
+            },
             task: env.task.is_some(),
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: asked.since,
             deadline: asked.since + timeout,
@@ -156,6 +163,9 @@ impl Mux {
         }
         if let Some(instance) = self.instances.get_mut(asked.instance) {
             instance.used = now;
+            if self.servers[instance.server].policy.is_per_request() {
+                instance.only = Some(key);
+            }
         }
         self.counters.requests += 1;
         key
@@ -185,6 +195,9 @@ impl Mux {
             log_level: None,
             task: false,
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: now,
             deadline: timeout.unwrap_or(Time(u64::MAX)),
@@ -203,7 +216,12 @@ impl Mux {
         request.state = State::Waiting(asked.msg.bytes.into());
         let in_flight_max =
             self.policy_of(asked.instance).map_or(0, |policy| policy.max_in_flight_per_client);
+        let is_only = self.instances.get(asked.instance).is_some_and(|instance| instance.only.is_some());
         let Some(peer) = self.peers.get_mut(asked.peer) else { return };
+        if is_only {
+            peer.waiting_bytes += asked.msg.bytes.len();
+            return self.pause_if_full(asked.peer, out);
+        }
         peer.waiting.push_back(key);
         peer.waiting_bytes += asked.msg.bytes.len();
         let has_room = peer.has_room(in_flight_max);
@@ -259,11 +277,16 @@ impl Mux {
 
     /// Hands a filed request to the child, under its key.
     fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let crossed = match self.cross_request(key, msg) {
+        if let Some(failure) = self.lost_its_round(key) {
+            let instance = self.requests.get(key).map(|request| request.instance);
+            return self.fail_request(now, instance.unwrap_or(key), key, &failure, out);
+        }
+        let crossed = match self.cross_request(now, key, msg, out) {
             Some(Ok(text)) => Some(text),
             Some(Err(why)) => return self.refuse_request(now, key, &why, out),
             None => None,
         };
+        let is_crossed = crossed.is_some();
         let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
         let (original, msg) = (msg, crossed.as_ref().unwrap_or(msg));
         let Some(request) = self.requests.get_mut(key) else { return };
@@ -293,7 +316,7 @@ impl Mux {
             instance.allowance = instance.allowance.saturating_sub(1);
             instance.holding += 1;
         }
-        self.keep_for_retry(key, server, original);
+        self.keep_for_retry(key, server, is_crossed, original);
     }
 
     /// A request that no child of this era can be asked.
@@ -307,13 +330,19 @@ impl Mux {
 
     /// Takes a request out of every table it is in.
     pub(super) fn take(&mut self, key: Key) -> Option<Request> {
-        let request = self.requests.remove(key)?;
+        let mut request = self.requests.remove(key)?;
         if let Some(timer) = request.timer {
             self.timers.cancel(timer);
         }
         let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
         self.uncount(peer_key, request.instance, request.method, &request.state);
+        if let State::Asking(round) = &mut request.state
+            && let Some(timer) = round.pause.take()
+        {
+            self.timers.cancel(timer);
+        }
         let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
+        peer.kept_bytes -= request.kept_bytes();
         peer.requests.swap_remove(position);
         // Those that ended while they waited are skipped at their turn, which may be far off.
         if peer.waiting.len() > 2 * peer.requests.len() + 64 {
@@ -346,12 +375,13 @@ impl Mux {
                     }
                 }
             }
-            State::Joined => {}
+            State::Joined | State::Asking(_) => {}
         }
     }
 
     /// What follows when a client has one request less: its next one, others' turns, its end.
     pub(super) fn settle(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        self.end_served(now, peer_key, out);
         self.unpause_if_small(peer_key, out);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         let instance_key = peer.instance;
@@ -413,7 +443,10 @@ impl Mux {
             Some(instance) if !instance.dispatching => instance.dispatching = true,
             _ => return,
         }
-        self.take_turns(now, instance_key, out);
+        match self.instances.get(instance_key).and_then(|instance| instance.only) {
+            Some(request) => self.release_only(now, instance_key, request, out),
+            None => self.take_turns(now, instance_key, out),
+        }
         if let Some(instance) = self.instances.get_mut(instance_key) {
             instance.dispatching = false;
         }
@@ -472,7 +505,7 @@ impl Mux {
     }
 
     /// A kept request has its turn.
-    fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
+    pub(super) fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
         let (instance_key, method, era, since) =

@@ -6,6 +6,7 @@
 //! (P04). Progress tokens are the same integer.
 
 use crate::base::{Key, ShortBytes, Time, TimerKey};
+use crate::mux::bridge::rounds::Round;
 use crate::mux::method::Method;
 
 /// One request that is not answered yet.
@@ -30,8 +31,15 @@ pub(super) struct Request {
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.
     pub task: bool,
-    /// Its bytes, if it is at the child and may be asked again of the next process (C02).
+    /// Its bytes, if it is at the child and may have to be asked again: of the next process, or with its
+    /// client's answers. Counted in `Peer::kept_bytes`.
     pub again: Option<Box<[u8]>>,
+    /// May be asked again of the next process (C02).
+    pub may_repeat: bool,
+    /// How often its child asked for input, and how often in a row it only wanted to be asked again later
+    /// (`bridge::rounds`).
+    pub rounds: u8,
+    pub pauses: u8,
     /// A process died under it already.
     pub was_lost: bool,
     pub started: Time,
@@ -75,11 +83,26 @@ pub(super) enum State {
     Sent { since: Time, aged: bool },
     /// Waits for something of muxloop's: a subscription that is under way.
     Joined,
+    /// Its child wants to hear something of its client before it is asked again.
+    Asking(Box<Round>),
 }
 
 impl Request {
     pub(super) fn is_sent(&self) -> bool {
         matches!(self.state, State::Sent { .. })
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking(_))
+    }
+
+    /// Bytes that are kept for asking again.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let of_round = match &self.state {
+            State::Asking(round) => round.kept_bytes(),
+            _ => 0,
+        };
+        of_round + self.again.as_ref().map_or(0, |call| call.len())
     }
 
     pub(super) fn peer(&self) -> Option<Key> {

@@ -6,7 +6,7 @@ use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value, json};
 use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Peer, Reverse};
-use crate::mux::policy::Interactive;
+use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, parse_key, quote, reply};
 use serde_json::json;
@@ -31,14 +31,8 @@ impl Mux {
         if method == Method::Ping {
             return out.send(link, &Message::new(&reply::result(id, b"{}")));
         }
-        if method == Method::RootsList && !policy.roots.is_empty() {
-            let roots: Vec<_> =
-                policy.roots.iter().map(|root| json!({ "uri": root.uri, "name": root.name })).collect();
-            let roots = roots.into_iter().map(without_null_name).collect::<Vec<_>>();
-            return out.send(
-                link,
-                &Message::new(&reply::result(id, json!({ "roots": roots }).to_string().as_bytes())),
-            );
+        if let Some(roots) = configured_roots(policy).filter(|_| method == Method::RootsList) {
+            return out.send(link, &Message::new(&reply::result(id, &roots)));
         }
         match self.whom_to_ask(key, method, msg) {
             Ok(peer) => self.ask(now, key, peer, method, msg, out),
@@ -132,6 +126,7 @@ impl Mux {
             id: ShortBytes::new(msg.text(id)),
             token: token.map(|span| ShortBytes::new(msg.text(span))),
             timer,
+            call: None,
         });
         if let Some(id) = msg.envelope.elicitation_id.filter(|_| method == Method::Elicit) {
             instance.owners.add_elicitation(msg.text(id), peer_key);
@@ -166,6 +161,9 @@ impl Mux {
             let text = quote(msg.bytes);
             return log::debug!(target: &self.target(server), "an answer nobody asked a client for was dropped: {text}");
         };
+        if let Some((call, number)) = reverse.call {
+            return self.on_round_answer(now, call, number, msg, out);
+        }
         if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
             let mut message = Message::new(msg.bytes);
             message.replace(id, Value::Raw(&reverse.id));
@@ -175,7 +173,7 @@ impl Mux {
         self.unpause_if_small(peer_key, out);
     }
 
-    fn take_reverse(&mut self, key: Key) -> Option<Reverse> {
+    pub(super) fn take_reverse(&mut self, key: Key) -> Option<Reverse> {
         let reverse = self.reverse.remove(key)?;
         self.timers.cancel(reverse.timer);
         if let Some(peer) = self.peers.get_mut(reverse.peer) {
@@ -205,8 +203,11 @@ impl Mux {
                 return self.on_listen_ended(now, instance, key, false, out);
             }
         }
-        let found =
-            self.reverse.iter().find(|(_, r)| r.instance == instance && *r.id == *id).map(|(key, _)| key);
+        let found = self
+            .reverse
+            .iter()
+            .find(|(_, r)| r.instance == instance && r.call.is_none() && *r.id == *id)
+            .map(|(key, _)| key);
         let Some((key, reverse)) = found.and_then(|key| Some((key, self.take_reverse(key)?))) else { return };
         if let Some(peer) = self.peers.get(reverse.peer) {
             let mut message = Message::new(msg.bytes);
@@ -216,17 +217,18 @@ impl Mux {
     }
 
     /// A client that was asked does not answer.
-    pub(super) fn on_reverse_timeout(&mut self, key: Key, out: &mut dyn Sink) {
+    pub(super) fn on_reverse_timeout(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(reverse) = self.take_reverse(key) else { return };
         if let Some(peer) = self.peers.get(reverse.peer) {
             out.send(peer.link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
         }
-        self.refuse(&reverse, "the client did not answer in time", out);
+        self.refuse(now, &reverse, "the client did not answer in time", out);
     }
 
     /// A client's answer cannot be passed on: that is what the child is told, if it was asked.
     pub(super) fn refuse_answered(
         &mut self,
+        now: Time,
         peer_key: Key,
         id: Option<&[u8]>,
         why: &str,
@@ -235,21 +237,24 @@ impl Mux {
         let key = id.and_then(parse_key);
         let asked = key.filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
         if let Some(reverse) = asked.and_then(|key| self.take_reverse(key)) {
-            self.refuse(&reverse, why, out);
+            self.refuse(now, &reverse, why, out);
         }
     }
 
     /// A client leaves with questions open (protocol.md §2.8).
-    pub(super) fn refuse_reverse_of(&mut self, peer_key: Key, out: &mut dyn Sink) {
+    pub(super) fn refuse_reverse_of(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         let open = self.peers.get(peer_key).map(|peer| peer.reverse.clone()).unwrap_or_default();
         for key in open {
             if let Some(reverse) = self.take_reverse(key) {
-                self.refuse(&reverse, "the client disconnected", out);
+                self.refuse(now, &reverse, "the client disconnected", out);
             }
         }
     }
 
-    fn refuse(&self, reverse: &Reverse, why: &str, out: &mut dyn Sink) {
+    fn refuse(&mut self, now: Time, reverse: &Reverse, why: &str, out: &mut dyn Sink) {
+        if let Some((call, number)) = reverse.call {
+            return self.without_answer(now, call, number, why, out);
+        }
         if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
             out.send(link, &Message::new(&reply::error(&reverse.id, reply::INTERNAL, why)));
         }
@@ -257,8 +262,12 @@ impl Mux {
 
     /// The process that asked is gone: its questions are taken back.
     pub(super) fn forget_reverse(&mut self, instance: Key, out: &mut dyn Sink) {
-        let open: Vec<Key> =
-            self.reverse.iter().filter(|(_, r)| r.instance == instance).map(|(key, _)| key).collect();
+        let open: Vec<Key> = self
+            .reverse
+            .iter()
+            .filter(|(_, r)| r.instance == instance && r.call.is_none())
+            .map(|(key, _)| key)
+            .collect();
         for key in open {
             let Some(reverse) = self.take_reverse(key) else { continue };
             if let Some(peer) = self.peers.get(reverse.peer) {
@@ -272,8 +281,8 @@ impl Mux {
 }
 
 /// What a client must have declared to be asked.
-#[derive(Clone, Copy)]
-enum Need {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
     Sampling,
     SamplingWithTools,
     ElicitForm,
@@ -282,7 +291,7 @@ enum Need {
 }
 
 impl Need {
-    fn of(method: Method, msg: &Incoming<'_>) -> Need {
+    pub(super) fn of(method: Method, msg: &Incoming<'_>) -> Need {
         match method {
             Method::Sampling => {
                 let tools = msg.envelope.params.and_then(|params| json::member(msg.bytes, params, "tools"));
@@ -297,7 +306,7 @@ impl Need {
     }
 
     /// Whether it can be asked: it declared what is needed, and may still say something.
-    fn met_by_client(self, peer: &Peer) -> bool {
+    pub(super) fn met_by_client(self, peer: &Peer) -> bool {
         !peer.draining && peer.legacy.as_ref().is_some_and(|legacy| self.met_by(legacy.capabilities))
     }
 
@@ -311,7 +320,7 @@ impl Need {
         }
     }
 
-    fn refusal(self) -> &'static str {
+    pub(super) fn refusal(self) -> &'static str {
         match self {
             Need::Sampling => "supports sampling",
             Need::SamplingWithTools => "supports sampling with tools",
@@ -320,6 +329,13 @@ impl Need {
             Need::Roots => "has roots",
         }
     }
+}
+
+/// The answer to `roots/list` that the configuration gives, if it gives one.
+pub(super) fn configured_roots(policy: &ServerPolicy) -> Option<Vec<u8>> {
+    let roots = policy.roots.iter().map(|root| json!({ "uri": root.uri, "name": root.name }));
+    let roots: Vec<_> = roots.map(without_null_name).collect();
+    (!roots.is_empty()).then(|| json!({ "roots": roots }).to_string().into_bytes())
 }
 
 fn without_null_name(mut root: serde_json::Value) -> serde_json::Value {

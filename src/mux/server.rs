@@ -12,8 +12,9 @@
 //! ```
 
 use crate::base::{Key, Time, TimerKey};
+use crate::mux::bridge::Floor;
 use crate::mux::era::Search;
-use crate::mux::listen::Upstream;
+use crate::mux::listen::{ListenKey, Upstream};
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
@@ -49,6 +50,12 @@ pub(super) struct Server {
     pub policy: ServerPolicy,
     /// The instance that all clients share; `None` where each has its own.
     pub shared: Option<Key>,
+    /// The newest answer to a handshake, where processes live for one request.
+    pub hello: Option<Rc<Hello>>,
+    /// Whether a timer will see to its spare processes.
+    pub topping_up: bool,
+    /// Restarts of processes that are forgotten.
+    pub past_restarts: u64,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -73,6 +80,10 @@ pub(super) struct Instance {
     pub server: usize,
     /// The only client, where each has its own process.
     pub owner: Option<Key>,
+    /// Started ahead of its client: runs, and is told nothing yet.
+    pub spare: bool,
+    /// The request it was made for, where each has its own process: it ends with it.
+    pub only: Option<Key>,
     pub phase: Phase,
     /// Its stdin and stdout, while it runs.
     pub link: Option<Key>,
@@ -109,6 +120,9 @@ pub(super) struct Instance {
     pub level: Option<Level>,
     /// Whether its answer to that is still out.
     pub setting_level: bool,
+    /// What modern requests need of a legacy child's level.
+    pub floor: Floor,
+    /// What its clients want of single resources, whatever its era.
     pub subscriptions: BTreeMap<String, Subscription>,
     /// Subscriptions that a restarted child does not know yet.
     pub replays: VecDeque<String>,
@@ -212,14 +226,36 @@ impl Hello {
     }
 }
 
-/// A legacy resource subscription shared by its holders.
+/// A resource subscription shared by its holders: at a legacy child one of its own, at a modern one a part
+/// of the merged listen (there only legacy clients are counted here).
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
-    pub holders: BTreeSet<Key>,
+    pub holders: BTreeSet<Holder>,
     /// Requests that wait for the child's answer to the one that was forwarded.
     pub joined: Vec<Key>,
+    /// Listens that wait for it.
+    pub listens: Vec<ListenKey>,
     /// Whether the child's answer is still out.
     pub pending: bool,
+}
+
+/// Who is told of a resource's updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    /// A legacy client.
+    Client(Key),
+    /// A modern client's listen, at a legacy child.
+    Listen(ListenKey),
+}
+
+impl Subscription {
+    /// The legacy clients among the holders.
+    pub(super) fn clients(&self) -> impl Iterator<Item = Key> + '_ {
+        self.holders.iter().filter_map(|holder| match holder {
+            Holder::Client(peer) => Some(*peer),
+            Holder::Listen(_) => None,
+        })
+    }
 }
 
 /// Until a child has read a cancel, its questions and log lines may still mean the client whose request
@@ -245,6 +281,9 @@ impl Server {
         Server {
             policy,
             shared: None,
+            hello: None,
+            topping_up: false,
+            past_restarts: 0,
             clients: 0,
             meter: Meter::default(),
             limited: 0,
@@ -263,6 +302,8 @@ impl Instance {
         Instance {
             server,
             owner,
+            spare: false,
+            only: None,
             phase: Phase::Stopped,
             link: None,
             era: None,
@@ -281,6 +322,7 @@ impl Instance {
             reverse: 0,
             level: None,
             setting_level: false,
+            floor: Floor::default(),
             subscriptions: BTreeMap::new(),
             replays: VecDeque::new(),
             listen: Upstream::default(),

@@ -57,6 +57,11 @@ pub enum StopStep {
 pub trait Sink {
     /// Sends to a link; to one that is closing or gone, nothing happens.
     fn send(&mut self, to: Key, message: &Message<'_>);
+    /// Sends a question to a client, asked for its request with this raw id. (Streamable HTTP has a stream for
+    /// each request.)
+    fn send_about(&mut self, to: Key, message: &Message<'_>, _request: &[u8]) {
+        self.send(to, message);
+    }
     /// Closes a link once what was sent to it is written. No `handle_closed` follows.
     fn close(&mut self, link: Key, why: CloseReason);
     /// Stops or resumes reading from a link.

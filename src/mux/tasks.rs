@@ -201,7 +201,8 @@ impl Mux {
         if matches!(status, Some(b"\"completed\"" | b"\"failed\"" | b"\"cancelled\"")) {
             owners.end_progress(id);
         }
-        if let Some(peer) = owner.and_then(|key| self.peers.get(key)) {
+        // A modern client knows no such notification.
+        if let Some(peer) = owner.and_then(|key| self.peers.get(key)).filter(|peer| peer.legacy.is_some()) {
             out.send(peer.link, &Message::new(msg.bytes));
         }
     }

@@ -344,6 +344,14 @@ impl World {
         if alone && sizes.reverse + sizes.owners > 0 {
             wrong.push(format!("without a client: {sizes:?}"));
         }
+        for setup in self.setups.iter().filter(|setup| alone && setup.policy.is_per_client()) {
+            let status = self.engine.mux().status(self.kernel.borrow().now);
+            let mine = status.iter().filter(|i| i.server == setup.policy.name && i.state != "stopping");
+            let (count, spare) = (mine.count(), setup.policy.spare);
+            if count > spare {
+                wrong.push(format!("without a client: {count} instances, {spare} spares"));
+            }
+        }
         let unwritten = self.engine.unwritten();
         if unwritten > 0 {
             wrong.push(format!("{unwritten} bytes are unwritten, though everybody reads"));
@@ -358,12 +366,13 @@ impl World {
     /// Timers beyond those that are accounted for.
     fn surplus_timers(&self, alone: bool) -> usize {
         let sizes = self.engine.mux().sizes();
-        // A heartbeat and an idle stop each; a restart, a step of a stop, or a list that changed now and then.
+        // A heartbeat, an idle stop and a level to be lowered each; a restart, a step of a stop, or a list that changed now and then.
         let status = self.engine.mux().status(self.kernel.borrow().now);
         let unsettled = status.iter().filter(|instance| instance.state != "ready").count();
         let regular = |server: &str| {
             let policy = self.setups.iter().map(|setup| &setup.policy).find(|policy| policy.name == server);
-            policy.map_or(0, |p| usize::from(p.heartbeat.is_some()) + usize::from(p.idle_stop_ms.is_some()))
+            policy
+                .map_or(0, |p| 1 + usize::from(p.heartbeat.is_some()) + usize::from(p.idle_stop_ms.is_some()))
         };
         let regular: usize = status.iter().map(|instance| regular(&instance.server)).sum();
         let now_and_then = 2 * unsettled + if alone { 0 } else { 4 * sizes.instances };

@@ -168,7 +168,7 @@ fn what_a_client_asked_for_is_cancelled_when_it_leaves() {
 
 #[test]
 fn log_levels_are_each_clients_own() {
-    let mux = Mux::demo(&[], "");
+    let mux = Mux::demo(&["--era", "legacy"], "");
     let (mut loud, mut quiet, mut usual) = (mux.client(), mux.client(), mux.client());
     loud.ask("logging/setLevel", json!({ "level": "debug" }));
     quiet.ask("logging/setLevel", json!({ "level": "error" }));
@@ -187,7 +187,7 @@ fn log_levels_are_each_clients_own() {
 
 #[test]
 fn subscriptions_are_counted_and_updates_go_to_subscribers() {
-    let mux = Mux::demo(&[], "");
+    let mux = Mux::demo(&["--era", "legacy"], "");
     let (mut one, mut two, mut none) = (mux.client(), mux.client(), mux.client());
     let counter = json!({ "uri": "demo://counter" });
     let count = |method: &str| mux.methods("a").iter().filter(|other| *other == method).count();

@@ -8,7 +8,10 @@
 //! edit      objects, member by member, numbers and unknown members as written
 //! request   a client's request  ─▶ child      hello    the child's word on itself ─▶ clients
 //! result    a child's result    ─▶ client     error    a child's error           ─▶ client
+//! rounds    what a modern child wants to hear first ─▶ questions to its legacy client, and asking again
 //! content   what older clients cannot read ─▶ what they can
+//! listens   changes at the child  ─▶ clients, and what they want to hear of ─▶ child
+//! levels    log levels of clients ─▶ child, its lines ─▶ clients
 //! ```
 //!
 //! Traffic within one era never comes here; it is spliced, not parsed.
@@ -17,30 +20,43 @@ mod content;
 mod edit;
 mod error;
 pub(super) mod hello;
+mod levels;
+mod listens;
+mod question;
 mod request;
 mod result;
+pub(super) mod rounds;
 
-use crate::base::Key;
+use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind};
 use crate::mux::method::Method;
 use crate::mux::peer::Version;
 use crate::mux::request::{Origin, Request};
 use crate::mux::server::Era;
-use crate::mux::{Mux, reply};
+use crate::mux::{Mux, Sink, reply};
+pub(super) use levels::Floor;
 pub(super) use request::legacy_identity;
 
 impl Mux {
     /// A client's request in the words of its child's era; `None` where it is in them already. An error is
     /// the text to refuse it with (-32602).
-    pub(super) fn cross_request(&self, key: Key, msg: &Incoming<'_>) -> Option<Result<Vec<u8>, String>> {
+    pub(super) fn cross_request(
+        &mut self,
+        now: Time,
+        key: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) -> Option<Result<Vec<u8>, String>> {
         let request = self.requests.get(key)?;
         let actual = self.instances.get(request.instance)?.era?;
         if actual == request.era {
             return None;
         }
+        self.cross_level(now, key, out);
         if actual == Era::Legacy {
             return Some(Ok(request::to_legacy(msg)));
         }
+        let request = self.requests.get(key)?;
         let legacy = request.peer().and_then(|peer| self.peers.get(peer))?.legacy.as_ref()?;
         Some(request::to_modern(msg, &legacy.identity, request.log_level))
     }

@@ -28,6 +28,7 @@ fn a_legacy_client_uses_a_modern_child() {
     let hello = world.hears(old);
     assert_eq!(hello["result"]["protocolVersion"], "2025-06-18");
     world.says(old, note("notifications/initialized", json!({})));
+    world.hears_of(child, "subscriptions/listen");
     world.silent(child);
     world.says(old, call(3, "t"));
     let asked = world.hears_of(child, "tools/call");

@@ -19,6 +19,7 @@ fn a_shared_child_is_asked_for_the_modern_era_first() {
     world.discover(child, 0);
     let a = world.client();
     world.greet(a, json!({}));
+    world.hears_of(child, "subscriptions/listen");
     world.silent(child);
 }
 
@@ -150,9 +151,9 @@ fn a_known_modern_server_gets_its_whole_startup_time() {
     world.hears_of(child, "tools/list");
 }
 
-/// A listen that came before the child turned out to be legacy is refused too, not left open.
+/// A listen that came before the child turned out to be legacy is served by that child.
 #[test]
-fn a_listen_is_refused_once_the_child_is_known_to_be_legacy() {
+fn a_listen_is_served_once_the_child_is_known_to_be_legacy() {
     let mut world = World::new([auto()]);
     let a = world.client();
     world.says(
@@ -164,9 +165,11 @@ fn a_listen_is_refused_once_the_child_is_known_to_be_legacy() {
     world.exits(child, "exited with 1");
     let child = world.child();
     world.shake_hands(child, all_capabilities());
-    world.hears_failure(a, "l", "era");
+    let told = world.hears_of(a, "notifications/subscriptions/acknowledged");
+    assert_eq!(told["params"]["notifications"], json!({ "toolsListChanged": true }));
     world.says(child, note("notifications/tools/list_changed", json!({})));
-    world.silent(a);
+    let told = world.hears_of(a, "notifications/tools/list_changed");
+    assert_eq!(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "l");
 }
 
 /// P38, P39, P41: the checks of a modern request, in their order; a missing clientInfo is fine.
@@ -290,4 +293,22 @@ fn modern_log_lines_are_for_the_request_that_wants_them() {
     world.says(child, line("error"));
     world.silent(a);
     world.silent(b);
+}
+
+/// The process of the other era could not even be started: after the pause it is tried again.
+#[test]
+fn the_other_era_is_tried_anew_after_each_pause() {
+    let mut world = World::new([auto()]);
+    let client = world.client();
+    world.says(client, modern(1, "tools/list", json!({})));
+    for _ in 0..3 {
+        let child = world.child();
+        world.hears_of(child, "server/discover");
+        world.exits(child, "exited with status 1");
+        let child = world.child();
+        world.hears_of(child, "initialize");
+        world.exits(child, "exited with status 1");
+        world.no_start();
+        world.advance(10_000);
+    }
 }

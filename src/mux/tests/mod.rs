@@ -3,8 +3,13 @@
 //!
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
+mod alone;
 mod bridge;
 mod clock;
+mod cross_level;
+mod cross_listen;
+mod cross_subscribe;
+mod cross_walk;
 mod eras;
 mod handshake;
 mod ids;
@@ -15,6 +20,8 @@ mod listen;
 mod operate;
 mod queue;
 mod retry;
+mod rounds;
 mod shared;
+mod spare;
 mod tables;
 mod world;

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Draws what happens next; xorshift64.
-struct Chance(u64);
+pub(super) struct Chance(pub u64);
 
 impl Chance {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -97,8 +97,9 @@ impl Life {
             questions: Vec::new(),
         });
         if !modern {
+            let version = self.chance.of(&["2025-03-26", "2025-06-18"]);
             let capabilities = self.chance.of(&["{}", r#"{"sampling":{},"elicitation":{},"roots":{}}"#]);
-            let mut hello = initialize("2025-03-26", serde_json::from_str(capabilities).unwrap());
+            let mut hello = initialize(version, serde_json::from_str(capabilities).unwrap());
             hello["id"] = self.new_id(self.clients.len() - 1).into();
             self.world.says(link, hello);
             self.world.says(link, note("notifications/initialized", json!({})));
@@ -166,7 +167,7 @@ impl Life {
     fn child_acts(&mut self) {
         let child = self.children[self.chance.below(self.children.len())];
         let asked = self.asked.entry(child.link).or_default();
-        match self.chance.below(14) {
+        match self.chance.below(16) {
             0 => self.exit(child),
             1 => self.world.leaves(child.link),
             2 => self.world.says(child, note("notifications/tools/list_changed", json!({}))),
@@ -185,6 +186,7 @@ impl Life {
                 let message = asked.remove(self.chance.below(asked.len()));
                 let answer = match n {
                     9 => json!({ "id": message["id"], "error": { "code": -32601, "message": "no" } }),
+                    10 => json!({ "id": message["id"], "result": input_required(self.chance.below(4)) }),
                     _ => self.good_answer(&message),
                 };
                 self.world.says(child, answer);
@@ -318,6 +320,18 @@ impl Life {
         let expected = Sizes { instances: usize::from(is_shared), ..Sizes::default() };
         (self.world, expected)
     }
+}
+
+/// A modern child wants to hear so much of the client first.
+fn input_required(questions: usize) -> Value {
+    let all = [
+        json!({ "method": "elicitation/create", "params": {} }),
+        json!({ "method": "sampling/createMessage", "params": {} }),
+        json!({ "method": "roots/list" }),
+    ];
+    let asked: serde_json::Map<_, _> =
+        all.into_iter().take(questions).enumerate().map(|(n, question)| (n.to_string(), question)).collect();
+    json!({ "resultType": "input_required", "inputRequests": asked, "requestState": "s" })
 }
 
 /// No entry outlives its cause, over random lives of all policies and eras.

@@ -44,6 +44,8 @@ pub(super) struct World {
     stops: BTreeMap<Key, Vec<StopStep>>,
     closed: BTreeMap<Key, CloseReason>,
     paused: BTreeMap<Key, bool>,
+    /// What modern children say that they can do.
+    capabilities: Value,
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
             stops: BTreeMap::new(),
             closed: BTreeMap::new(),
             paused: BTreeMap::new(),
+            capabilities: all_capabilities(),
         };
         world.mux.begin(world.now, &mut world.recorder);
         world.sort();
@@ -83,7 +86,16 @@ impl World {
 
     /// One server `s` of this policy, its modern child ready, `N` clients of which the first has asked.
     pub(super) fn modern<const N: usize>(policy: ServerPolicy) -> (World, Child, [Key; N]) {
+        World::modern_with(all_capabilities(), policy)
+    }
+
+    /// The same with modern children of these capabilities.
+    pub(super) fn modern_with<const N: usize>(
+        capabilities: Value,
+        policy: ServerPolicy,
+    ) -> (World, Child, [Key; N]) {
         let mut world = World::new([ServerPolicy { era: EraPolicy::Modern, ..policy }]);
+        world.capabilities = capabilities;
         let clients = std::array::from_fn(|_| world.client());
         world.says(clients[0], modern(0, "server/discover", json!({})));
         let child = world.child();
@@ -153,7 +165,9 @@ impl World {
     pub(super) fn discover(&mut self, child: Child, ttl_ms: u64) {
         let asked = self.hears(child);
         assert_eq!(asked["method"], "server/discover");
-        self.says(child, json!({ "id": asked["id"], "result": discover_result(ttl_ms) }));
+        let mut result = discover_result(ttl_ms);
+        result["capabilities"] = self.capabilities.clone();
+        self.says(child, json!({ "id": asked["id"], "result": result }));
     }
 
     /// One message of a client or child; `jsonrpc` is added.
