@@ -201,6 +201,12 @@ impl Engine {
         for event in ready {
             self.mark(now, *event);
         }
+        if self.mux.lacks_random() {
+            let mut bytes = [0; 16 * SECRETS_AT_ONCE];
+            platform.random(&mut bytes);
+            let (words, _) = bytes.as_chunks::<16>();
+            self.mux.feed_random(&words.iter().map(|word| u128::from_le_bytes(*word)).collect::<Vec<_>>());
+        }
         if self.mux.poll_timeout().is_some_and(|at| at <= now) {
             tell!(self, now, handle_timeout);
         }
@@ -458,3 +464,6 @@ impl Engine {
         self.conns.remove(key, platform);
     }
 }
+
+/// Secrets that the mux is given at a time.
+const SECRETS_AT_ONCE: usize = 16;

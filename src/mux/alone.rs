@@ -14,7 +14,7 @@ use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message};
 use crate::mux::method::Method;
 use crate::mux::queue::Asked;
-use crate::mux::request::State;
+use crate::mux::request::{Origin, State};
 use crate::mux::server::{Era, Hello, Instance, Phase, Then};
 use crate::mux::{Mux, Sink, reply};
 use std::rc::Rc;
@@ -144,6 +144,26 @@ impl Mux {
         for key in served {
             self.forget_reverse(key, out);
             self.stop(now, key, Then::Remove, out);
+        }
+    }
+
+    /// Ends a process whose request is over while no client stood for it.
+    pub(super) fn end_if_served(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let only = self.instances.get(key).and_then(|instance| instance.only);
+        if only.is_some_and(|request| !self.requests.contains(request)) {
+            self.forget_reverse(key, out);
+            self.stop(now, key, Then::Remove, out);
+        }
+    }
+
+    /// A client leaves: its processes end, but for those that a suspended call of it may still need.
+    pub(super) fn end_alone(&mut self, now: Time, keys: Vec<Key>, out: &mut dyn Sink) {
+        for key in keys {
+            let only = self.instances.get(key).and_then(|instance| instance.only);
+            let request = only.and_then(|request| self.requests.get(request));
+            if !request.is_some_and(|request| matches!(request.origin, Origin::Suspended(_))) {
+                self.stop(now, key, Then::Remove, out);
+            }
         }
     }
 

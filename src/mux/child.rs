@@ -44,12 +44,22 @@ impl Mux {
             return self.begin_round(now, key, msg, out);
         }
         let Some(mut request) = self.take(key) else { return };
+        // It does not wait for what it asked.
+        if request.call.is_some() {
+            self.refuse_questions(&mut request, out);
+        }
         let (peer, link, raw_id) = match &request.origin {
             Origin::Own(own) => {
                 let own = own.clone();
                 return self.on_own_answer(now, instance, key, &request, &own, msg, out);
             }
             Origin::Peer { peer, link, id, .. } => (*peer, *link, id.clone()),
+            Origin::Suspended(call) => {
+                let told = self.cross_answer(&request, msg).unwrap_or_else(|| msg.bytes.to_vec());
+                self.keep_answer(*call, told);
+                self.end_if_served(now, instance, out);
+                return self.dispatch(now, instance, out);
+            }
         };
         self.counters.answers += 1;
         let outcome = if msg.envelope.kind == Kind::Error { Outcome::Error } else { Outcome::Ok };
@@ -163,8 +173,9 @@ impl Mux {
         }
         let Some(mut request) = self.take(key) else { return };
         self.answer_taken(now, &mut request, why, out);
-        if let Some(peer) = request.peer() {
-            self.settle(now, peer, out);
+        match request.peer() {
+            Some(peer) => self.settle(now, peer, out),
+            None => self.dispatch(now, instance, out),
         }
     }
 
@@ -176,6 +187,10 @@ impl Mux {
         why: &reply::Failure,
         out: &mut dyn Sink,
     ) {
+        if let Origin::Suspended(call) = &request.origin {
+            let why = reply::Failure { retry_in_ms: None, ..why.clone() };
+            return self.keep_answer(*call, why.answer(b"0"));
+        }
         self.withdraw_questions(request, &why.message, out);
         let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
         self.note_end(now, request, outcome, 0);

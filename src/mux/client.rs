@@ -7,7 +7,7 @@ use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
 use crate::mux::request::Origin;
-use crate::mux::server::{Era, Instance, Then};
+use crate::mux::server::{Era, Holder, Instance, Then};
 use crate::mux::tally::Outcome;
 use crate::mux::{CloseReason, Mux, Sink, bridge, parse_key, reply};
 use serde_json::json;
@@ -194,6 +194,9 @@ impl Mux {
         {
             return self.answer_failure(link, msg, &failure, out);
         }
+        if era == Era::Modern && self.resume(now, peer, link, method, msg, out) {
+            return;
+        }
         if self.is_per_request(peer) {
             return self.route_alone(now, peer, link, method, era, msg, out);
         }
@@ -268,8 +271,15 @@ impl Mux {
 
     /// The instance that serves a client; made on its first request where it has one of its own.
     pub(super) fn instance_for(&mut self, now: Time, peer_key: Key) -> Option<Key> {
-        let peer = self.peers.get(peer_key)?;
+        let peer = self.peers.get_mut(peer_key)?;
         if peer.instance.is_some() {
+            return peer.instance;
+        }
+        if peer.guest {
+            let (instances, server) = (&mut self.instances, peer.server);
+            let for_guests = &mut self.servers[server].for_guests;
+            peer.instance =
+                Some(*for_guests.get_or_insert_with(|| instances.insert(Instance::new(server, None))));
             return peer.instance;
         }
         let server = peer.server;
@@ -302,7 +312,8 @@ impl Mux {
                 else {
                     return;
                 };
-                let own = (instance.owner == Some(peer_key) || instance.holder == Some(peer_key))
+                let own = (instance.owner == Some(peer_key)
+                    || instance.holder == Some(Holder::Peer(peer_key)))
                     && instance.era == Some(Era::Legacy);
                 let passes = if method == Method::RootsChanged { own } else { method == Method::Other };
                 if let (true, Some(link)) = (passes && peer.legacy.is_some(), instance.open_link()) {
@@ -348,6 +359,7 @@ impl Mux {
         self.note_end(now, &mut request, Outcome::Cancelled, 0);
         self.counters.cancelled += 1;
         let link = self.instances.get(request.instance).and_then(|i| i.link);
+        self.refuse_questions(&mut request, out);
         if let (true, Some(link)) = (request.is_sent(), link) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
@@ -407,13 +419,12 @@ impl Mux {
             peer.paused = false;
         }
         self.cancel_requests(now, peer_key, out);
+        self.abandon_calls_of(now, peer_key, out);
         self.refuse_reverse_of(now, peer_key, out);
         self.release_subscriptions(now, peer_key, out);
         self.release_listens(now, peer_key, out);
         self.forget_peer(peer_key);
-        for key in alone {
-            self.stop(now, key, Then::Remove, out);
-        }
+        self.end_alone(now, alone, out);
         self.end_retired(now, server, out);
         let Some(instance_key) = instance_key else { return };
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
@@ -435,6 +446,7 @@ impl Mux {
             self.forget_questions(&request);
             self.note_end(now, &mut request, Outcome::Cancelled, 0);
             let link = self.instances.get(request.instance).and_then(|i| i.link);
+            self.refuse_questions(&mut request, out);
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
@@ -458,7 +470,7 @@ impl Mux {
             instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
-            if instance.holder == Some(peer_key) {
+            if instance.holder == Some(Holder::Peer(peer_key)) {
                 instance.holder = None;
                 instance.holding = 0;
                 instance.contended = false;

@@ -6,7 +6,7 @@ use crate::mux::alone::confine;
 use crate::mux::era::{Refusal, Search};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::{MODERN_VERSION, Version};
-use crate::mux::policy::Interactive;
+use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::queue::Asked;
 use crate::mux::request::Own;
 use crate::mux::server::{Era, Hello, Phase};
@@ -72,7 +72,10 @@ impl Mux {
         }
         let policy = self.policy_of(key);
         let mut capabilities = json!({});
-        if policy.is_some_and(|policy| policy.interactive == Interactive::Serialize) {
+        // A client of 2026-07-28 says what it can be asked with each request.
+        let asks =
+            |policy: &ServerPolicy| policy.interactive == Interactive::Serialize || policy.is_per_client();
+        if policy.is_some_and(asks) {
             capabilities =
                 json!({ "sampling": { "tools": {} }, "elicitation": { "form": {}, "url": {} }, "roots": {} });
         } else if policy.is_some_and(|policy| !policy.roots.is_empty()) {
@@ -201,6 +204,9 @@ impl Mux {
         self.revive_spares(now, server, out);
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
+        if era == Era::Legacy {
+            self.read_capabilities(key);
+        }
         self.sync_level(now, key, out);
         self.hold_anew(key);
         self.replay_subscriptions(now, key, out);

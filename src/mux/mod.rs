@@ -18,6 +18,7 @@ mod era;
 mod fanout;
 mod fence;
 mod handshake;
+mod hold;
 mod lifecycle;
 mod listen;
 mod method;
@@ -82,6 +83,10 @@ enum Timer {
     TopUp(ServerId),
     /// A request whose child wants to be asked again later.
     Round(Key),
+    /// A request has been asked something, and its client is to be told.
+    Gather(Key),
+    /// A suspended call waits for its client no longer.
+    Suspended(Key),
 }
 
 /// The state of everything that is routed.
@@ -105,6 +110,7 @@ pub struct Mux {
     /// Listens since the start.
     listens_ever: u64,
     audit: tally::Audit,
+    suspended: bridge::suspended::Table,
 }
 
 impl Mux {
@@ -125,6 +131,7 @@ impl Mux {
             clients_ever: 0,
             listens_ever: 0,
             audit: tally::Audit::default(),
+            suspended: bridge::suspended::Table::default(),
         };
         for policy in policies {
             mux.add_server(policy);
@@ -262,6 +269,9 @@ impl Mux {
                 let Some(peer) = self.peers.get_mut(peer_key) else { return };
                 peer.draining = true;
                 self.refuse_reverse_of(now, peer_key, out);
+                // It will not ask again with an answer.
+                self.refuse_questions_of(peer_key, out);
+                self.abandon_calls_of(now, peer_key, out);
                 self.settle(now, peer_key, out);
             }
             Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
@@ -309,6 +319,8 @@ impl Mux {
                 Timer::Refused(peer) => self.close_refused(peer, out),
                 Timer::TopUp(server) => self.on_top_up(now, server, out),
                 Timer::Round(key) => self.on_pause_over(now, key, out),
+                Timer::Gather(request) => self.on_gathered(now, request, out),
+                Timer::Suspended(call) => self.on_suspended_expired(now, call, out),
             }
         }
         self.check_invariants();
@@ -334,6 +346,7 @@ impl Mux {
                 self.forget_peer(peer_key);
             }
         }
+        self.forget_suspended();
         self.check_invariants();
     }
 
@@ -453,7 +466,7 @@ impl Mux {
             for (at, request) in peer.requests.iter().enumerate() {
                 match &self.requests.get(*request).expect("a listed request exists").origin {
                     Origin::Peer { peer, position, .. } => assert_eq!((*peer, *position), (key, at)),
-                    Origin::Own(_) => panic!("an own request in a client's list"),
+                    _ => panic!("a request in the list of a client that is not its asker"),
                 }
             }
             let is_aged = |key: &&Key| {
@@ -473,7 +486,7 @@ impl Mux {
             let sent = self
                 .requests
                 .iter()
-                .filter(|(_, r)| r.instance == key && r.is_sent() && r.peer().is_some())
+                .filter(|(_, r)| r.instance == key && r.is_sent() && !matches!(r.origin, Origin::Own(_)))
                 .count();
             assert_eq!(sent, instance.in_flight, "in-flight count of a child");
             let reverse = self.reverse.iter().filter(|(_, r)| r.instance == key).count();
@@ -483,6 +496,7 @@ impl Mux {
             let is_for = |call| self.requests.get(call).is_some_and(|call| call.is_asked(key));
             assert!(reverse.call.is_none_or(|(call, _)| is_for(call)), "a question without its call");
         }
+        self.assert_suspended();
         for (_, request) in self.requests.iter() {
             let own_handshake = matches!(request.origin, Origin::Own(Own::Handshake));
             assert!(

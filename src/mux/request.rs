@@ -27,6 +27,8 @@ pub(super) struct Request {
     pub token: Option<ShortBytes>,
     /// What its client can be asked (2026-07-28: each request says so).
     pub capabilities: crate::mux::peer::Capabilities,
+    /// Set if it has a legacy child for itself alone: whatever that asks, it asks because of this.
+    pub call: Option<Box<crate::mux::bridge::suspended::Call>>,
     /// Is a 2026-07-28 request with this log level (protocol.md §2.6 rule L).
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.
@@ -55,6 +57,8 @@ pub(super) enum Origin {
     Peer { peer: Key, link: Key, id: ShortBytes, position: usize },
     /// muxloop itself.
     Own(Own),
+    /// A client that was told to ask again with answers (protocol.md §4.2): a key of the suspended calls.
+    Suspended(Key),
 }
 
 /// Requests that muxloop makes.
@@ -108,7 +112,7 @@ impl Request {
     pub(super) fn peer(&self) -> Option<Key> {
         match self.origin {
             Origin::Peer { peer, .. } => Some(peer),
-            Origin::Own(_) => None,
+            Origin::Own(_) | Origin::Suspended(_) => None,
         }
     }
 }

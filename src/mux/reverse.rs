@@ -7,7 +7,7 @@ use crate::codec::{Incoming, Message, Value, json};
 use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Peer, Reverse};
 use crate::mux::policy::{Interactive, ServerPolicy};
-use crate::mux::server::Era;
+use crate::mux::server::{Era, Holder};
 use crate::mux::{Mux, Sink, Timer, parse_key, quote, reply};
 use serde_json::json;
 
@@ -35,7 +35,8 @@ impl Mux {
             return out.send(link, &Message::new(&reply::result(id, &roots)));
         }
         match self.whom_to_ask(key, method, msg) {
-            Ok(peer) => self.ask(now, key, peer, method, msg, out),
+            Ok(Whom::Client(peer)) => self.ask(now, key, peer, method, msg, out),
+            Ok(Whom::Call(call)) => self.ask_call(now, call, method, msg),
             Err((code, why)) => {
                 log::info!(target: &self.target_of(key), "its request {} was refused: {why}", quote(msg.method()));
                 out.send(link, &Message::new(&reply::error(id, code, &why)));
@@ -43,8 +44,8 @@ impl Mux {
         }
     }
 
-    /// The one client that a request is for (the rules of protocol.md §2.6 in their order).
-    fn whom_to_ask(&self, key: Key, method: Method, msg: &Incoming<'_>) -> Result<Key, (i32, String)> {
+    /// The one that a request is for (the rules of protocol.md §2.6 in their order).
+    fn whom_to_ask(&self, key: Key, method: Method, msg: &Incoming<'_>) -> Result<Whom, (i32, String)> {
         let Some(instance) = self.instances.get(key) else { return Err((reply::INTERNAL, "gone".into())) };
         let server = &self.servers[instance.server];
         if instance.reverse >= REVERSE_PER_CHILD || self.reverse.is_full() {
@@ -53,28 +54,39 @@ impl Mux {
                 format!("more than {REVERSE_PER_CHILD} unanswered requests to clients"),
             ));
         }
-        if let Some(owner) = instance.owner {
-            return match self.peers.get(owner) {
-                Some(peer) if !peer.draining => Ok(owner),
-                _ => Err((reply::INTERNAL, "the client disconnected".into())),
-            };
-        }
         let unsupported =
             if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
-        if server.policy.interactive == Interactive::Off {
+        let need = Need::of(method, msg);
+        let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
+        if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
+            return match self.may_ask_call(call, method, need, msg.bytes.len()) {
+                Ok(()) => Ok(Whom::Call(call)),
+                Err(None) => {
+                    Err((unsupported, format!("no client with a request in flight {}", need.refusal())))
+                }
+                Err(Some(why)) => Err(why),
+            };
+        }
+        if let Some(owner) = instance.owner {
+            match self.peers.get(owner) {
+                Some(peer) if peer.legacy.is_some() && !peer.draining => return Ok(Whom::Client(owner)),
+                Some(peer) if !peer.draining => {}
+                _ => return Err((reply::INTERNAL, "the client disconnected".into())),
+            }
+        }
+        if server.policy.interactive == Interactive::Off && !server.policy.is_per_client() {
             let why = "this server's clients cannot be asked (`interactive = \"off\"`; \"serialize\" or \"per-client\" would allow it)";
             return Err((unsupported, why.into()));
         }
         if !matches!(method, Method::Sampling | Method::Elicit | Method::RootsList) {
             return Err((reply::METHOD_NOT_FOUND, format!("no client can be asked {}", quote(msg.method()))));
         }
-        let need = Need::of(method, msg);
-        let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let Some(task) = task.and_then(|id| instance.owners.task(msg.text(id))) {
             let capable = self.peers.get(task.owner).is_some_and(|peer| need.met_by_client(peer));
-            return if capable { Ok(task.owner) } else { Err((unsupported, need.refusal().into())) };
+            let refusal = || (unsupported, need.refusal().into());
+            return if capable { Ok(Whom::Client(task.owner)) } else { Err(refusal()) };
         }
-        self.only_candidate(key, need).map_err(|code| match code {
+        self.only_candidate(key, need).map(Whom::Client).map_err(|code| match code {
             None => (unsupported, format!("no client with a request in flight {}", need.refusal())),
             Some(count) => {
                 log::error!(target: &self.target_of(key), "{count} clients could be meant by a request: none was asked");
@@ -89,7 +101,10 @@ impl Mux {
             .requests
             .iter()
             .filter(|(_, request)| {
-                request.instance == key && request.is_sent() && request.method.is_interactive()
+                request.instance == key
+                    && request.era == Era::Legacy
+                    && request.is_sent()
+                    && request.method.is_interactive()
             })
             .filter_map(|(_, request)| request.peer())
             .filter(|peer| self.peers.get(*peer).is_some_and(|peer| need.met_by_client(peer)))
@@ -203,6 +218,7 @@ impl Mux {
                 return self.on_listen_ended(now, instance, key, false, out);
             }
         }
+        self.take_back_question(instance, id);
         let found = self
             .reverse
             .iter()
@@ -280,6 +296,14 @@ impl Mux {
     }
 }
 
+/// Who is asked.
+enum Whom {
+    /// A client, by a request to it.
+    Client(Key),
+    /// A client, by the answer to this request of it.
+    Call(Key),
+}
+
 /// What a client must have declared to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
@@ -310,7 +334,7 @@ impl Need {
         !peer.draining && peer.legacy.as_ref().is_some_and(|legacy| self.met_by(legacy.capabilities))
     }
 
-    fn met_by(self, capabilities: Capabilities) -> bool {
+    pub(super) fn met_by(self, capabilities: Capabilities) -> bool {
         match self {
             Need::Sampling => capabilities.sampling,
             Need::SamplingWithTools => capabilities.sampling_tools,

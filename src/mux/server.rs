@@ -56,6 +56,9 @@ pub(super) struct Server {
     pub topping_up: bool,
     /// Restarts of processes that are forgotten.
     pub past_restarts: u64,
+    /// Where each client has its own: that of all requests that stand for themselves, whose client nobody
+    /// can tell from another of the same right (protocol.md §4.2).
+    pub for_guests: Option<Key>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -102,8 +105,8 @@ pub(super) struct Instance {
     pub queue: VecDeque<Key>,
     /// Whether the turns of `queue` are being given at this moment.
     pub dispatching: bool,
-    /// Under `serialize`: whose interactive requests are at the child.
-    pub holder: Option<Key>,
+    /// Whose interactive requests are at a legacy child that may ask something during them.
+    pub holder: Option<Holder>,
     /// How many they are.
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
@@ -230,7 +233,7 @@ impl Hello {
 /// of the merged listen (there only legacy clients are counted here).
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
-    pub holders: BTreeSet<Holder>,
+    pub holders: BTreeSet<Subscriber>,
     /// Requests that wait for the child's answer to the one that was forwarded.
     pub joined: Vec<Key>,
     /// Listens that wait for it.
@@ -241,7 +244,7 @@ pub(super) struct Subscription {
 
 /// Who is told of a resource's updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Holder {
+pub(super) enum Subscriber {
     /// A legacy client.
     Client(Key),
     /// A modern client's listen, at a legacy child.
@@ -252,8 +255,8 @@ impl Subscription {
     /// The legacy clients among the holders.
     pub(super) fn clients(&self) -> impl Iterator<Item = Key> + '_ {
         self.holders.iter().filter_map(|holder| match holder {
-            Holder::Client(peer) => Some(*peer),
-            Holder::Listen(_) => None,
+            Subscriber::Client(peer) => Some(*peer),
+            Subscriber::Listen(_) => None,
         })
     }
 }
@@ -266,6 +269,16 @@ pub(super) struct Fence {
     pub request: Key,
     /// That client; `None` if it is several.
     pub peer: Option<Key>,
+}
+
+/// For whom a legacy child is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A client's requests: that client is asked.
+    Peer(Key),
+    /// One request of a client that is asked by way of its answer. Until it ended at the child, also while
+    /// it is suspended.
+    Call(Key),
 }
 
 /// Coalescing of `list_changed` bursts.
@@ -284,6 +297,7 @@ impl Server {
             hello: None,
             topping_up: false,
             past_restarts: 0,
+            for_guests: None,
             clients: 0,
             meter: Meter::default(),
             limited: 0,

@@ -29,6 +29,8 @@ pub struct Sizes {
     pub owners: usize,
     /// Links to clients and children.
     pub links: usize,
+    /// Calls that wait for their clients to ask again.
+    pub suspended: usize,
 }
 
 /// Where one instance stands.
@@ -158,6 +160,7 @@ impl Mux {
             timers: self.timers.len(),
             owners: self.instances.iter().map(|(_, instance)| instance.owners.len()).sum(),
             links: self.links.iter().count(),
+            suspended: self.suspended.len(),
         }
     }
 

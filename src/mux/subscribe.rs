@@ -7,7 +7,7 @@ use crate::codec::{Incoming, Kind, Message, Value, json};
 use crate::mux::method::{Level, Method};
 use crate::mux::queue::Asked;
 use crate::mux::request::{Origin, Own};
-use crate::mux::server::{Era, Hello, Holder};
+use crate::mux::server::{Era, Hello, Subscriber};
 use crate::mux::{Mux, Sink, reply};
 use serde_json::json;
 
@@ -128,7 +128,7 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(asked.instance) else { return };
         let subscription = instance.subscriptions.entry(uri.to_string()).or_default();
         if !subscription.pending && !subscription.holders.is_empty() {
-            subscription.holders.insert(Holder::Client(asked.peer));
+            subscription.holders.insert(Subscriber::Client(asked.peer));
             if let Some(peer) = self.peers.get_mut(asked.peer) {
                 peer.subscriptions.insert(uri.to_string());
             }
@@ -184,7 +184,7 @@ impl Mux {
         let joined = std::mem::take(&mut subscription.joined);
         let listens = std::mem::take(&mut subscription.listens);
         if accepted {
-            subscription.holders.extend(listens.iter().copied().map(Holder::Listen));
+            subscription.holders.extend(listens.iter().copied().map(Subscriber::Listen));
         }
         if !accepted {
             self.lose_holders(key, uri, msg.bytes);
@@ -197,7 +197,7 @@ impl Mux {
                 if let Some(subscription) =
                     self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
                 {
-                    subscription.holders.insert(Holder::Client(peer_key));
+                    subscription.holders.insert(Subscriber::Client(peer_key));
                 }
                 if let Some(peer) = self.peers.get_mut(peer_key) {
                     peer.subscriptions.insert(uri.to_string());
@@ -228,10 +228,10 @@ impl Mux {
         let holders = std::mem::take(&mut subscription.holders);
         for holder in &holders {
             match holder {
-                Holder::Client(peer) => {
+                Subscriber::Client(peer) => {
                     self.peers.get_mut(*peer).map(|peer| peer.subscriptions.remove(uri));
                 }
-                Holder::Listen(listen) => {
+                Subscriber::Listen(listen) => {
                     let honoured = self.listen_mut(*listen).and_then(|listen| listen.honoured.as_mut());
                     honoured.map(|filter| filter.uris.remove(uri));
                 }
@@ -313,7 +313,7 @@ impl Mux {
             peer.subscriptions.remove(uri);
         }
         if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
-            && subscription.holders.remove(&Holder::Client(peer_key))
+            && subscription.holders.remove(&Subscriber::Client(peer_key))
         {
             self.drop_empty_subscription(now, key, uri, true, out);
         }

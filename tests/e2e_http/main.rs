@@ -36,6 +36,7 @@
 //! | P16–P19, P45–P47 between the eras | `changes::*` |
 //! | P45, P46 | `modern::a_listen_gets_…`, `an_open_listen_is_completed_when_muxloop_stops` |
 //! | P47 | `modern::log_messages_come_only_if_asked_for` |
+//! | P48 | `questions::*` |
 //! | P49 | `rounds::*` |
 
 mod changes;
@@ -46,6 +47,7 @@ mod hostile;
 mod legacy;
 mod listeners;
 mod modern;
+mod questions;
 mod rounds;
 mod streams;
 mod support;

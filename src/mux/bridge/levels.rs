@@ -85,7 +85,8 @@ impl Mux {
         }
         match request.origin {
             Origin::Peer { link, .. } => Some(link),
-            Origin::Own(_) => None,
+            // Its client is away.
+            Origin::Suspended(_) | Origin::Own(_) => None,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::codec::{Incoming, Kind, Message, Value, json};
 use crate::mux::listen::{Filter, Listen, ListenKey, tagged};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::request::Origin;
-use crate::mux::server::{Era, Holder};
+use crate::mux::server::{Era, Subscriber};
 use crate::mux::{Mux, Sink, reply};
 use serde_json::json;
 
@@ -50,11 +50,11 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(key) else { return };
         if instance.era == Some(Era::Legacy) {
             for (uri, listen) in honoured {
-                instance.subscriptions.entry(uri).or_default().holders.insert(Holder::Listen(listen));
+                instance.subscriptions.entry(uri).or_default().holders.insert(Subscriber::Listen(listen));
             }
         } else {
             for subscription in instance.subscriptions.values_mut() {
-                subscription.holders.retain(|holder| matches!(holder, Holder::Client(_)));
+                subscription.holders.retain(|holder| matches!(holder, Subscriber::Client(_)));
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
         }
@@ -88,7 +88,7 @@ impl Mux {
         for uri in state.wants.uris.iter().filter(|_| can_subscribe) {
             let subscription = instance.subscriptions.entry(uri.clone()).or_default();
             if !subscription.pending && !subscription.holders.is_empty() {
-                subscription.holders.insert(Holder::Listen(listen));
+                subscription.holders.insert(Subscriber::Listen(listen));
                 continue;
             }
             subscription.listens.push(listen);
@@ -127,7 +127,7 @@ impl Mux {
         };
         let is_held = |uri: &&String| {
             let subscription = instance.subscriptions.get(*uri);
-            subscription.is_some_and(|held| held.holders.contains(&Holder::Listen(listen)))
+            subscription.is_some_and(|held| held.holders.contains(&Subscriber::Listen(listen)))
         };
         let honoured = Filter {
             lists: state.wants.lists.iter().copied().filter(|kind| hello.announces(*kind)).collect(),
@@ -151,7 +151,7 @@ impl Mux {
             let Some(instance) = self.instances.get_mut(key) else { return };
             let Some(subscription) = instance.subscriptions.get_mut(uri) else { continue };
             subscription.listens.retain(|other| *other != own);
-            if subscription.holders.remove(&Holder::Listen(own)) {
+            if subscription.holders.remove(&Subscriber::Listen(own)) {
                 self.drop_empty_subscription(now, key, uri, true, out);
             }
         }
@@ -272,7 +272,7 @@ impl Mux {
         let Origin::Peer { peer, link, id, .. } = self.take(request)?.origin else { return None };
         let text = if is_honoured {
             let subscription = self.instances.get_mut(key)?.subscriptions.get_mut(uri)?;
-            subscription.holders.insert(Holder::Client(peer));
+            subscription.holders.insert(Subscriber::Client(peer));
             self.peers.get_mut(peer)?.subscriptions.insert(uri.to_string());
             reply::result(&id, b"{}")
         } else {

@@ -467,3 +467,45 @@ fn a_call_that_asks_first_goes_on_with_its_process() {
     assert_eq!(world.hears(client)["id"], 1);
     ended(&mut world, child);
 }
+
+/// P48: a process of one request outlives the connection of a 2026-07-28 request that it asked something, goes
+/// on for whoever comes with the answer, and ends with the call: answered, or given up.
+#[test]
+fn a_process_waits_for_the_answer_to_its_question() {
+    use super::suspended::{EXPIRY_MS, accept, again, ask, elicit, is_over};
+    for (comes_again, ends_early) in [(true, false), (true, true), (false, false), (false, true)] {
+        let mut world = World::new([ServerPolicy { era: EraPolicy::Legacy, ..per_request() }]);
+        let first = world.guest();
+        world.says(first, ask(1, json!({ "name": "t" })));
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
+        let called = world.hears_of(child, "tools/call");
+        world.says(child, elicit("e"));
+        world.advance(25);
+        let told = world.hears(first);
+        assert_eq!(told["result"]["resultType"], "input_required", "{told}");
+        world.leaves(first);
+        assert_eq!(world.stops(child), []);
+        if ends_early {
+            world.answers(child, &called, json!({ "content": [] }));
+            ended(&mut world, child);
+        }
+        if comes_again {
+            let second = world.guest();
+            world.says(second, again(2, &told, json!({ "q1": accept() })));
+            if !ends_early {
+                assert_eq!(world.hears(child)["id"], "e");
+                world.answers(child, &called, json!({ "content": [] }));
+                ended(&mut world, child);
+            }
+            assert_eq!(world.hears(second)["result"]["resultType"], "complete");
+        } else {
+            world.advance(EXPIRY_MS);
+            if !ends_early {
+                ended(&mut world, child);
+            }
+        }
+        is_over(&world);
+        world.no_start();
+    }
+}

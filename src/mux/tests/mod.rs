@@ -4,6 +4,7 @@
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
 mod alone;
+mod away;
 mod bridge;
 mod clock;
 mod cross_level;
@@ -23,5 +24,7 @@ mod retry;
 mod rounds;
 mod shared;
 mod spare;
+mod suspended;
+mod suspended_ends;
 mod tables;
 mod world;

@@ -46,6 +46,7 @@ pub(super) struct World {
     paused: BTreeMap<Key, bool>,
     /// What modern children say that they can do.
     capabilities: Value,
+    secrets: u128,
 }
 
 impl World {
@@ -63,6 +64,7 @@ impl World {
             closed: BTreeMap::new(),
             paused: BTreeMap::new(),
             capabilities: all_capabilities(),
+            secrets: 0,
         };
         world.mux.begin(world.now, &mut world.recorder);
         world.sort();
@@ -114,6 +116,14 @@ impl World {
     pub(super) fn client_of(&mut self, server: usize) -> Key {
         let link = self.links.insert(());
         self.mux.attach_peer(self.now, link, server, &mut self.recorder);
+        self.sort();
+        link
+    }
+
+    /// A connection whose requests stand each for itself.
+    pub(super) fn guest(&mut self) -> Key {
+        let link = self.links.insert(());
+        self.mux.attach_guest(self.now, link, 0, &mut self.recorder);
         self.sort();
         link
     }
@@ -318,6 +328,10 @@ impl World {
     }
 
     fn sort(&mut self) {
+        if self.mux.lacks_random() {
+            self.secrets += 1;
+            self.mux.feed_random(&[self.secrets.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)]);
+        }
         for verb in std::mem::take(&mut self.recorder.verbs) {
             match verb {
                 Verb::Send(to, text) => {
