@@ -71,7 +71,10 @@ impl Front {
         below: &mut dyn Below,
     ) {
         let refuse = |text: &str| Answer::error(400, None, -32600, text);
-        let session = self.session_of(server, request, None).ok();
+        let session = match self.session_of(server, request, None) {
+            Err(answer) if answer.status == 404 => return self.respond(now, conn, &answer, below),
+            session => session.ok(),
+        };
         let known = session.and_then(|key| Some((key, self.sessions.get(key)?)));
         let allowed = known.and_then(|(key, known)| match &known.kind {
             Kinds::Streamable(streamable) if streamable.allows_batch() => Some((key, known.link)),
@@ -81,7 +84,7 @@ impl Front {
             let answer = refuse("an array of messages is for sessions of 2025-03-26 only");
             return self.respond(now, conn, &answer, below);
         };
-        let (mut ids, mut tokens) = (Vec::new(), Vec::new());
+        let (mut ids, mut tokens) = (Vec::<Box<[u8]>>::new(), Vec::new());
         let elements = match batch::elements(body) {
             Ok(elements) if !elements.is_empty() => elements,
             Ok(_) => return self.respond(now, conn, &refuse("the array is empty"), below),
@@ -110,6 +113,13 @@ impl Front {
         }
         if let Some(known) = self.sessions.get_mut(session) {
             known.last_used = now;
+            if let Kinds::Streamable(streamable) = &known.kind
+                && ids.iter().any(|id| streamable.awaits(id))
+            {
+                let text =
+                    "a request with one of these ids is being answered; ids are used once in a session";
+                return self.respond(now, conn, &refuse(text), below);
+            }
         }
         let mut body = body.to_vec();
         flatten(&mut body);
@@ -153,6 +163,7 @@ impl Front {
         let primes = streamable.primes() && resumed.is_none();
         let Some(stream) = streamable.streams.get_mut(&number) else { return };
         let before = stream.conn.replace(conn);
+        let priming = stream.priming(number);
         let (missed, lost) = stream.replay(number, resumed.map(|(_, sequence)| sequence));
         let has_ended = number != STANDALONE && stream.pending.is_empty();
         if lost > 0 {
@@ -170,7 +181,7 @@ impl Front {
         }
         self.start_stream(now, conn, &[("Mcp-Session-Id", id)], below);
         if primes {
-            self.write_stream(conn, &stream::priming(number), below);
+            self.write_stream(conn, &priming, below);
         }
         if !missed.is_empty() {
             self.write_stream(conn, &missed, below);
@@ -339,11 +350,11 @@ impl Front {
             return;
         }
         let collected = stream.collected.take().unwrap_or_default();
-        let (id, conn) = (known.id.clone(), stream.conn);
+        let (id, conn, priming) = (known.id.clone(), stream.conn, stream.priming(number));
         if let Some(conn) = conn {
             self.start_stream(now, conn, &[("Mcp-Session-Id", id)], below);
             if primes {
-                self.write_stream(conn, &stream::priming(number), below);
+                self.write_stream(conn, &priming, below);
             }
         }
         for line in collected {

@@ -31,7 +31,7 @@ impl Front {
             self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now, timer: None });
         self.by_id.insert(id, session);
         self.links.insert(link, Owner::Session(session));
-        self.look_at(session, now + self.settings.session_timeout_ms);
+        self.look_at(session, now + self.settings.session_timeout_ms.div_ceil(LOOKS));
         Ok(session)
     }
 
@@ -138,7 +138,8 @@ impl Front {
         }
         let until = known.last_used + timeout;
         if until > now {
-            return self.look_at(session, until);
+            // Looked at once only, a reader that is behind just then would seem not to read at all.
+            return self.look_at(session, until.min(now + timeout.div_ceil(LOOKS)));
         }
         log::info!(target: "http", "a session ended: it was not used for {} s", timeout / 1_000);
         self.end_session(now, session, below);
@@ -164,3 +165,6 @@ pub(super) fn unavailable(id: Option<&[u8]>, text: &str) -> Answer {
 
 /// When to come again, in seconds.
 const RETRY_S: &str = "5";
+
+/// How often within its time a session is looked at.
+const LOOKS: u64 = 4;

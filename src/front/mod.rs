@@ -28,6 +28,7 @@ mod params;
 mod post;
 mod route;
 mod session;
+mod sizes;
 mod socket;
 mod stream;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use below::Below;
 pub use guard::Guard;
 pub use route::{Routes, Target};
 pub use session::about;
+pub use sizes::Sizes;
 
 use crate::base::{Arena, Key, KeyMap, RecvBuf, Time, TimerKey, TimerWheel};
 use crate::codec::http::{HttpEvent, Limits, Phase, Request, RequestDecoder, percent_decode, write_continue};
@@ -398,6 +400,11 @@ impl Front {
                 Due::Dashboard => self.dashboard_due(now),
             }
         }
+    }
+
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     /// Takes no more requests; what is asked is still answered.

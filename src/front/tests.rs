@@ -6,6 +6,7 @@ mod drain;
 mod held;
 mod legacy;
 mod patience;
+mod resume;
 mod room;
 mod walk;
 

@@ -119,6 +119,14 @@ impl Ledger {
         self.asked.insert(request.nonce, asked);
     }
 
+    /// Only now a request can be read: it stood behind another of its client.
+    #[cfg(feature = "http")]
+    pub fn restart(&mut self, now: Time, nonce: u64) {
+        if let Some(asked) = self.asked.get_mut(&nonce) {
+            asked.at = now;
+        }
+    }
+
     /// A client asks something that muxloop answers by itself.
     pub fn ask_local(&mut self, client: usize, id: &str) {
         self.counts.requests += 1;

@@ -295,6 +295,28 @@ fn modern_log_lines_are_for_the_request_that_wants_them() {
     world.silent(b);
 }
 
+/// A child that was started anew in the other era does not know what was subscribed before.
+#[test]
+fn a_subscription_of_the_era_before_is_not_taken_back() {
+    let (mut world, child, [a]) = World::legacy::<1>(policy());
+    world.says(a, json!({ "id": 1, "method": "resources/subscribe", "params": { "uri": "u:1" } }));
+    let asked = world.hears_of(child, "resources/subscribe");
+    world.answers(child, &asked, json!({}));
+    world.hears_all(a);
+    // It comes back as a newer version of itself.
+    world.exits(child, "exited with 0");
+    world.advance(60_000);
+    let child = world.child();
+    let asked = world.hears_of(child, "initialize");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32022, "message": "no" } }));
+    world.exits(child, "exited with 0");
+    let child = world.child();
+    world.discover(child, 0);
+    world.hears_all(child);
+    world.leaves(a);
+    assert!(world.hears_all(child).iter().all(|said| said["method"] != "resources/unsubscribe"));
+}
+
 /// The process of the other era could not even be started: after the pause it is tried again.
 #[test]
 fn the_other_era_is_tried_anew_after_each_pause() {

@@ -90,6 +90,8 @@ impl World {
         let id = self.engine.add_server(setup, server);
         self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);
+        #[cfg(feature = "http")]
+        self.configure_http();
     }
 
     /// Before the calm: some of what was stopped is started again.
