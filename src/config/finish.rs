@@ -44,6 +44,7 @@ pub(super) fn servers(reader: &mut Reader<'_>, mut drafts: Vec<Draft>) -> Vec<Se
         draft.program(reader);
         draft.socket(reader);
         draft.times(reader);
+        draft.spare(reader);
         draft.search_path(reader);
     }
     one_socket_each(reader, &drafts);
@@ -111,6 +112,17 @@ impl Draft {
         pair("request_timeout_ms", timeout_ms, "request_timeout_max_ms", &mut policy.request_timeout_max_ms);
         for (key, text) in wrong {
             self.problem(reader, key, text);
+        }
+    }
+
+    /// Nobody would ever take a spare where all clients share one process.
+    fn spare(&mut self, reader: &mut Reader<'_>) {
+        let policy = &self.server.policy;
+        if policy.spare > 0 && !policy.is_per_client() {
+            let text = "has no effect: all clients share one process; share = \"session\" or \"request\" \
+                        would give each its own";
+            let at = self.given.get("spare").copied().unwrap_or(self.at);
+            reader.warning(at, &format!("{}.spare", self.prefix), text);
         }
     }
 

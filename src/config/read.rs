@@ -88,6 +88,12 @@ impl Reader<'_> {
         Problem { file: self.file.to_owned(), place: Some(self.lines.place(at)), key: key.to_owned(), text }
     }
 
+    /// Notes at a byte offset what is in order but does not do what it seems to.
+    pub(super) fn warning(&mut self, at: usize, key: &str, text: impl Into<String>) {
+        let warning = self.at(at, key, text.into());
+        self.warnings.push(warning);
+    }
+
     /// In the order of the file, and one syntax error per line: the parser reports echoes of the first.
     fn into_problems(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|problem| problem.place);
@@ -202,8 +208,7 @@ impl Reader<'_> {
             let is_default =
                 matches!(value.get_ref(), DeValue::Boolean(flag) if flag.to_string() == key.default);
             if !key.inert.is_empty() && !is_default {
-                let warning = self.at(name.span().start, &path, format!("has no effect: {}", key.inert));
-                self.warnings.push(warning);
+                self.warning(name.span().start, &path, format!("has no effect: {}", key.inert));
             }
         }
         given

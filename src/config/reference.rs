@@ -83,6 +83,7 @@ pub fn markdown() -> String {
     text.push_str("\n## Words\n");
     words(&mut text, TOP);
     words(&mut text, SERVER);
+    text.push_str(SHARING);
     text.push_str(SEARCH_PATH);
     text.push_str(
         "\n## Keys of later versions\n\nKnown, but refused until a version honours them, so that nobody relies \
@@ -111,6 +112,27 @@ The shell has 5 seconds. Without an answer a warning says why, and muxloop's own
 kept until muxloop is started again; a reload asks only if there is none and a server wants one. All clients
 wait for that, so the shell has 1 second then; with the answer, servers that lacked it restart. A change in a
 profile takes effect when muxloop is started again.
+";
+
+/// What the words of `share` mean to the letter.
+const SHARING: &str = "
+## Who shares a process
+
+With `share = \"shared\"` all clients have one process and muxloop keeps them apart. With `\"session\"` each client
+has one that starts with its first request and ends when it leaves; everything passes through.
+
+With `\"request\"` each request has a process that is greeted in the words of its client's `initialize`, asked, and
+stopped with the answer, a cancel, or its client. Answers, progress, log lines and questions during a request reach its
+client only; the client's log level is set before each request. A client has at most `max_in_flight_per_client` of these
+processes, those that are stopping included; more requests wait. `initialize`, `server/discover` and `logging/setLevel`
+are answered from the newest handshake, so the first of them starts a process and later ones do not; `ping` never does.
+What a process that ends cannot do is left out of the handshake and refused: resource subscriptions and tasks (-32601,
+a call that asks for a task -32602). A `subscriptions/listen` is acknowledged with nothing.
+
+`spare = N` starts N processes before they are needed, with muxloop or, if `lazy_start`, after the first client. A
+client, or a request, takes the oldest; another one is started 20 ms later. A spare is told nothing before it is taken,
+so what it hides is its start, not its handshake. It is no client, is neither pinged nor stopped as idle, and is started
+again like any process if it ends. A reload that changes `spare` only restarts nothing.
 ";
 
 fn rows<T>(text: &mut String, keys: &[Key<T>]) {

@@ -7,7 +7,7 @@ use super::{Action, Door, Engine, Outbox, Processes, ServerSetup};
 use crate::base::limits::{READ_BUDGET, READ_CHUNK};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message, ScanError};
-use crate::front::{Below, Front, Settings};
+use crate::front::{Below, Front, Settings, Sizes};
 use crate::mux::{CloseReason, Mux, ServerId};
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -70,6 +70,12 @@ impl Engine {
         if let Some(door) = self.doors.get_mut(listener) {
             *door = Door::Closed;
         }
+    }
+
+    /// What the front holds, to look at.
+    #[doc(hidden)]
+    pub fn http_sizes(&self) -> Sizes {
+        self.front.as_ref().map(|front| front.sizes()).unwrap_or_default()
     }
 
     /// A connection was accepted.
@@ -181,7 +187,9 @@ impl Engine {
     }
 
     pub(super) fn http_deadline(&self) -> Option<Time> {
-        if !self.http_ended.is_empty() {
+        // A stop that comes between turns has nothing else that leads to one where everybody is idle.
+        let must_stop = self.stopping && self.front.as_ref().is_some_and(|front| !front.is_stopping());
+        if must_stop || !self.http_ended.is_empty() {
             return Some(Time(0));
         }
         self.front.as_ref()?.deadline()
@@ -221,6 +229,9 @@ impl Below for Floor<'_> {
             (conn.server, conn.number) = (server, number);
         }
         Some(link)
+    }
+    fn has_room(&self, server: ServerId) -> bool {
+        self.mux.has_room(server)
     }
     fn deliver(&mut self, link: Key, message: &Incoming<'_>) {
         if self.taps.on {
@@ -295,3 +306,46 @@ impl Io for Nowhere {
 
 /// Most times per turn that answers are looked for; the rest is for the next turn.
 const ROUNDS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::port::{Accepted, Kill, Ready, SpawnSpec, Spawned};
+
+    /// A kernel with one connection, on which nothing ever comes.
+    struct Quiet(bool);
+
+    impl Platform for Quiet {
+        fn accept(&mut self, _: usize) -> io::Result<Accepted> {
+            match std::mem::take(&mut self.0) {
+                true => Ok(Accepted { io: Box::new(Nowhere), peer_pid: None, address: None }),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+        fn register(&mut self, _: Key, _: &mut dyn Io) -> io::Result<()> {
+            Ok(())
+        }
+        fn deregister(&mut self, _: Key, _: &mut dyn Io) {}
+        fn spawn(&mut self, _: Key, _: &SpawnSpec) -> Result<Spawned, String> {
+            Err("there are no processes here".into())
+        }
+        fn kill(&mut self, _: Key, _: Kill) {}
+        fn sweep(&mut self, _: Key) {}
+        fn random(&mut self, _: &mut [u8]) {}
+    }
+
+    #[test]
+    fn a_stop_between_turns_reaches_idle_connections() {
+        let (mut engine, mut platform) = (Engine::new(Vec::new(), 1), Quiet(true));
+        engine.open_http(Settings::default());
+        engine.open_http_door(0, true);
+        engine.begin(Time(0), &mut platform);
+        engine.turn(Time(0), &[Ready::Accept { listener: 0 }], &mut platform);
+        assert_eq!(engine.connections(), 1);
+        assert!(engine.deadline(Time(1)).is_none_or(|at| at > Time(1)), "nothing is to be done");
+        engine.stop(Time(1));
+        assert!(engine.deadline(Time(1)).is_some_and(|at| at <= Time(1)), "a turn is due at once");
+        engine.turn(Time(1), &[], &mut platform);
+        assert!(engine.http_sizes().timers == 0, "it is being closed");
+    }
+}
