@@ -39,6 +39,7 @@ pub mod engine;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod library;
 pub mod mux;

@@ -101,7 +101,7 @@ fn check_prints_every_problem_with_its_place() {
     dir.write(
         "bad.toml",
         "[servers.memory]\ncmmd = \"npx\"\nargs = \"x\"\nmax_active_clients = 0\nenv = { TOKEN = 31337 }\n\
-         share = \"request\"\n",
+         share = \"each\"\n",
     );
     let (code, out, err) = run(&dir.0, &["check", "-c", "bad.toml"]);
     assert_eq!((code, out.as_str()), (Some(2), ""));
@@ -112,8 +112,8 @@ fn check_prints_every_problem_with_its_place() {
          bad.toml:3:8: servers.memory.args: expected an array of strings, found a string\n\
          bad.toml:4:22: servers.memory.max_active_clients: is 0, expected an integer from 1 to 32000\n\
          bad.toml:5:17: servers.memory.env.TOKEN: expected a string, found an integer; put it in quotes\n\
-         bad.toml:6:9: servers.memory.share: 'request' is not available in this version of muxloop, \
-         expected \"shared\" or \"session\"\n\
+         bad.toml:6:9: servers.memory.share: is 'each', expected \"shared\", \"session\" or \
+         \"request\"\n\
          6 problems\n"
     );
     let (code, _, err) = run(&dir.0, &["check", "-c", "none.toml"]);

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -121,8 +122,8 @@ fn a_good_server_of_either_era_has_no_findings() {
         ("ok", json!(true)),
         ("era", json!("legacy")),
         ("protocol_version", json!("2025-11-25")),
-        ("prompts", json!(1)),
-        ("resources", json!(1)),
+        ("prompts", json!(2)),
+        ("resources", json!(2)),
     ] {
         assert_eq!(legacy[member], value, "{member}");
     }
@@ -428,7 +429,9 @@ impl Drop for Daemon {
 #[test]
 fn a_muxloop_that_runs_is_told_and_goes_on() {
     let dir = Dir::new("daemon");
-    let web = || server("web", MUXLOOP, &["demo-server"], "era = \"legacy\"");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let http = format!("http = [\"{address}\", \"unix:{}/http.sock\"]\n", dir.0.display());
+    let web = || http.clone() + &server("web", MUXLOOP, &["demo-server"], "era = \"legacy\"");
     dir.write("mux.toml", 0o600, &web());
     let mut daemon = Daemon::start(&dir);
     let (code, report) = dir.report(&[web()], &[]);
@@ -445,6 +448,28 @@ fn a_muxloop_that_runs_is_told_and_goes_on() {
     let (_, out, _) = dir.run(&["-c", "other.toml", "--json"]);
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(codes(&report, json!("web")), ["socket-taken"]);
+    assert_eq!(codes(&report, Value::Null), ["http-taken", "socket-taken"]);
+}
+
+#[test]
+fn http_that_cannot_be_served_or_is_open_to_all_is_told() {
+    let dir = Dir::new("http");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (http, status, wanted) in [
+        (format!("http = \"{}\"", taken.local_addr().unwrap()), 1, &["http-taken"][..]),
+        ("http = \"0.0.0.0:0\"".into(), 1, &["http-exposed"]),
+        ("http = { listen = \"0.0.0.0:0\", insecure = true }".into(), 0, &["http-exposed"]),
+        ("http = { listen = \"192.0.2.1:1\", token = \"t\" }".into(), 1, &["http-address"]),
+        ("http = { listen = \"[::1]:0\", token = \"t\" }".into(), 0, &[]),
+    ] {
+        let (code, report) = dir.report(&[format!("{http}\n"), demo("a", &[])], &[]);
+        assert_eq!(
+            (code, codes(&report, Value::Null)),
+            (Some(status), wanted.iter().map(|code| (*code).to_owned()).collect()),
+            "{http}"
+        );
+        assert_eq!(report["servers"][0]["ok"], true, "its servers are tried all the same");
+    }
 }
 
 #[test]

@@ -65,6 +65,8 @@ fn seeds_hold_what_muxloop_promises() {
         ("notifications on listens", total.listened, 1),
         ("log lines of single requests", total.logs, 1),
         ("orders of an operator", total.orders, 1),
+        ("messages over HTTP", total.web, if cfg!(feature = "http") { 20 } else { 0 }),
+        ("events on resumed streams", total.resumed, u64::from(cfg!(feature = "http"))),
     ];
     for (what, count, each) in enough {
         assert!(count >= each * seeds / 2, "only {count} {what} in {seeds} worlds");

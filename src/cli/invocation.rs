@@ -75,6 +75,8 @@ pub struct ExposeOptions {
     pub streamable_http_path: String,
     /// A process per session instead of one per request.
     pub stateful: bool,
+    /// Processes that are started before they are needed, where they are not shared.
+    pub spare: usize,
     pub session_timeout_ms: u64,
     pub health_endpoint: String,
     /// Whether pages of all origins may ask; by default they may not.

@@ -25,7 +25,7 @@ pub use invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, Run
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;
 #[cfg(feature = "tui")]
-pub(crate) use table::TUI_VARIABLE;
+pub(crate) use table::options::TUI_VARIABLE;
 
 use crate::client::Failure;
 use std::io::{self, Write};

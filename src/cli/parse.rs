@@ -304,18 +304,23 @@ fn expose(values: &Values) -> Result<ExposeOptions, String> {
         }
     };
     let (cors, no_cors) = (values.flag("cors")?, values.flag("no-cors")?);
+    let transport = match values.word("outputTransport")? {
+        Some("streamableHttp") => Transport::StreamableHttp,
+        _ => Transport::Sse,
+    };
+    let stateful = values.flag("stateful")?;
+    // Without one, every request waits for the start of a process.
+    let spare = u64::from(transport == Transport::StreamableHttp && !stateful);
     Ok(ExposeOptions {
         stdio: values.text("stdio")?.unwrap_or_default(),
-        transport: match values.word("outputTransport")? {
-            Some("streamableHttp") => Transport::StreamableHttp,
-            _ => Transport::Sse,
-        },
+        transport,
         port: values.text("port")?.unwrap_or_else(|| "8000".to_owned()),
         base_path: path("basePath", "")?,
         sse_path: path("ssePath", "/sse")?,
         message_path: path("messagePath", "/message")?,
         streamable_http_path: path("streamableHttpPath", "/mcp")?,
-        stateful: values.flag("stateful")?,
+        stateful,
+        spare: values.number("spare", 0..=16)?.unwrap_or(spare) as usize,
         session_timeout_ms: values.milliseconds("sessionTimeout")?.unwrap_or(60_000).max(1),
         health_endpoint: path("healthEndpoint", "/health")?,
         cors: if no_cors { Some(false) } else { cors.then_some(true) },

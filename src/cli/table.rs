@@ -1,6 +1,12 @@
 //! The one table of commands and options: the parser, every `--help`, the shell completions and the man
 //! page walk it. A new command is one entry here and one variant of [`super::Invocation`].
 
+pub mod options;
+#[cfg(test)]
+mod tests;
+
+use options::*;
+
 /// A command.
 #[derive(Debug)]
 pub struct Command {
@@ -136,6 +142,7 @@ pub const COMMANDS: &[Command] = &[
             MESSAGE_PATH,
             STREAMABLE_HTTP_PATH,
             STATEFUL,
+            SPARE,
             SESSION_TIMEOUT,
             HEALTH_ENDPOINT,
             CORS,
@@ -446,80 +453,6 @@ const MORE: &str = "print the version; explain a command, or mux.toml";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
-const CONFIG: Opt = Opt {
-    short: Some('c'),
-    is_path: true,
-    ..opt("config", "FILE", "MUXLOOP_CONFIG", "configuration to read")
-};
-const HTTP: Opt = opt("http", "ADDRESS", "MUXLOOP_HTTP", "PORT, HOST:PORT, unix:PATH, off");
-const INSECURE_LISTEN: Opt = opt("insecure-listen", "", "MUXLOOP_INSECURE_LISTEN", "HTTP for all, no token");
-const STDIO: Opt =
-    Opt { required: true, ..opt("stdio", "CMD", "MUXLOOP_STDIO", "command line of the server") };
-const OUTPUT_TRANSPORT: Opt = Opt {
-    words: &["streamableHttp", "sse"],
-    ..opt("outputTransport", "T", "MUXLOOP_OUTPUT_TRANSPORT", "sse, streamableHttp")
-};
-const PORT: Opt =
-    Opt { short: Some('p'), ..opt("port", "PORT", "MUXLOOP_PORT", "or HOST:PORT; default 8000") };
-const BASE_PATH: Opt = opt("basePath", "P", "MUXLOOP_BASE_PATH", "before the next three");
-const SSE_PATH: Opt = opt("ssePath", "P", "MUXLOOP_SSE_PATH", "default /sse");
-const MESSAGE_PATH: Opt = opt("messagePath", "P", "MUXLOOP_MESSAGE_PATH", "default /message");
-const STREAMABLE_HTTP_PATH: Opt =
-    opt("streamableHttpPath", "P", "MUXLOOP_STREAMABLE_HTTP_PATH", "default /mcp");
-const STATEFUL: Opt = opt("stateful", "", "MUXLOOP_STATEFUL", "sessions, with a process each");
-const SESSION_TIMEOUT: Opt = opt("sessionTimeout", "MS", "MUXLOOP_SESSION_TIMEOUT", "default 60000");
-const HEALTH_ENDPOINT: Opt = opt("healthEndpoint", "P", "MUXLOOP_HEALTH_ENDPOINT", "default /health");
-const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origins may ask");
-const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "local pages only (default)");
-const MAX_RESTARTS: Opt = opt("maxRestarts", "N", "MUXLOOP_MAX_RESTARTS", "default 3; 0: no limit");
-const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
-const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
-const LOG_LEVEL: Opt = Opt {
-    words: &["off", "error", "warn", "info", "debug", "trace"],
-    ..opt("log-level", "LEVEL", "MUXLOOP_LOG", "off, error, warn, info, debug, trace")
-};
-const VERBOSE: Opt =
-    Opt { short: Some('v'), ..opt("verbose", "", "MUXLOOP_VERBOSE", "log level debug; -vv: trace") };
-const LOG_FORMAT: Opt =
-    Opt { words: &["text", "json"], ..opt("log-format", "FORMAT", "MUXLOOP_LOG_FORMAT", "text or json") };
-const SOCKET: Opt = Opt {
-    short: Some('s'),
-    is_path: true,
-    required: true,
-    ..opt("socket", "PATH", "MUXLOOP_SOCKET", "socket of the server")
-};
-const WAIT: Opt = opt("wait", "MS", "MUXLOOP_WAIT", "wait up to MS ms for the socket");
-const CONTROL: Opt = Opt {
-    aliases: &["socket"],
-    is_path: true,
-    ..opt("control", "PATH", "MUXLOOP_CONTROL", "control socket")
-};
-const JSON: Opt = opt("json", "", "MUXLOOP_JSON", "as JSON, for programs");
-const WATCH: Opt =
-    Opt { short: Some('w'), ..opt("watch", "", "MUXLOOP_WATCH", "again at each change, until Ctrl-C") };
-const FOLLOW_ON: Opt =
-    Opt { short: Some('f'), ..opt("follow", "", "MUXLOOP_FOLLOW", "then each new line, until Ctrl-C") };
-const LINES: Opt =
-    Opt { short: Some('n'), ..opt("lines", "LINES", "MUXLOOP_LINES", "begin with so many (100)") };
-const SERVICE: Opt = opt("service", "NAME", "MUXLOOP_SERVICE", "server of the configuration");
-const SERVER_SOCKET: Opt = Opt { required: false, ..SOCKET };
-const TIMEOUT_HEALTH: Opt = opt("timeout", "MS", "MUXLOOP_HEALTH_TIMEOUT", "limit per server (10000)");
-const TIMEOUT_DOCTOR: Opt = opt("timeout", "S", "MUXLOOP_DOCTOR_TIMEOUT", "seconds per server (60)");
-const TIMEOUT_DRAIN: Opt = opt("timeout", "MS", "MUXLOOP_DRAIN_TIMEOUT", "most to wait (30000)");
-const TUI: Opt = opt("tui", "", TUI_VARIABLE, "with the dashboard: muxloop help tui");
-const STATUS_INSTEAD: Opt =
-    Opt { aliases: &["show-status"], ..opt("status", "", "MUXLOOP_STATUS", "instead: muxloop status") };
-const RESTART_INSTEAD: Opt =
-    opt("restart-service", "NAME", "MUXLOOP_RESTART_SERVICE", "instead: restart NAME");
-const MAN: Opt = opt("man", "", "MUXLOOP_MAN", "print the man page (roff)");
-
-/// Not for the daemon that the dashboard starts: it would start one, too.
-pub const TUI_VARIABLE: &str = "MUXLOOP_TUI";
-
-const fn opt(long: &'static str, value: &'static str, env: &'static str, doc: &'static str) -> Opt {
-    Opt { long, aliases: &[], short: None, value, env, required: false, doc, words: &[], is_path: false }
-}
-
 /// The command of that name or alias.
 pub fn command(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name || command.aliases.contains(&name))
@@ -543,61 +476,5 @@ impl Opt {
     /// Whether it is meant by this long name.
     pub fn is_called(&self, long: &str) -> bool {
         self.long == long || self.aliases.contains(&long)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<&str> =
-            COMMANDS.iter().flat_map(|c| std::iter::once(c.name).chain(c.aliases.iter().copied())).collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-        for command in COMMANDS {
-            let mut longs: Vec<&str> =
-                options(command).flat_map(|opt| opt.aliases.iter().copied().chain([opt.long])).collect();
-            let mut shorts: Vec<char> = options(command).filter_map(|opt| opt.short).collect();
-            let count = (longs.len(), shorts.len());
-            longs.sort_unstable();
-            longs.dedup();
-            shorts.sort_unstable();
-            shorts.dedup();
-            assert_eq!((longs.len(), shorts.len()), count, "{}", command.name);
-        }
-        assert!(command(DEFAULT_COMMAND).is_some());
-    }
-
-    #[test]
-    fn every_option_has_a_variable_named_after_the_program() {
-        for opt in COMMANDS.iter().flat_map(|command| command.options) {
-            let name = opt.env.strip_prefix("MUXLOOP_").unwrap_or_default();
-            assert!(
-                !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
-                "--{}",
-                opt.long
-            );
-        }
-        assert!(EVERYWHERE.iter().all(|opt| opt.env.is_empty()), "help and version are asked for by hand");
-    }
-
-    #[test]
-    fn a_variable_means_one_option() {
-        let opts = || COMMANDS.iter().flat_map(|command| command.options);
-        for opt in opts() {
-            let others = opts().filter(|other| other.env == opt.env);
-            for other in others {
-                assert_eq!(
-                    (other.long, other.value, other.words),
-                    (opt.long, opt.value, opt.words),
-                    "{}",
-                    opt.env
-                );
-            }
-        }
     }
 }

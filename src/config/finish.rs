@@ -5,6 +5,7 @@ use super::ServerConfig;
 use super::path::{SOCKET_PATH_MAX, normalize};
 use super::read::Reader;
 use crate::engine::port::SpawnSpec;
+#[cfg(feature = "gateway")]
 use crate::gateway::catalogue::Offer;
 use crate::mux::policy::ServerPolicy;
 use std::collections::BTreeMap;
@@ -38,7 +39,9 @@ pub(super) fn blank(name: &str) -> ServerConfig {
         log_level: None,
         env_of_variables: Vec::new(),
         args_of_variables: Vec::new(),
+        #[cfg(feature = "gateway")]
         gateway: true,
+        #[cfg(feature = "gateway")]
         offer: Offer::default(),
     }
 }
@@ -49,6 +52,7 @@ pub(super) fn servers(reader: &mut Reader<'_>, mut drafts: Vec<Draft>) -> Vec<Se
         draft.program(reader);
         draft.socket(reader);
         draft.times(reader);
+        draft.spare(reader);
         draft.search_path(reader);
     }
     one_socket_each(reader, &drafts);
@@ -117,6 +121,17 @@ impl Draft {
         pair("request_timeout_ms", timeout_ms, "request_timeout_max_ms", &mut policy.request_timeout_max_ms);
         for (key, text) in wrong {
             self.problem(reader, key, text);
+        }
+    }
+
+    /// Nobody would ever take a spare where all clients share one process.
+    fn spare(&mut self, reader: &mut Reader<'_>) {
+        let policy = &self.server.policy;
+        if policy.spare > 0 && !policy.is_per_client() {
+            let text = "has no effect: all clients share one process; share = \"session\" or \"request\" \
+                        would give each its own";
+            let at = self.given.get("spare").copied().unwrap_or(self.at);
+            reader.warn(at, &format!("{}.spare", self.prefix), text.to_owned());
         }
     }
 

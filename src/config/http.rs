@@ -185,7 +185,7 @@ pub const SESSION: &[Key<HttpConfig>] = &[
         Kind::Integer { min: 1, max: 60_000, set: |http, count| http.max_sessions = count },
         "25",
         "200",
-        "Most sessions of HTTP clients at a time.",
+        "Most sessions of HTTP clients at a time; a new one takes the place of an idle one.",
     ),
 ];
 

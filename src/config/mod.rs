@@ -12,6 +12,7 @@
 mod choices;
 mod finish;
 mod format;
+#[cfg(feature = "gateway")]
 pub mod gateway;
 #[cfg(feature = "cli")]
 mod hosts;
@@ -35,8 +36,10 @@ pub use problem::{Place, Problem};
 pub use variables::Variables;
 
 use crate::engine::port::SpawnSpec;
+#[cfg(feature = "gateway")]
 use crate::gateway::catalogue::Offer;
 use crate::mux::policy::ServerPolicy;
+#[cfg(feature = "gateway")]
 use gateway::{GatewayConfig, Profile};
 #[cfg(feature = "http")]
 use http::HttpConfig;
@@ -63,7 +66,9 @@ pub struct Config {
     pub control: Option<PathBuf>,
     #[cfg(feature = "http")]
     pub http: HttpConfig,
+    #[cfg(feature = "gateway")]
     pub gateway: GatewayConfig,
+    #[cfg(feature = "gateway")]
     pub profiles: Vec<Profile>,
 }
 
@@ -105,8 +110,10 @@ pub struct ServerConfig {
     /// The same of its arguments, by their places.
     pub args_of_variables: Vec<usize>,
     /// Whether it is on the merged endpoint.
+    #[cfg(feature = "gateway")]
     pub gateway: bool,
     /// What of it is, and how.
+    #[cfg(feature = "gateway")]
     pub offer: Offer,
 }
 

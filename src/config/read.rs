@@ -4,6 +4,7 @@
 
 use super::finish::{self, Given};
 use super::format::{Format, Spelling};
+#[cfg(feature = "gateway")]
 use super::gateway::Reference;
 #[cfg(feature = "http")]
 use super::http::SESSION;
@@ -35,6 +36,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
         surroundings,
         spelling: Spelling::default(),
         origins: Origins::default(),
+        #[cfg(feature = "gateway")]
         references: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
@@ -62,6 +64,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
 pub(super) enum Scope {
     Top,
     Server,
+    #[cfg(feature = "gateway")]
     Gateway,
     #[cfg(feature = "sandbox")]
     Sandbox,
@@ -76,6 +79,7 @@ pub struct Reader<'a> {
     pub(super) surroundings: &'a Surroundings,
     pub(super) spelling: Spelling,
     pub(super) origins: Origins,
+    #[cfg(feature = "gateway")]
     pub(super) references: Vec<Reference>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
@@ -188,6 +192,7 @@ impl Reader<'_> {
             finish::url_names(self, &drafts);
         }
         config.servers = finish::servers(self, drafts);
+        #[cfg(feature = "gateway")]
         self.check_references(&config.servers);
         for server in &mut config.servers {
             server.search_path = server.search_path.take().or_else(|| config.search_path.clone());
@@ -306,6 +311,7 @@ impl Reader<'_> {
             },
             #[cfg(feature = "sandbox")]
             (Kind::Sandbox(set), DeValue::Table(table)) => set(target, self.sandbox(table, at, path)),
+            #[cfg(feature = "gateway")]
             (Kind::Filter(part), _) if self.filter(value, path, part(target)) => {}
             (Kind::Own { read, .. }, _) if read(self, value, path, target) => {}
             (Kind::Rate(set), DeValue::String(text)) => match Rate::parse(text) {
@@ -382,6 +388,7 @@ fn unknown<T>(word: &str, keys: &'static [Key<T>], scope: Scope) -> String {
     let misplaced = match scope {
         Scope::Top => SERVER.iter().any(|key| key.name == word).then_some("in a [servers.NAME] table"),
         Scope::Server => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
+        #[cfg(feature = "gateway")]
         Scope::Gateway => None,
         #[cfg(feature = "http")]
         Scope::Http => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
@@ -480,6 +487,7 @@ impl<T> Kind<T> {
             Kind::Http(_) => "a port, an address, or a table".to_owned(),
             #[cfg(feature = "http")]
             Kind::Session(_) => "a table".to_owned(),
+            #[cfg(feature = "gateway")]
             Kind::Filter(_) => "a table with allow and deny".to_owned(),
             Kind::Own { expected, .. } => (*expected).to_owned(),
             Kind::Later(_) => "nothing".to_owned(),

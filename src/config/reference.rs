@@ -1,6 +1,7 @@
 //! The annotated reference, made from the table of keys: as a `mux.toml` for `muxloop help config`, and
 //! as Markdown for `docs/configuration.md`.
 
+#[cfg(feature = "gateway")]
 use super::gateway::{CHANGE, FILTER, GATEWAY, PROFILE};
 #[cfg(feature = "http")]
 use super::http::{HTTP, SESSION};
@@ -26,14 +27,8 @@ pub fn annotated() -> String {
         text.push_str("\n# [servers.NAME.sandbox]  # or in one line, see there; Linux only\n");
         comment(&mut text, SANDBOX);
     }
-    text.push_str("\n# [servers.NAME.tool.TOOL]  # how one tool is offered on the merged endpoint\n");
-    comment(&mut text, CHANGE);
-    text.push_str("\n# [servers.NAME.tools]      # a filter; prompts and resources are like it\n");
-    comment(&mut text, FILTER);
-    text.push_str("\n# [gateway]                 # the merged endpoint\n");
-    comment(&mut text, GATEWAY);
-    text.push_str("\n# [profiles.NAME]           # a part of it, at /profiles/NAME/mcp\n");
-    comment(&mut text, PROFILE);
+    #[cfg(feature = "gateway")]
+    annotate_merged(&mut text);
     text.push_str("\n# Known, but refused until a later version:\n");
     for (name, doc) in later(TOP) {
         let _ = writeln!(text, "#   {name}: {doc}");
@@ -42,6 +37,18 @@ pub fn annotated() -> String {
         let _ = writeln!(text, "#   servers.NAME.{name}: {doc}");
     }
     text
+}
+
+#[cfg(feature = "gateway")]
+fn annotate_merged(text: &mut String) {
+    text.push_str("\n# [servers.NAME.tool.TOOL]  # how one tool is offered on the merged endpoint\n");
+    comment(text, CHANGE);
+    text.push_str("\n# [servers.NAME.tools]      # a filter; prompts and resources are like it\n");
+    comment(text, FILTER);
+    text.push_str("\n# [gateway]                 # the merged endpoint\n");
+    comment(text, GATEWAY);
+    text.push_str("\n# [profiles.NAME]           # a part of it, at /profiles/NAME/mcp\n");
+    comment(text, PROFILE);
 }
 
 /// Keys of a table that is not there, with their examples.
@@ -93,19 +100,14 @@ pub fn markdown() -> String {
         rows(&mut text, SANDBOX);
         text.push_str("\nLinux only. What they mean to the letter, and recipes: [sandbox.md](sandbox.md).\n");
     }
-    text.push_str("\n## Keys of `[gateway]`\n\n");
-    rows(&mut text, GATEWAY);
-    text.push_str("\n## Keys of `[profiles.NAME]`\n\n");
-    rows(&mut text, PROFILE);
-    text.push_str("\n## Keys of filters: `tools`, `prompts`, `resources`\n\n");
-    rows(&mut text, FILTER);
-    text.push_str("\n## Keys of `[servers.NAME.tool.TOOL]`\n\n");
-    rows(&mut text, CHANGE);
-    text.push_str(MERGED);
+    #[cfg(feature = "gateway")]
+    merged(&mut text);
     text.push_str("\n## Words\n");
     words(&mut text, TOP);
     words(&mut text, SERVER);
+    #[cfg(feature = "gateway")]
     words(&mut text, GATEWAY);
+    text.push_str(SHARING);
     text.push_str(SEARCH_PATH);
     text.push_str(
         "\n## Keys of later versions\n\nKnown, but refused until a version honours them, so that nobody relies \
@@ -120,7 +122,21 @@ pub fn markdown() -> String {
     text
 }
 
+#[cfg(feature = "gateway")]
+fn merged(text: &mut String) {
+    text.push_str("\n## Keys of `[gateway]`\n\n");
+    rows(text, GATEWAY);
+    text.push_str("\n## Keys of `[profiles.NAME]`\n\n");
+    rows(text, PROFILE);
+    text.push_str("\n## Keys of filters: `tools`, `prompts`, `resources`\n\n");
+    rows(text, FILTER);
+    text.push_str("\n## Keys of `[servers.NAME.tool.TOOL]`\n\n");
+    rows(text, CHANGE);
+    text.push_str(MERGED);
+}
+
 /// What one line of the table has no room for.
+#[cfg(feature = "gateway")]
 const MERGED: &str = "
 ## The merged endpoint
 
@@ -147,6 +163,27 @@ The shell has 5 seconds. Without an answer a warning says why, and muxloop's own
 kept until muxloop is started again; a reload asks only if there is none and a server wants one. All clients
 wait for that, so the shell has 1 second then; with the answer, servers that lacked it restart. A change in a
 profile takes effect when muxloop is started again.
+";
+
+/// What the words of `share` mean to the letter.
+const SHARING: &str = "
+## Who shares a process
+
+With `share = \"shared\"` all clients have one process and muxloop keeps them apart. With `\"session\"` each client
+has one that starts with its first request and ends when it leaves; everything passes through.
+
+With `\"request\"` each request has a process that is greeted in the words of its client's `initialize`, asked, and
+stopped with the answer, a cancel, or its client. Answers, progress, log lines and questions during a request reach its
+client only; the client's log level is set before each request. A client has at most `max_in_flight_per_client` of these
+processes, those that are stopping included; more requests wait. `initialize`, `server/discover` and `logging/setLevel`
+are answered from the newest handshake, so the first of them starts a process and later ones do not; `ping` never does.
+What a process that ends cannot do is left out of the handshake and refused: resource subscriptions and tasks (-32601,
+a call that asks for a task -32602). A `subscriptions/listen` is acknowledged with nothing.
+
+`spare = N` starts N processes before they are needed, with muxloop or, if `lazy_start`, after the first client. A
+client, or a request, takes the oldest; another one is started 20 ms later. A spare is told nothing before it is taken,
+so what it hides is its start, not its handshake. It is no client, is neither pinged nor stopped as idle, and is started
+again like any process if it ends. A reload that changes `spare` only restarts nothing.
 ";
 
 fn rows<T>(text: &mut String, keys: &[Key<T>]) {
@@ -202,6 +239,7 @@ fn type_name<T>(kind: &Kind<T>) -> String {
         Kind::Http(_) => "address or table".to_owned(),
         #[cfg(feature = "http")]
         Kind::Session(_) => "table".to_owned(),
+        #[cfg(feature = "gateway")]
         Kind::Filter(_) => "filter".to_owned(),
         Kind::Own { word, .. } => (*word).to_owned(),
         Kind::Later(_) => String::new(),
@@ -289,7 +327,7 @@ mod tests {
 
     // A smaller build has fewer keys.
     #[test]
-    #[cfg(feature = "sandbox")]
+    #[cfg(all(feature = "gateway", feature = "sandbox"))]
     fn docs_are_in_step_with_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
         if std::env::var_os("MUXLOOP_WRITE_DOCS").is_some() {

@@ -208,10 +208,25 @@ fn every_word_of_every_choice_is_read() {
         ["mux.toml:3:15: servers.a.interactive: is 'per_client', expected \"off\", \"serialize\" or \
              \"per-client\"; did you mean 'per-client'?"]
     );
+}
+
+#[test]
+fn spares_are_for_processes_that_are_not_shared_and_few() {
+    for sharing in ["share = \"session\"", "share = \"request\"", "interactive = \"per-client\""] {
+        assert_eq!(server(&format!("{sharing}\nspare = 16")).policy.spare, 16);
+    }
+    assert_eq!(server("spare = 0").policy.spare, 0);
     assert_eq!(
-        server_problems("share = \"request\""),
-        ["mux.toml:3:9: servers.a.share: 'request' is not available in this version of muxloop, expected \
-             \"shared\" or \"session\""]
+        server_problems("share = \"request\"\nspare = 17"),
+        ["mux.toml:4:9: servers.a.spare: is 17, expected an integer from 0 to 16"]
+    );
+    let warned = parse("[servers.a]\ncmd = \"x\"\nspare = 2\n").unwrap().warnings;
+    assert_eq!(
+        warned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "mux.toml:3:9: servers.a.spare: has no effect: all clients share one process; share = \"session\" or \
+             \"request\" would give each its own"
+        ]
     );
 }
 
@@ -483,4 +498,16 @@ fn no_more_problems_are_told_than_a_person_can_read() {
     let text: String = (0..5_000).map(|n| format!("key{n} = 1\n")).collect();
     let problems = Config::parse("f", text.as_bytes(), &Surroundings::default()).unwrap_err();
     assert_eq!(problems.len(), 100);
+}
+
+#[test]
+#[cfg(not(feature = "gateway"))]
+fn a_build_without_the_merged_endpoint_says_so() {
+    let cure = "it needs the feature `gateway` when muxloop is built";
+    for text in
+        ["gateway.names = 'plain'\n[servers.a]\ncmd = 'x'\n", "[servers.a]\ncmd = 'x'\ntools.deny = ['x']\n"]
+    {
+        let problems = problems(text);
+        assert!(problems.len() == 1 && problems[0].contains(cure), "{problems:?}");
+    }
 }

@@ -43,6 +43,8 @@ pub struct ServerReport {
     pub rss_bytes: Option<u64>,
     /// Number of processes.
     pub instances: usize,
+    /// Those of them that wait for a client or request of their own.
+    pub spares: usize,
     /// `legacy` or `modern`, once known.
     pub era: Option<String>,
     pub protocol: Option<String>,
@@ -192,6 +194,7 @@ impl ServerReport {
             "uptime_ms" => server.uptime_ms = value.maybe_number(),
             "rss_bytes" => server.rss_bytes = value.maybe_number(),
             "instances" => server.instances = value.number() as usize,
+            "spares" => server.spares = value.number() as usize,
             "era" => server.era = value.maybe_text(),
             "protocol" => server.protocol = value.maybe_text(),
             "server_name" => server.server_name = value.maybe_text(),
@@ -287,7 +290,7 @@ mod tests {
         let text = r#"{"control":1,"version":"v","pid":2,"config":"c","state":"up","started_at":"t",
             "uptime_ms":3,"rss_bytes":4,"connections":5,"clients":6,"requests":7,"errors":8,"malformed":9,
             "servers":[{"name":"n","service_name":"sn","socket":"so","state":"backoff","words":"w","pid":10,
-            "uptime_ms":11,"rss_bytes":12,"instances":13,"era":"e","protocol":"p","server_name":"s1",
+            "uptime_ms":11,"rss_bytes":12,"instances":13,"spares":6,"era":"e","protocol":"p","server_name":"s1",
             "server_version":"s2","clients":14,"max_active_clients":15,"pending":16,"queued":17,"requests":18,
             "errors":19,"bytes_in":20,"bytes_out":21,"latency_ms":{"p50":22,"p99":23},"restarts":24,"attempt":25,
             "max_restarts":26,"last_failure":"l","next_attempt_in_ms":27,"heartbeat_ms":28,"heartbeat_misses":29,

@@ -54,6 +54,9 @@ fn serve(options: &ExposeOptions, surroundings: &Surroundings) -> Result<(), Str
             .wait(wait, &mut ready)
             .map_err(|error| format!("the kernel refuses to be polled: {error}"))?;
         engine.turn(reactor.clock.now(), &ready, &mut reactor);
+        if engine.is_stopping() {
+            reactor.stop_listening(listener);
+        }
         // There is no configuration that could be read again.
         engine.take_wishes();
     }
@@ -69,9 +72,11 @@ fn setup(options: &ExposeOptions) -> ServerSetup {
     };
     let policy = ServerPolicy {
         share,
+        guests_apart: !options.stateful,
         max_restarts: options.max_restarts,
         max_active_clients: CLIENTS_MAX,
-        lazy_start: true,
+        spare: options.spare,
+        lazy_start: options.spare == 0,
         max_request_bytes: 4 << 20,
         ..ServerPolicy::new("stdio")
     };

@@ -59,6 +59,14 @@ impl HttpDoors {
         self.open.extend(fresh);
         Ok(())
     }
+
+    /// Lets nobody else connect: at the end, clients and load balancers are to go elsewhere at once, and the
+    /// next muxloop can have the address.
+    pub(super) fn close(&mut self, reactor: &mut Reactor) {
+        for (_, listener) in std::mem::take(&mut self.open) {
+            reactor.stop_listening(listener);
+        }
+    }
 }
 
 pub(super) fn listen(reactor: &mut Reactor, address: &Address) -> Result<usize, String> {

@@ -154,6 +154,7 @@ mod tests {
             include_str!("clashes.rs"),
             include_str!("command.rs"),
             include_str!("handshake.rs"),
+            include_str!("http.rs"),
             include_str!("lists.rs"),
             include_str!("mod.rs"),
             include_str!("oddities.rs"),
@@ -161,6 +162,7 @@ mod tests {
             include_str!("sockets.rs"),
             include_str!("stop.rs"),
             include_str!("trial.rs"),
+            include_str!("trial/ends.rs"),
         ];
         let made: BTreeSet<String> = modules.into_iter().flat_map(codes).collect();
         let (_, table) = include_str!("../../docs/doctor.md").split_once("## What is found").unwrap();

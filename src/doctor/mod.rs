@@ -2,7 +2,7 @@
 //! (`docs/doctor.md`).
 //!
 //! ```text
-//! settings (the file), command (the program), sockets ──▶ Findings
+//! settings (the file), command (the program), sockets, http ──▶ Findings
 //!                                                           │ nothing keeps it from starting
 //! runner (one loop) ─▶ Trial (steps) ─▶ Wire (lines) ─▶ process
 //!                        └ handshake, lists, schema judge; advice, stop ─▶ Findings ─▶ report
@@ -16,6 +16,8 @@ mod clashes;
 mod command;
 mod finding;
 mod handshake;
+#[cfg(feature = "http")]
+mod http;
 mod lists;
 mod oddities;
 mod report;
@@ -83,6 +85,8 @@ impl Doctor<'_> {
             return Ok(self.end(None, ExitCode::from(EXIT_USAGE)));
         };
         let daemon = sockets::daemon(self.path, self.surroundings, &mut findings);
+        #[cfg(feature = "http")]
+        http::check(settings.http(), daemon, &mut findings);
         for finding in clashes::twins(&settings.chosen()) {
             findings.add(finding);
         }

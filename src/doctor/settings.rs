@@ -56,6 +56,12 @@ impl Settings {
         Some(settings)
     }
 
+    /// Where HTTP is to be served.
+    #[cfg(feature = "http")]
+    pub fn http(&self) -> &crate::config::http::HttpConfig {
+        &self.config.http
+    }
+
     /// The servers to try: those that were named, else all that are enabled.
     pub fn chosen(&self) -> Vec<&ServerConfig> {
         let is_meant = |server: &&ServerConfig| match self.names.is_empty() {

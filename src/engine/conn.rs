@@ -4,7 +4,13 @@
 //! clears it, and a connection that can go on stands in the runnable list. Buffers live in a pool while
 //! they are empty, so an idle connection holds none.
 
-use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX, READ_CHUNK};
+mod backlog;
+mod buffers;
+#[cfg(test)]
+mod tests;
+
+use super::pool::{keep_buffer, take_buffer, take_larger};
+use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX};
 use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
 use crate::codec::{LineFramer, Message};
 use crate::engine::port::{Io, Platform};
@@ -26,6 +32,11 @@ pub(super) enum Role {
     Http,
     /// A peer of the mux that speaks HTTP: has no stream of its own. What is sent to it is for the front.
     Link,
+    /// The merged endpoint as the mux sees it: a child without a process. What is sent to it is for the gateway.
+    #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
+    Merged,
+    /// A peer of the mux that asks for the gateway.
+    Asker,
 }
 
 pub(super) struct Conn {
@@ -57,6 +68,8 @@ pub(super) struct Conn {
     dirty: bool,
     /// Passed the high mark and not yet below the low one.
     congested: bool,
+    /// Since when nothing of `send` was taken (HTTP).
+    stuck_since: Time,
     /// To be closed once `send` is empty.
     pub closing: bool,
     /// Its last moment, while it is closing.
@@ -88,6 +101,8 @@ pub(super) struct Conns {
     pub linger: TimerWheel<Key>,
     recv_pool: Vec<RecvBuf>,
     send_pool: Vec<SendBuf>,
+    /// What HTTP clients have not read.
+    pub backlog: backlog::Backlog,
     /// A large buffer came back to a pool since the last `trim`.
     grown: bool,
     /// Bytes from and to clients of each server that have gone.
@@ -172,6 +187,7 @@ impl Conns {
             runnable: false,
             dirty: false,
             congested: false,
+            stuck_since: Time(0),
             closing: false,
             linger: None,
             progressed: false,
@@ -267,12 +283,13 @@ impl Conns {
     }
 
     /// Appends bytes that are no message of their own.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", test))]
     pub fn write(&mut self, key: Key, bytes: &[u8]) {
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.closing || conn.broken.is_some() {
             return;
         }
+        let before = conn.send.len();
         conn.written += bytes.len() as u64;
         if conn.send.capacity() == 0
             && let Some(pooled) =
@@ -289,10 +306,10 @@ impl Conns {
             conn.dirty = true;
             self.dirty.push(key);
         }
+        self.count_backlog(key, before);
     }
 
     /// Links that something was sent to, which [`Conns::take_sent`] gives.
-    #[cfg(feature = "http")]
     pub fn take_heard(&mut self) -> Vec<Key> {
         let mut heard = std::mem::take(&mut self.heard);
         heard.sort_unstable_by_key(|key| key.as_u64());
@@ -305,7 +322,6 @@ impl Conns {
     }
 
     /// Takes everything that was sent to a link.
-    #[cfg(feature = "http")]
     pub fn take_sent(&mut self, key: Key) -> SendBuf {
         let Some(conn) = self.table.get_mut(key) else { return SendBuf::new() };
         let sent = std::mem::take(&mut conn.send);
@@ -317,7 +333,6 @@ impl Conns {
     }
 
     /// Gives such a buffer back.
-    #[cfg(feature = "http")]
     pub fn put_sent(&mut self, mut sent: SendBuf) {
         sent.clear();
         self.grown |= keep_buffer(&mut self.send_pool, sent, SendBuf::capacity);
@@ -379,9 +394,10 @@ impl Conns {
     pub fn flush_one(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.dirty = false;
-        if conn.role == Role::Link {
+        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
             return self.heard.push(key);
         }
+        let before = conn.send.len();
         while conn.writable && !conn.send.is_empty() && conn.broken.is_none() {
             let pending = conn.send.pending();
             match conn.io.write(&[IoSlice::new(pending)]) {
@@ -401,9 +417,10 @@ impl Conns {
             conn.congested = false;
             self.drained.push(key);
         }
-        if !conn.send.is_empty() {
-            return;
+        if conn.send.len() != before {
+            self.count_backlog(key, before);
         }
+        let Some(conn) = self.table.get_mut(key).filter(|conn| conn.send.is_empty()) else { return };
         let empty = std::mem::take(&mut conn.send);
         self.grown |= keep_buffer(&mut self.send_pool, empty, SendBuf::capacity);
         if std::mem::take(&mut conn.close_input) {
@@ -412,51 +429,6 @@ impl Conns {
         if conn.closing {
             self.doomed.push(key);
         }
-    }
-
-    /// A buffer to read into.
-    pub fn take_recv(&mut self, key: Key) -> RecvBuf {
-        let own = self.table.get_mut(key).and_then(|conn| conn.recv.take());
-        own.or_else(|| take_buffer(&mut self.recv_pool, READ_CHUNK, RecvBuf::capacity)).unwrap_or_default()
-    }
-
-    /// Moves what was received of a long line into the largest buffer at hand, rather than have its own grow
-    /// step by step.
-    pub fn enlarge(&mut self, buf: &mut RecvBuf) {
-        if buf.len() > SMALL_MAX
-            && let Some(mut larger) = take_larger(&mut self.recv_pool, 4 * buf.len(), RecvBuf::capacity)
-        {
-            buf.move_to(&mut larger);
-            let smaller = std::mem::replace(buf, larger);
-            self.grown |= keep_buffer(&mut self.recv_pool, smaller, RecvBuf::capacity);
-        }
-    }
-
-    /// Gives it back: to the connection if something is in it, else to the pool.
-    pub fn put_recv(&mut self, key: Key, buf: RecvBuf) {
-        if !buf.is_empty() {
-            if let Some(conn) = self.table.get_mut(key).filter(|conn| !conn.closing) {
-                conn.recv = Some(buf);
-            }
-        } else {
-            self.grown |= keep_buffer(&mut self.recv_pool, buf, RecvBuf::capacity);
-        }
-    }
-
-    /// Gives back the memory of buffers that grew for large messages, once none has come for a while.
-    pub fn trim(&mut self, now: Time) {
-        if std::mem::take(&mut self.grown) {
-            self.trim_at = Some(now + TRIM_MS);
-        } else if self.trim_at.is_some_and(|at| at <= now) {
-            self.trim_at = None;
-            self.recv_pool.retain(|buf| buf.capacity() <= SMALL_MAX);
-            self.send_pool.retain(|buf| buf.capacity() <= SMALL_MAX);
-        }
-    }
-
-    /// When `trim` is due.
-    pub fn trim_at(&self) -> Option<Time> {
-        self.trim_at
     }
 
     /// Connections whose end may have come.
@@ -475,6 +447,7 @@ impl Conns {
 
     /// Takes a connection out and closes it.
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
+        self.drop_backlog(key);
         if let Some(mut conn) = self.table.remove(key) {
             if matches!(conn.role, Role::Client | Role::Link) {
                 let (read, written) = self.past.entry(conn.server).or_default();
@@ -484,7 +457,7 @@ impl Conns {
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }
-            if conn.role != Role::Link {
+            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
                 platform.deregister(key, &mut *conn.io);
             }
         }
@@ -504,99 +477,5 @@ const LINGER_MS: u64 = 5_000;
 const LINGER_EXTENSIONS: u32 = 11;
 /// Most reads of a stream whose bytes nobody wants, at a time.
 const DISCARD_READS: usize = 256;
-/// Takes the buffer out of a pool that has room for `size` bytes with the least to spare, or the largest.
-fn take_buffer<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
-    let fitting =
-        pool.iter().enumerate().filter(|(_, buf)| capacity(buf) >= size).min_by_key(|(_, buf)| capacity(buf));
-    match fitting {
-        Some((at, _)) => Some(pool.swap_remove(at)),
-        None => pool.pop(),
-    }
-}
-
-/// Takes the largest buffer of a pool, if it has room for `size` bytes.
-fn take_larger<T>(pool: &mut Vec<T>, size: usize, capacity: impl Fn(&T) -> usize) -> Option<T> {
-    let (at, largest) = pool.iter().enumerate().max_by_key(|(_, buf)| capacity(buf))?;
-    (capacity(largest) >= size).then(|| pool.swap_remove(at))
-}
-
-/// Keeps an empty buffer for reuse, a few large ones at most. Whether it was large.
-fn keep_buffer<T>(pool: &mut Vec<T>, buf: T, capacity: impl Fn(&T) -> usize) -> bool {
-    let size = capacity(&buf);
-    let large = pool.iter().filter(|buf| capacity(buf) > SMALL_MAX).count();
-    if size == 0 || pool.len() >= POOL_MAX || size > LARGE_MAX || (size > SMALL_MAX && large >= LARGE_BUFFERS)
-    {
-        return false;
-    }
-    pool.push(buf);
-    size > SMALL_MAX
-}
-
-/// Largest buffer that is kept for good, in bytes.
-const SMALL_MAX: usize = 2 * READ_CHUNK;
-/// Largest buffer kept until `trim`, in bytes.
-const LARGE_MAX: usize = 32 << 20;
-/// Most of those, each way.
-const LARGE_BUFFERS: usize = 4;
-/// Most buffers kept for reuse, each way.
-const POOL_MAX: usize = 8;
-/// How long large buffers stay when no large message comes, in milliseconds.
-const TRIM_MS: u64 = 1_000;
 /// Smallest piece that is worth a write of its own, in bytes.
 const DIRECT_MIN: usize = 32 << 10;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{cell::Cell, rc::Rc};
-
-    /// Takes as many bytes as there is room for.
-    struct Narrow(Rc<Cell<usize>>);
-
-    impl Io for Narrow {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-        fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-            let n = pieces.iter().map(|piece| piece.len()).sum::<usize>().min(self.0.take());
-            if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
-        }
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-        fn descriptors(&self) -> [i32; 2] {
-            [-1; 2]
-        }
-    }
-
-    /// Last answers are not cut off while they are being read, within a minute.
-    #[test]
-    fn a_closing_connection_stays_while_it_is_read() {
-        let (mut conns, room) = (Conns::default(), Rc::new(Cell::new(0)));
-        let key = conns.insert(Box::new(Narrow(room.clone())), Role::Client, 100);
-        conns.send(key, &Message::new(&[b'x'; 1_000]));
-        conns.close(Time(0), key);
-        for turn in 1..20 {
-            let now = Time(turn * LINGER_MS);
-            room.set(10);
-            conns.get_mut(key).unwrap().writable = true;
-            conns.flush_one(key);
-            assert_eq!(conns.linger.pop_expired(now), Some(key));
-            assert_eq!(conns.extend(now, key), turn <= u64::from(LINGER_EXTENSIONS), "turn {turn}");
-            if turn > u64::from(LINGER_EXTENSIONS) {
-                return;
-            }
-        }
-    }
-
-    #[test]
-    fn a_closing_connection_that_nobody_reads_does_not_stay() {
-        let mut conns = Conns::default();
-        let key = conns.insert(Box::new(Narrow(Rc::default())), Role::Client, 100);
-        conns.send(key, &Message::new(b"bye"));
-        conns.flush_one(key);
-        conns.close(Time(0), key);
-        assert_eq!(conns.linger.pop_expired(Time(LINGER_MS)), Some(key));
-        assert!(!conns.extend(Time(LINGER_MS), key));
-    }
-}

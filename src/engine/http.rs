@@ -2,14 +2,14 @@
 
 use super::conn::{Conns, Role};
 use super::operate::Taps;
-use super::port::{Io, Platform};
+use super::port::{Nowhere, Platform};
 use super::{Action, Door, Engine, Outbox, Processes, ServerSetup};
 use crate::base::limits::{READ_BUDGET, READ_CHUNK};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message, ScanError};
-use crate::front::{Below, Front, Settings};
+use crate::front::{Below, Front, Settings, Sizes};
 use crate::mux::{CloseReason, Mux, ServerId};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::IpAddr;
 
 /// The front's view of an engine whose front was taken out for a call.
@@ -70,6 +70,12 @@ impl Engine {
         if let Some(door) = self.doors.get_mut(listener) {
             *door = Door::Closed;
         }
+    }
+
+    /// What the front holds, to look at.
+    #[doc(hidden)]
+    pub fn http_sizes(&self) -> Sizes {
+        self.front.as_ref().map(|front| front.sizes()).unwrap_or_default()
     }
 
     /// A connection was accepted.
@@ -158,19 +164,7 @@ impl Engine {
             front!(self, now, platform, show, &figures);
         }
         self.conns.flush();
-        for _ in 0..ROUNDS {
-            let heard = self.conns.take_heard();
-            if heard.is_empty() {
-                break;
-            }
-            for link in heard {
-                let sent = self.conns.take_sent(link);
-                front!(self, now, platform, hear, now, link, sent.pending());
-                self.conns.put_sent(sent);
-            }
-            self.act(now, platform);
-            self.conns.flush();
-        }
+        self.serve_links(now, platform);
         for key in self.front.as_mut().map(|front| front.take_resumed()).unwrap_or_default() {
             if let Some(conn) = self.conns.get_mut(key) {
                 conn.paused = false;
@@ -180,8 +174,15 @@ impl Engine {
         }
     }
 
+    /// What a peer of the front was sent.
+    pub(super) fn hear_link(&mut self, now: Time, link: Key, sent: &[u8], platform: &mut dyn Platform) {
+        front!(self, now, platform, hear, now, link, sent);
+    }
+
     pub(super) fn http_deadline(&self) -> Option<Time> {
-        if !self.http_ended.is_empty() {
+        // A stop that comes between turns has nothing else that leads to one where everybody is idle.
+        let must_stop = self.stopping && self.front.as_ref().is_some_and(|front| !front.is_stopping());
+        if must_stop || !self.http_ended.is_empty() {
             return Some(Time(0));
         }
         self.front.as_ref()?.deadline()
@@ -194,6 +195,8 @@ impl Engine {
         match role {
             Some(Role::Http) => _ = front!(self, now, platform, gone, now, key),
             Some(Role::Link) => _ = front!(self, now, platform, link_closed, now, key),
+            #[cfg(feature = "gateway")]
+            Some(Role::Asker) => self.asker_closed(now, key, platform),
             _ => {}
         }
     }
@@ -221,6 +224,9 @@ impl Below for Floor<'_> {
             (conn.server, conn.number) = (server, number);
         }
         Some(link)
+    }
+    fn has_room(&self, server: ServerId) -> bool {
+        self.mux.has_room(server)
     }
     fn deliver(&mut self, link: Key, message: &Incoming<'_>) {
         if self.taps.on {
@@ -275,23 +281,45 @@ impl Below for Floor<'_> {
     }
 }
 
-/// The stream of a link, which has none.
-struct Nowhere;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::port::{Accepted, Io, Kill, Ready, SpawnSpec, Spawned};
 
-impl Io for Nowhere {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
+    /// A kernel with one connection, on which nothing ever comes.
+    struct Quiet(bool);
+
+    impl Platform for Quiet {
+        fn accept(&mut self, _: usize) -> io::Result<Accepted> {
+            match std::mem::take(&mut self.0) {
+                true => Ok(Accepted { io: Box::new(Nowhere), peer_pid: None, address: None }),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+        fn register(&mut self, _: Key, _: &mut dyn Io) -> io::Result<()> {
+            Ok(())
+        }
+        fn deregister(&mut self, _: Key, _: &mut dyn Io) {}
+        fn spawn(&mut self, _: Key, _: &SpawnSpec) -> Result<Spawned, String> {
+            Err("there are no processes here".into())
+        }
+        fn kill(&mut self, _: Key, _: Kill) {}
+        fn sweep(&mut self, _: Key) {}
+        fn random(&mut self, _: &mut [u8]) {}
     }
-    fn write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn descriptors(&self) -> [i32; 2] {
-        [-1; 2]
+
+    #[test]
+    fn a_stop_between_turns_reaches_idle_connections() {
+        let (mut engine, mut platform) = (Engine::new(Vec::new(), 1), Quiet(true));
+        engine.open_http(Settings::default());
+        engine.open_http_door(0, true);
+        engine.begin(Time(0), &mut platform);
+        engine.turn(Time(0), &[Ready::Accept { listener: 0 }], &mut platform);
+        assert_eq!(engine.connections(), 1);
+        assert!(engine.deadline(Time(1)).is_none_or(|at| at > Time(1)), "nothing is to be done");
+        engine.stop(Time(1));
+        assert!(engine.deadline(Time(1)).is_some_and(|at| at <= Time(1)), "a turn is due at once");
+        engine.turn(Time(1), &[], &mut platform);
+        assert!(engine.http_sizes().timers == 0, "it is being closed");
     }
 }
-
-/// Most times per turn that answers are looked for; the rest is for the next turn.
-const ROUNDS: usize = 8;

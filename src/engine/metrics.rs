@@ -17,6 +17,7 @@ const OF_SERVERS: &[OfServer] = &[
     }),
     ("clients", "gauge", "Clients that are connected.", |server| server.clients as u64),
     ("processes", "gauge", "Processes that run.", |server| server.processes as u64),
+    ("spare_processes", "gauge", "Processes that wait to be needed.", |server| server.spares as u64),
     ("requests_in_flight", "gauge", "Requests that the processes work on.", |server| server.pending as u64),
     ("requests_queued", "gauge", "Requests that wait in muxloop.", |server| server.queued as u64),
     ("restarts_total", "counter", "Restarts of processes.", |server| server.restarts),

@@ -23,10 +23,13 @@ macro_rules! tell {
 }
 
 mod conn;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "control")]
 mod journal;
+mod links;
 #[cfg(feature = "http")]
 mod metrics;
 #[cfg(feature = "control")]
@@ -34,23 +37,26 @@ pub mod operate;
 #[cfg(not(feature = "control"))]
 #[path = "without_control.rs"]
 pub mod operate;
+mod pool;
 pub mod port;
 mod process;
 mod receive;
 #[cfg(feature = "control")]
 mod report;
+mod running;
 pub mod sandbox;
 mod servers;
 
-use crate::base::limits::{ACCEPT_BUDGET, CHILD_MESSAGE_MAX, CONTROL_LINE_MAX, STDERR_RING};
+use crate::base::limits::{ACCEPT_BUDGET, CONTROL_LINE_MAX};
 use crate::base::{Key, Time};
 use crate::codec::Message;
-use crate::mux::policy::ServerPolicy;
+use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep};
 use conn::{Conns, Role};
 use operate::{ControlPlane, Taps, Wish};
-use port::{Kill, Platform, Ready, Signal, SpawnSpec};
-use process::{Process, Processes, Ring};
+use port::{Platform, Ready, Signal, SpawnSpec};
+use process::Processes;
+use std::collections::BTreeMap;
 use std::io;
 
 /// A server as the engine runs it. Clients come in by the listener of the same index.
@@ -85,12 +91,16 @@ pub struct Engine {
     order: Vec<ServerId>,
     actions: Vec<Action>,
     exited: Vec<Key>,
+    /// What is news about servers' eras.
+    found: BTreeMap<ServerId, Option<Found>>,
     accepting: Vec<bool>,
     /// By listener.
     doors: Vec<Door>,
     control: ControlPlane,
     #[cfg(feature = "http")]
     front: Option<Box<crate::front::Front>>,
+    #[cfg(feature = "gateway")]
+    merged: Option<gateway::Merged>,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
@@ -104,6 +114,7 @@ pub struct Engine {
 enum Action {
     Start(Key, ServerId),
     Stop(Key, StopStep),
+    Found(ServerId, Option<Found>),
 }
 
 /// The mux's verbs, applied to the connections or kept for the act phase.
@@ -121,6 +132,16 @@ impl Sink for Outbox<'_> {
             self.taps.note(to, false, message);
         }
         self.conns.send(to, message);
+    }
+    fn send_about(&mut self, to: Key, message: &Message<'_>, request: &[u8]) {
+        // The front has it told in front of the message.
+        #[cfg(feature = "http")]
+        if self.conns.get_mut(to).is_some_and(|conn| conn.role == Role::Link) {
+            self.conns.send(to, &Message::new(&crate::front::about(request)));
+        }
+        #[cfg(not(feature = "http"))]
+        let _ = request;
+        self.send(to, message);
     }
     fn close(&mut self, link: Key, _why: CloseReason) {
         self.conns.close(self.now, link);
@@ -142,6 +163,9 @@ impl Sink for Outbox<'_> {
     fn stop(&mut self, instance: Key, step: StopStep) {
         self.actions.push(Action::Stop(instance, step));
     }
+    fn found(&mut self, server: ServerId, found: Option<&Found>) {
+        self.actions.push(Action::Found(server, found.cloned()));
+    }
 }
 
 impl Engine {
@@ -157,11 +181,14 @@ impl Engine {
             control: ControlPlane::default(),
             #[cfg(feature = "http")]
             front: None,
+            #[cfg(feature = "gateway")]
+            merged: None,
             drain_until: None,
             order: (0..setups.len()).collect(),
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
+            found: BTreeMap::new(),
             stopping: false,
             abandoned: false,
             http_ended: Vec::new(),
@@ -177,8 +204,15 @@ impl Engine {
 
     /// One pass over everything that is ready.
     pub fn turn(&mut self, now: Time, ready: &[Ready], platform: &mut dyn Platform) {
+        self.conns.backlog.now = now;
         for event in ready {
             self.mark(now, *event);
+        }
+        if self.mux.lacks_random() {
+            let mut bytes = [0; 16 * SECRETS_AT_ONCE];
+            platform.random(&mut bytes);
+            let (words, _) = bytes.as_chunks::<16>();
+            self.mux.feed_random(&words.iter().map(|word| u128::from_le_bytes(*word)).collect::<Vec<_>>());
         }
         if self.mux.poll_timeout().is_some_and(|at| at <= now) {
             tell!(self, now, handle_timeout);
@@ -194,7 +228,9 @@ impl Engine {
         self.operate(now, platform);
         self.act(now, platform);
         self.conns.flush();
+        self.serve_merged(now, platform);
         self.serve_http(now, platform);
+        self.serve_links(now, platform);
         self.reap(now, platform);
         self.act(now, platform);
         self.conns.flush();
@@ -221,6 +257,7 @@ impl Engine {
             self.control.deadline(),
             self.drain_until,
             self.http_deadline(),
+            self.merged_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -395,98 +432,6 @@ impl Engine {
         Some(key)
     }
 
-    /// Starts and stops processes, and tells of those that ended, until nothing is left to do.
-    fn act(&mut self, now: Time, platform: &mut dyn Platform) {
-        loop {
-            for process in std::mem::take(&mut self.exited) {
-                self.bury(now, process, platform);
-            }
-            if self.actions.is_empty() {
-                return;
-            }
-            for action in std::mem::take(&mut self.actions) {
-                match action {
-                    Action::Start(instance, server) => self.start_process(now, instance, server, platform),
-                    Action::Stop(instance, step) => self.stop_process(instance, step, platform),
-                }
-            }
-        }
-    }
-
-    fn start_process(&mut self, now: Time, instance: Key, server: ServerId, platform: &mut dyn Platform) {
-        let spawned = match platform.spawn(instance, &self.setups[server].spawn) {
-            Ok(spawned) => spawned,
-            Err(why) => return tell!(self, now, handle_start_failed, instance, &why),
-        };
-        let name = &self.setups[server].policy.name;
-        log::info!(target: &format!("server::{name}"), "started, pid {}", spawned.pid);
-        let stderr = self.open(spawned.stderr, Role::Stderr(instance), STDERR_RING / 4, platform);
-        let link = self.open(spawned.stdio, Role::Child(instance), CHILD_MESSAGE_MAX, platform);
-        let (Some(link), Some(stderr)) = (link, stderr) else {
-            platform.kill(instance, Kill::Kill);
-            return;
-        };
-        if let Some(conn) = self.conns.get_mut(link) {
-            conn.server = server;
-        }
-        let process =
-            Process { pid: spawned.pid, link, stderr, server, exited: None, last_words: Ring::default() };
-        self.processes.insert(instance, process);
-        self.conns.wake(link);
-        self.conns.wake(stderr);
-        tell!(self, now, handle_started, instance, link);
-    }
-
-    fn stop_process(&mut self, instance: Key, step: StopStep, platform: &mut dyn Platform) {
-        match step {
-            StopStep::CloseInput => {
-                let Some(process) = self.processes.get(instance) else { return };
-                let link = process.link;
-                if let Some(conn) = self.conns.get_mut(link) {
-                    conn.close_input = true;
-                }
-                self.conns.touch(link);
-            }
-            StopStep::Terminate => platform.kill(instance, Kill::Terminate),
-            StopStep::Kill => platform.kill(instance, Kill::Kill),
-        }
-    }
-
-    /// A process has ended: what it still had written is read, then the mux learns of it, then whatever it
-    /// left behind is ended.
-    fn bury(&mut self, now: Time, instance: Key, platform: &mut dyn Platform) {
-        let Some((link, stderr)) = self.processes.get(instance).map(|process| (process.link, process.stderr))
-        else {
-            return;
-        };
-        for key in [stderr, link] {
-            self.drain(now, key);
-        }
-        let Some(process) = self.processes.remove(instance) else { return };
-        tell!(self, now, handle_exited, instance, &process.epitaph());
-        for key in [stderr, link] {
-            self.conns.remove(key, platform);
-        }
-        platform.sweep(instance);
-    }
-
-    /// Reads a dead process's stream to what is there; a descendant may hold it open for ever.
-    fn drain(&mut self, now: Time, key: Key) {
-        for _ in 0..DRAIN_READS {
-            let Some(conn) = self.conns.get_mut(key) else { return };
-            if conn.finished || conn.broken.is_some() || conn.closing {
-                return;
-            }
-            conn.paused = false;
-            conn.ended = true;
-            conn.readable = true;
-            self.read(now, key);
-            if self.conns.get(key).is_none_or(|conn| !conn.readable) {
-                return;
-            }
-        }
-    }
-
     /// Takes out what is closed: after its last byte, at its last moment, or broken.
     fn reap(&mut self, now: Time, platform: &mut dyn Platform) {
         while let Some(key) = self.conns.linger.pop_expired(now) {
@@ -523,12 +468,28 @@ impl Engine {
     }
 }
 
-#[cfg(not(feature = "http"))]
+#[cfg(not(feature = "gateway"))]
 impl Engine {
-    fn take_out(&mut self, _now: Time, key: Key, platform: &mut dyn Platform) {
-        self.conns.remove(key, platform);
+    fn serve_merged(&mut self, _now: Time, _platform: &mut dyn Platform) {}
+
+    fn merged_deadline(&self) -> Option<Time> {
+        None
     }
 }
 
-/// Most budgets of bytes that are read from a process that has ended.
-const DRAIN_READS: usize = 512;
+#[cfg(not(feature = "http"))]
+impl Engine {
+    fn take_out(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
+        let _is_asker = self.conns.get(key).is_some_and(|conn| conn.role == Role::Asker);
+        self.conns.remove(key, platform);
+        #[cfg(feature = "gateway")]
+        if _is_asker {
+            self.asker_closed(now, key, platform);
+        }
+        #[cfg(not(feature = "gateway"))]
+        let _ = now;
+    }
+}
+
+/// Secrets that the mux is given at a time.
+const SECRETS_AT_ONCE: usize = 16;

@@ -1,18 +1,15 @@
 //! The control plane (`docs/control.md`): what operators ask over the control socket, answered between the
 //! turns of everybody else, and what they follow.
 
+mod follow;
+
 use super::Engine;
-use super::conn::Role;
-use super::journal::{Journal, LogLine};
+use super::journal::Journal;
 use super::port::Platform;
-use crate::base::date::rfc3339;
-use crate::base::limits::{
-    CONTROL_CLIENTS, CONTROL_SEND_HIGH, CONTROL_SEND_MAX, TAP_MESSAGE_MAX, TAP_TEXT_MAX,
-};
+use crate::base::limits::{CONTROL_CLIENTS, CONTROL_SEND_MAX, TAP_MESSAGE_MAX};
 use crate::base::{Key, KeyMap, Time};
-use crate::codec::{Incoming, Kind, Message};
+use crate::codec::Message;
 use crate::control::call::{Call, shown};
-use crate::control::redact::redacted;
 use crate::control::{CONTROL_VERSION, Report, Verb};
 use crate::mux::{CloseReason, ServerId};
 use serde::{Deserialize, Serialize};
@@ -162,41 +159,9 @@ impl Engine {
         }
     }
 
-    /// A line of muxloop's own log.
-    pub fn note_log(&mut self, now: Time, server: Option<ServerId>, text: String) {
-        let line = LogLine { server, unix_ms: self.control.host.unix_ms + now.0, ours: true, text };
-        self.log(line);
-    }
-
-    /// A line that a server wrote to stderr.
-    pub(super) fn log_stderr(&mut self, now: Time, server: ServerId, text: String) {
-        let unix_ms = self.control.host.unix_ms + now.0;
-        self.log(LogLine { server: Some(server), unix_ms, ours: false, text });
-    }
-
     /// The place of a server that is gone is given to another one.
     pub(super) fn forget_journal(&mut self, id: ServerId) {
         self.control.journal.forget(id);
-    }
-
-    fn log(&mut self, line: LogLine) {
-        let server = line.server.map(|id| &self.setups[id].policy.name);
-        let followers: Vec<Key> = self
-            .control
-            .keys
-            .iter()
-            .copied()
-            .filter(|key| {
-                let follows = self.control.sessions.get(*key).and_then(|session| session.logs.as_ref());
-                follows.is_some_and(|wanted| wanted.is_none() || wanted.as_ref() == server)
-            })
-            .collect();
-        let followers = self.able_to_hear(followers);
-        if !followers.is_empty() {
-            let params = self.line_value(&line);
-            followers.into_iter().for_each(|key| self.notify(key, "log", params.clone()));
-        }
-        self.control.journal.push(line);
     }
 
     /// A line of a control connection, or the length of one that is too long. The next one is read once this
@@ -380,119 +345,6 @@ impl Engine {
         Ok(json!({ "server": server, "state": state }))
     }
 
-    fn tell_watcher(&mut self, now: Time, key: Key, platform: &dyn Platform) {
-        let due =
-            self.control.sessions.get(key).and_then(|session| session.watch.as_ref()).map(|watch| watch.due);
-        if due.is_none_or(|due| now < due) {
-            return;
-        }
-        if self.is_behind(key) {
-            // The news will be newer when it reads again.
-            return self.put_off_watch(now, key);
-        }
-        let report = self.report(now, platform);
-        let value = report_value(&report);
-        let report = steady(report);
-        let Some(watch) = self.control.sessions.get_mut(key).and_then(|session| session.watch.as_mut())
-        else {
-            return;
-        };
-        watch.due = now + watch.interval_ms;
-        if watch.last != report {
-            watch.last = report;
-            self.notify(key, "status", value);
-        }
-    }
-
-    fn put_off_watch(&mut self, now: Time, key: Key) {
-        if let Some(watch) = self.control.sessions.get_mut(key).and_then(|session| session.watch.as_mut()) {
-            watch.due = now + watch.interval_ms;
-        }
-    }
-
-    /// Whether it does not read what it got.
-    fn is_behind(&self, key: Key) -> bool {
-        self.conns.get(key).is_some_and(|conn| conn.send.len() > CONTROL_SEND_HIGH)
-    }
-
-    fn show_taps(&mut self, now: Time) {
-        for seen in std::mem::take(&mut self.control.taps.seen) {
-            let Some((server, other)) = self.side_of(seen.link) else { continue };
-            let name = &self.setups[server].policy.name;
-            let watchers: Vec<Key> = self
-                .control
-                .keys
-                .iter()
-                .copied()
-                .filter(|key| {
-                    self.control.sessions.get(*key).is_some_and(|session| session.taps.contains(name))
-                })
-                .collect();
-            let watchers = self.able_to_hear(watchers);
-            if watchers.is_empty() {
-                continue;
-            }
-            let params = self.tap_value(now, server, &other, &seen);
-            watchers.into_iter().for_each(|key| self.notify(key, "tap", params.clone()));
-        }
-    }
-
-    /// The server a link belongs to, and what the link's other side is called.
-    fn side_of(&self, link: Key) -> Option<(ServerId, String)> {
-        let conn = self.conns.get(link)?;
-        match conn.role {
-            Role::Client | Role::Link => Some((conn.server, format!("client {}", conn.number))),
-            Role::Child(instance) => Some((
-                self.processes.get(instance).map_or(conn.server, |process| process.server),
-                "server".into(),
-            )),
-            Role::Stderr(_) | Role::Control | Role::Http => None,
-        }
-    }
-
-    fn tap_value(&self, now: Time, server: ServerId, other: &str, seen: &Seen) -> Value {
-        let (from, to) = if seen.received { (other, "muxloop") } else { ("muxloop", other) };
-        let scanned = Incoming::scan(&seen.bytes).ok();
-        let part = |span: Option<crate::codec::Span>| {
-            span.and_then(|span| serde_json::from_slice::<Value>(span.of(&seen.bytes)).ok())
-        };
-        let kind = scanned.as_ref().map(|msg| match msg.envelope.kind {
-            Kind::Request => "request",
-            Kind::Notification => "notification",
-            Kind::Response => "result",
-            Kind::Error => "error",
-        });
-        let text = (!seen.bytes.is_empty()).then(|| {
-            // What is not a message has no members to look for, and may hold anything.
-            let shown = if scanned.is_some() { redacted(&seen.bytes) } else { b"(not a message)".to_vec() };
-            let cut = &shown[..shown.len().min(TAP_TEXT_MAX)];
-            String::from_utf8_lossy(cut).into_owned()
-        });
-        json!({
-            "server": self.setups[server].policy.name,
-            "ts": rfc3339(self.control.host.unix_ms + now.0),
-            "from": from,
-            "to": to,
-            "kind": kind,
-            "method": scanned.as_ref().and_then(|msg| part(msg.envelope.method)),
-            "id": scanned.as_ref().and_then(|msg| part(msg.envelope.id)),
-            "bytes": seen.len,
-            "text": text,
-        })
-    }
-
-    fn line_value(&self, line: &LogLine) -> Value {
-        let mut value = json!({
-            "server": line.server.map(|id| self.setups[id].policy.name.as_str()),
-            "ts": rfc3339(line.unix_ms),
-            "text": line.text,
-        });
-        if line.ours {
-            value["from"] = "muxloop".into();
-        }
-        value
-    }
-
     fn answer(&mut self, key: Key, id: &str, result: &Value) {
         self.say(key, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
     }
@@ -500,25 +352,6 @@ impl Engine {
     fn refuse(&mut self, key: Key, id: &str, code: i32, text: &str) {
         let error = json!({ "code": code, "message": text });
         self.say(key, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
-    }
-
-    /// Those of the followers that read what they get. The others miss one more line or tap.
-    fn able_to_hear(&mut self, followers: Vec<Key>) -> Vec<Key> {
-        let (behind, able): (Vec<Key>, Vec<Key>) =
-            followers.into_iter().partition(|key| self.is_behind(*key));
-        for key in behind {
-            self.session(key, |session| session.dropped += 1);
-        }
-        able
-    }
-
-    /// Something it follows.
-    fn notify(&mut self, key: Key, method: &str, mut params: Value) {
-        let Some(session) = self.control.sessions.get_mut(key) else { return };
-        if session.dropped > 0 && method != "status" {
-            params["dropped"] = std::mem::take(&mut session.dropped).into();
-        }
-        self.say(key, format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#));
     }
 
     fn say(&mut self, key: Key, text: String) {

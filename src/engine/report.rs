@@ -68,11 +68,15 @@ impl Engine {
             service_name: setup.service_name.clone(),
             socket: setup.socket.clone(),
             state: state_of(&status.standing),
-            words: words(&setup.policy.name, setup.policy.max_restarts, heartbeats(setup), &status),
+            words: match status.standing {
+                Standing::Lazy if setup.policy.is_per_request() => "each request starts a process".into(),
+                _ => words(&setup.policy.name, setup.policy.max_restarts, heartbeats(setup), &status),
+            },
             pid,
             uptime_ms: status.up_ms,
             rss_bytes: pid.and_then(|pid| platform.resident_bytes(pid)),
             instances: status.processes,
+            spares: status.spares,
             era: status.era.map(|era| if era == Era::Legacy { "legacy" } else { "modern" }.into()),
             protocol,
             server_name,
@@ -151,6 +155,9 @@ fn words(name: &str, max_restarts: u32, heartbeats: u32, status: &ServerStatus) 
             format!("has not answered {} of {heartbeats} heartbeats", status.heartbeat_misses)
         }
         Standing::Ready => String::new(),
+        Standing::Ungreeted if status.spares > 1 => {
+            format!("{} spare processes run, and wait for their clients", status.spares)
+        }
         Standing::Ungreeted => "runs, and waits for its first client".into(),
         Standing::Lazy => "starts with the first request".into(),
         Standing::Starting if status.attempts > 0 => format!("starting again after: {}", why()),

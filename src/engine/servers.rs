@@ -3,7 +3,9 @@
 
 use super::{Door, Engine, ServerSetup};
 use crate::base::Time;
+use crate::engine::port::SpawnSpec;
 use crate::mux::ServerId;
+use crate::mux::policy::{Found, ServerPolicy};
 
 impl Engine {
     /// Whether [`Engine::stop`] was asked for.
@@ -42,6 +44,12 @@ impl Engine {
         }
     }
 
+    /// What was found out about servers' eras since the last call, with how each is started: the latest for each.
+    pub fn take_found(&mut self) -> Vec<(SpawnSpec, Option<Found>)> {
+        let news = std::mem::take(&mut self.found).into_iter();
+        news.filter_map(|(id, found)| Some((self.setups.get(id)?.spawn.clone(), found))).collect()
+    }
+
     /// Keeps what becomes of each request, see [`crate::mux::Mux::set_audit`].
     pub fn set_audit(&mut self, wanted: Option<bool>) {
         self.mux.set_audit(wanted);
@@ -77,11 +85,17 @@ impl Engine {
         tell!(self, now, restart_server, id);
     }
 
-    /// Gives a server another setup and restarts it if it runs. Whether clients share its process must stay
-    /// as it is.
+    /// Gives a server another setup and restarts it if it runs and more than its spares are others. Whether
+    /// clients share its process must stay as it is.
     pub fn change_server(&mut self, now: Time, id: ServerId, setup: ServerSetup) {
         let policy = setup.policy.clone();
-        self.setups[id] = setup;
+        let old = std::mem::replace(&mut self.setups[id], setup);
+        let spare = policy.spare;
+        let is_other = old.policy.spare != spare && old.spawn == self.setups[id].spawn;
+        if is_other && (ServerPolicy { spare, ..old.policy }) == policy {
+            tell!(self, now, change_spare, id, spare);
+            return;
+        }
         tell!(self, now, change_server, id, policy);
     }
 

@@ -1,8 +1,9 @@
 //! Stateless Streamable HTTP (row G05): each POST has a process of its own, and no session.
 
 use super::answer::Answer;
+use super::conn::COMMIT_MS;
 use super::modern::Single;
-use super::{Below, Busy, COMMIT_MS, Front};
+use super::{Below, Busy, Front};
 use crate::base::{Key, Time};
 use crate::codec::http::Request;
 use crate::codec::{Incoming, Kind};
@@ -28,9 +29,9 @@ impl Front {
             return self.respond(now, conn, &Answer::empty(202), below);
         }
         let id: Box<[u8]> = message.envelope.id.map_or(&b"null"[..], |id| message.text(id)).into();
-        let Some(link) = self.own_link(conn, server, below) else {
-            let answer = Answer::error(503, Some(&id), -32603, "muxloop has no room for another client");
-            return self.respond(now, conn, &answer.with("Retry-After", "5"), below);
+        let link = match self.own_link(conn, server, &id, below) {
+            Ok(link) => link,
+            Err(answer) => return self.respond(now, conn, &answer, below),
         };
         if let Some(state) = self.conns.get_mut(conn) {
             state.busy = Busy::Single(Single::new(id));

@@ -7,8 +7,11 @@ use crate::mux::ServerId;
 /// The engine as the front sees it: peers of the mux that have no connection of their own (links), and
 /// connections that carry raw bytes.
 pub trait Below {
-    /// A new peer of the mux; a `guest` is none of the clients that a server limits. What the mux says to it comes by [`super::Front::hear`]. `None`: no room.
+    /// A new peer of the mux; a `guest` is none of the clients that a server limits. What the mux says to it
+    /// comes by [`super::Front::hear`]. `None`: no room.
     fn attach(&mut self, server: ServerId, guest: bool) -> Option<Key>;
+    /// Whether a server takes another client that is no guest.
+    fn has_room(&self, server: ServerId) -> bool;
     /// A message of that peer.
     fn deliver(&mut self, link: Key, message: &Incoming<'_>);
     /// Bytes of that peer that are no single message: a batch, or an error for the mux to report.

@@ -14,6 +14,17 @@ pub struct Guard {
     pub hosts: Vec<String>,
 }
 
+/// Who can come by a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Programs of this machine by the path of a socket, which no web page can open.
+    Socket,
+    /// Programs of this machine, among them browsers.
+    Loopback,
+    /// Whoever reaches the network.
+    Network,
+}
+
 /// Why not, and with which status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -35,11 +46,16 @@ impl std::fmt::Debug for Guard {
 }
 
 impl Guard {
-    /// Checks a request that came by a listener; `loopback`: only programs of this machine reach that, so a
-    /// foreign name in `Host` betrays a web page that had the name point here (DNS rebinding).
-    pub fn check(&self, request: &Request, loopback: bool) -> Result<(), Denial> {
+    /// Checks a request that came by a listener. On the loopback a foreign name in `Host` betrays a web page that
+    /// had the name point here (DNS rebinding); clients of Unix sockets write anything there.
+    pub fn check(&self, request: &Request, reach: Reach) -> Result<(), Denial> {
         let headers = &request.headers;
-        if let Some(host) = headers.get("host").filter(|_| loopback || !self.hosts.is_empty()) {
+        let names_matter = match reach {
+            Reach::Socket => false,
+            Reach::Loopback => true,
+            Reach::Network => !self.hosts.is_empty(),
+        };
+        if let Some(host) = headers.get("host").filter(|_| names_matter) {
             let name = host_name(host);
             if !is_local_name(name) && !self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 return Err(Denial::new(
@@ -51,7 +67,7 @@ impl Guard {
             }
         }
         if let Some(origin) = headers.get("origin")
-            && (headers.is_duplicated("origin") || !self.allows(origin, loopback))
+            && (headers.is_duplicated("origin") || !self.allows(origin, reach))
         {
             return Err(Denial::new(
                 403,
@@ -80,9 +96,9 @@ impl Guard {
     }
 
     /// Whether web pages of this origin may ask.
-    pub fn allows(&self, origin: &str, loopback: bool) -> bool {
+    pub fn allows(&self, origin: &str, reach: Reach) -> bool {
         let listed = self.origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin));
-        listed || (loopback && is_local_origin(origin))
+        listed || (reach != Reach::Network && is_local_origin(origin))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Streamable HTTP of 2025-03-26 to 2025-11-25: sessions, POST, GET, DELETE, resume (protocol.md §3.2).
 
 use super::answer::Answer;
+use super::conn::COMMIT_MS;
 use super::modern::limited;
 use super::post::{accepts, flatten};
-use super::session::{Kinds, STANDALONE, Session, Streamable};
-use super::socket::GOING_AWAY;
+use super::session::{Kinds, STANDALONE, Streamable};
 use super::stream::{self, Stream};
-use super::{Below, Busy, COMMIT_MS, Due, Front, Owner};
+use super::{Below, Busy, Front};
 use crate::base::{Key, Time};
 use crate::codec::http::Request;
 use crate::codec::{Incoming, Kind, ScanError, batch};
@@ -71,7 +71,10 @@ impl Front {
         below: &mut dyn Below,
     ) {
         let refuse = |text: &str| Answer::error(400, None, -32600, text);
-        let session = self.session_of(server, request, None).ok();
+        let session = match self.session_of(server, request, None) {
+            Err(answer) if answer.status == 404 => return self.respond(now, conn, &answer, below),
+            session => session.ok(),
+        };
         let known = session.and_then(|key| Some((key, self.sessions.get(key)?)));
         let allowed = known.and_then(|(key, known)| match &known.kind {
             Kinds::Streamable(streamable) if streamable.allows_batch() => Some((key, known.link)),
@@ -81,7 +84,7 @@ impl Front {
             let answer = refuse("an array of messages is for sessions of 2025-03-26 only");
             return self.respond(now, conn, &answer, below);
         };
-        let (mut ids, mut tokens) = (Vec::new(), Vec::new());
+        let (mut ids, mut tokens) = (Vec::<Box<[u8]>>::new(), Vec::new());
         let elements = match batch::elements(body) {
             Ok(elements) if !elements.is_empty() => elements,
             Ok(_) => return self.respond(now, conn, &refuse("the array is empty"), below),
@@ -110,6 +113,13 @@ impl Front {
         }
         if let Some(known) = self.sessions.get_mut(session) {
             known.last_used = now;
+            if let Kinds::Streamable(streamable) = &known.kind
+                && ids.iter().any(|id| streamable.awaits(id))
+            {
+                let text =
+                    "a request with one of these ids is being answered; ids are used once in a session";
+                return self.respond(now, conn, &refuse(text), below);
+            }
         }
         let mut body = body.to_vec();
         flatten(&mut body);
@@ -153,6 +163,7 @@ impl Front {
         let primes = streamable.primes() && resumed.is_none();
         let Some(stream) = streamable.streams.get_mut(&number) else { return };
         let before = stream.conn.replace(conn);
+        let priming = stream.priming(number);
         let (missed, lost) = stream.replay(number, resumed.map(|(_, sequence)| sequence));
         let has_ended = number != STANDALONE && stream.pending.is_empty();
         if lost > 0 {
@@ -163,14 +174,14 @@ impl Front {
             if let Some(state) = self.conns.get_mut(before) {
                 state.manner.keep_alive = false;
             }
-            self.cut(now, before, true, below);
+            self.cut(now, before, None, below);
         }
         if let Some(state) = self.conns.get_mut(conn) {
             state.busy = Busy::Stream(session, number);
         }
         self.start_stream(now, conn, &[("Mcp-Session-Id", id)], below);
         if primes {
-            self.write_stream(conn, &stream::priming(number), below);
+            self.write_stream(conn, &priming, below);
         }
         if !missed.is_empty() {
             self.write_stream(conn, &missed, below);
@@ -199,6 +210,15 @@ impl Front {
         self.respond(now, conn, &answer, below);
     }
 
+    /// The next question to a session is about its request with this raw id.
+    pub(super) fn note_about(&mut self, session: Key, request: &[u8]) {
+        if let Some(Kinds::Streamable(streamable)) =
+            self.sessions.get_mut(session).map(|known| &mut known.kind)
+        {
+            streamable.about = Some(request.into());
+        }
+    }
+
     /// A message of the mux to a session.
     pub(super) fn hear_session(&mut self, now: Time, session: Key, line: &[u8], below: &mut dyn Below) {
         let Some(known) = self.sessions.get_mut(session) else { return };
@@ -214,9 +234,15 @@ impl Front {
             Kinds::Streamable(streamable) => streamable,
         };
         let Ok(message) = Incoming::scan(line) else { return };
+        if matches!(message.envelope.kind, Kind::Response | Kind::Error) {
+            known.last_used = now;
+        }
         let Some(number) = streamable.stream_for(&message) else {
             return log::debug!(target: "http", "an answer that nobody waits for any more was dropped");
         };
+        if message.envelope.kind == Kind::Request {
+            streamable.about = None;
+        }
         match (message.envelope.kind, message.envelope.id) {
             (Kind::Response | Kind::Error, Some(id)) => {
                 let greets = streamable.version.is_none();
@@ -324,11 +350,11 @@ impl Front {
             return;
         }
         let collected = stream.collected.take().unwrap_or_default();
-        let (id, conn) = (known.id.clone(), stream.conn);
+        let (id, conn, priming) = (known.id.clone(), stream.conn, stream.priming(number));
         if let Some(conn) = conn {
             self.start_stream(now, conn, &[("Mcp-Session-Id", id)], below);
             if primes {
-                self.write_stream(conn, &stream::priming(number), below);
+                self.write_stream(conn, &priming, below);
             }
         }
         for line in collected {
@@ -390,34 +416,6 @@ impl Front {
         self.set_timer(conn, Some(now + COMMIT_MS));
     }
 
-    /// A new session with its peer.
-    pub(super) fn open_session(
-        &mut self,
-        now: Time,
-        server: ServerId,
-        kind: Kinds,
-        below: &mut dyn Below,
-    ) -> Result<Key, Answer> {
-        if self.sessions.len() >= self.settings.max_sessions || self.stopping {
-            let text = match self.stopping {
-                true => "muxloop is stopping".to_owned(),
-                false => {
-                    format!("there are {} sessions already (`session.max_sessions`)", self.sessions.len())
-                }
-            };
-            return Err(Answer::error(503, None, -32603, &text).with("Retry-After", "5"));
-        }
-        let full = || Answer::error(503, None, -32603, "muxloop has no room for another client");
-        let link = below.attach(server, false).ok_or_else(full)?;
-        let id = format!("{:032x}", below.random());
-        let session =
-            self.sessions.insert(Session { id: id.clone(), server, link, kind, last_used: now, timer: None });
-        self.by_id.insert(id, session);
-        self.links.insert(link, Owner::Session(session));
-        self.look_at(session, now + self.settings.session_timeout_ms);
-        Ok(session)
-    }
-
     /// The session that a request names.
     pub(super) fn session_of(
         &self,
@@ -446,78 +444,6 @@ impl Front {
                 Err(Answer::error(400, id, -32600, &text))
             }
             _ => Ok(key),
-        }
-    }
-
-    /// Ends a session: its streams, its peer, its id.
-    pub(super) fn end_session(&mut self, now: Time, session: Key, below: &mut dyn Below) {
-        let Some(known) = self.sessions.remove(session) else { return };
-        if let Some(timer) = known.timer {
-            self.timers.cancel(timer);
-        }
-        self.by_id.remove(&known.id);
-        self.links.remove(known.link);
-        below.detach(known.link);
-        match known.kind {
-            Kinds::Events(conn) => self.cut(now, conn, true, below),
-            Kinds::Socket(conn) => {
-                self.close_socket(conn, GOING_AWAY, "muxloop has ended the session", below)
-            }
-            Kinds::Streamable(streamable) => {
-                for stream in streamable.streams.into_values() {
-                    if let Some(conn) = stream.conn {
-                        self.cut(now, conn, stream.committed, below);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends what a connection carries of a session. The connection stays if that was promised: its client
-    /// may send the next request there at once, which would meet a closed socket.
-    fn cut(&mut self, now: Time, conn: Key, committed: bool, below: &mut dyn Below) {
-        let is_read = below.unwritten(conn) == 0;
-        if let Some(state) = self.conns.get_mut(conn) {
-            state.busy = Busy::Free;
-            state.manner.keep_alive &= is_read;
-        }
-        match committed {
-            true => self.end_stream(now, conn, below),
-            false => {
-                let answer = Answer::error(404, None, -32001, "the session ended before the answer came");
-                self.respond(now, conn, &answer, below);
-            }
-        }
-    }
-
-    /// When a session was not used for long: a session with an open stream is used as long as somebody reads
-    /// that, and one that waits for answers is (G06).
-    pub(super) fn session_due(&mut self, now: Time, session: Key, below: &mut dyn Below) {
-        let timeout = self.settings.session_timeout_ms;
-        let Some(known) = self.sessions.get_mut(session) else { return };
-        let is_read = |conn: &Key| below.unwritten(*conn) == 0;
-        let is_used = match &known.kind {
-            Kinds::Events(conn) | Kinds::Socket(conn) => is_read(conn),
-            Kinds::Streamable(streamable) => {
-                streamable.is_asked()
-                    || streamable.streams.values().any(|stream| stream.conn.as_ref().is_some_and(is_read))
-            }
-        };
-        if is_used {
-            known.last_used = now;
-        }
-        let until = known.last_used + timeout;
-        if until > now {
-            return self.look_at(session, until);
-        }
-        log::info!(target: "http", "a session ended: it was not used for {} s", timeout / 1_000);
-        self.end_session(now, session, below);
-    }
-
-    /// Sets when it is found out next whether a session is used.
-    fn look_at(&mut self, session: Key, at: Time) {
-        if let Some(known) = self.sessions.get_mut(session) {
-            known.timer = Some(self.timers.schedule(at, Due::Session(session)));
         }
     }
 

@@ -15,16 +15,20 @@
 
 mod alone;
 mod answer;
+mod ask;
 mod below;
+mod conn;
 mod dashboard;
 mod events;
 mod guard;
 mod legacy;
+mod lifetime;
 mod modern;
 mod params;
 mod post;
 mod route;
 mod session;
+mod sizes;
 mod socket;
 mod stream;
 #[cfg(test)]
@@ -33,18 +37,19 @@ mod tests;
 pub use below::Below;
 pub use guard::Guard;
 pub use route::{Routes, Target};
+pub use session::about;
+pub use sizes::Sizes;
 
 use crate::base::{Arena, Key, KeyMap, RecvBuf, Time, TimerKey, TimerWheel};
-use crate::codec::http::{
-    HttpError, HttpEvent, Limits, Method, Phase, Request, RequestDecoder, percent_decode,
-};
-use crate::codec::http::{write_chunk, write_continue, write_last_chunk};
-use crate::codec::sse;
+use crate::codec::http::{HttpEvent, Limits, Phase, Request, RequestDecoder, percent_decode, write_continue};
 use crate::codec::ws::Decoder;
 use crate::mux::ServerId;
 use answer::{Answer, Manner};
+use conn::{HEAD_MS, patience};
+use guard::Reach;
+use lifetime::unavailable;
 use serde::{Deserialize, Serialize};
-use session::Session;
+use session::{ABOUT, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -68,6 +73,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Front {
     settings: Settings,
+    /// Paths of before a reload to servers that have sessions.
+    former: BTreeSet<(String, ServerId)>,
     conns: KeyMap<Conn>,
     sessions: Arena<Session>,
     by_id: BTreeMap<String, Key>,
@@ -96,6 +103,7 @@ struct Counts {
     refused: u64,
     limited: u64,
     lost: u64,
+    evicted: u64,
 }
 
 /// Whose link it is.
@@ -120,8 +128,8 @@ struct Conn {
     request: Option<Request>,
     busy: Busy,
     manner: Manner,
-    /// Only programs of this machine can come by its listener.
-    loopback: bool,
+    /// Who can come by its listener.
+    reach: Reach,
     /// Where it comes from, if that counts.
     address: Option<IpAddr>,
     timer: Option<TimerKey>,
@@ -153,6 +161,7 @@ impl Front {
     pub fn new(settings: Settings) -> Front {
         Front {
             settings,
+            former: BTreeSet::new(),
             conns: KeyMap::new(),
             sessions: Arena::new(),
             by_id: BTreeMap::new(),
@@ -170,10 +179,29 @@ impl Front {
         }
     }
 
-    /// Other servers, other limits; what is open stays.
+    /// Other servers, other limits; what is open stays, and sessions of servers that are gone can still be
+    /// reached until they end.
     pub fn configure(&mut self, settings: Settings) {
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
+        let used: BTreeSet<ServerId> = self.sessions.iter().map(|(_, known)| known.server).collect();
+        for (server, limit) in before.body_max.into_iter().filter(|(server, _)| used.contains(server)) {
+            self.settings.body_max.entry(server).or_insert(limit);
+        }
+        self.former.extend(before.routes.servers());
+        self.former.retain(|(_, server)| used.contains(server));
         self.annotated.clear();
+    }
+
+    /// What answers a request.
+    fn target_of(&self, request: &Request) -> Option<Target> {
+        let path = percent_decode(&request.target)?;
+        let session = legacy::session_id(request).and_then(|id| self.sessions.get(*self.by_id.get(id)?));
+        match session.map(|session| session.server) {
+            Some(server) if self.former.contains(&(path.trim_end_matches('/').to_owned(), server)) => {
+                Some(Target::Mcp(server))
+            }
+            _ => self.settings.routes.find(&path),
+        }
     }
 
     /// Sessions that are open.
@@ -181,7 +209,8 @@ impl Front {
         self.sessions.len()
     }
 
-    /// A connection was accepted; `address`: where it comes from. Beyond so many from one address of a network
+    /// A connection was accepted; `loopback`: its listener can be reached from this machine only; `address`: where
+    /// it comes from, if that is no Unix socket. Beyond so many from one address of a network
     /// it is not taken: others come, too.
     pub fn open(
         &mut self,
@@ -191,6 +220,11 @@ impl Front {
         address: Option<IpAddr>,
         below: &mut dyn Below,
     ) {
+        let reach = match (loopback, address) {
+            (true, None) => Reach::Socket,
+            (true, Some(_)) => Reach::Loopback,
+            (false, _) => Reach::Network,
+        };
         let address = address.filter(|address| !address.is_loopback());
         if let Some(address) = address {
             let count = self.by_address.entry(address).or_default();
@@ -208,7 +242,7 @@ impl Front {
             request: None,
             busy: Busy::Free,
             manner: Manner::default(),
-            loopback,
+            reach,
             address,
             timer: None,
             modern: None,
@@ -292,10 +326,12 @@ impl Front {
         self.watchers.retain(|watcher| *watcher != conn);
     }
 
-    /// What the mux said to a link: whole messages, one a line.
+    /// What the mux said to a link: whole messages, one a line, and in front of a question a line [`about`] what
+    /// it is asked for, if that is known.
     pub fn hear(&mut self, now: Time, link: Key, lines: &[u8], below: &mut dyn Below) {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match self.links.get(link).copied() {
+                Some(Owner::Session(session)) if line[0] == ABOUT => self.note_about(session, &line[1..]),
                 Some(Owner::Conn(conn)) => self.hear_single(now, conn, line, below),
                 Some(Owner::Session(session)) => self.hear_session(now, session, line, below),
                 None => {}
@@ -309,12 +345,7 @@ impl Front {
             Some(Owner::Session(session)) => self.end_session(now, session, below),
             Some(Owner::Conn(conn)) => {
                 self.links.remove(link);
-                if let Some(state) = self.conns.get_mut(conn) {
-                    state.modern = None;
-                    if matches!(state.busy, Busy::Single(_)) {
-                        self.close(conn, below);
-                    }
-                }
+                self.lose_link(now, conn, below);
             }
             None => {}
         }
@@ -326,8 +357,7 @@ impl Front {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             match std::mem::replace(&mut state.busy, Busy::Free) {
                 Busy::Held(server, request, body) => {
-                    let path = percent_decode(&request.target).unwrap_or_default();
-                    match self.settings.routes.find(&path) {
+                    match self.target_of(&request) {
                         Some(Target::Message) => self.post_message(now, conn, request, body, below),
                         _ => self.post(now, conn, server, request, body, below),
                     }
@@ -372,322 +402,31 @@ impl Front {
         }
     }
 
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Takes no more requests; what is asked is still answered.
     pub fn stop(&mut self, now: Time, below: &mut dyn Below) {
-        self.stopping = true;
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
         let conns: Vec<Key> = self.conns.iter().map(|(key, _)| key).collect();
         for conn in conns {
             let Some(state) = self.conns.get_mut(conn) else { continue };
             state.manner.keep_alive = false;
             match state.busy {
-                Busy::Free => self.close(conn, below),
-                Busy::Held(..) => {
-                    let answer = Answer::error(503, None, -32603, "muxloop is stopping");
-                    self.respond(now, conn, &answer, below);
+                Busy::Free if state.decoder.phase() == Phase::Idle => self.close(conn, below),
+                Busy::Free | Busy::Held(..) => {
+                    self.respond(now, conn, &unavailable(None, "muxloop is stopping"), below);
                 }
                 Busy::Dashboard => self.end_stream(now, conn, below),
                 _ => {}
             }
         }
     }
-
-    /// The head of a request: what can be refused without its body is refused now.
-    fn begin(&mut self, now: Time, conn: Key, request: Request, below: &mut dyn Below) {
-        let stopping = self.stopping;
-        let Some(state) = self.conns.get_mut(conn) else { return };
-        let loopback = state.loopback;
-        let allowed =
-            request.headers.get("origin").filter(|origin| self.settings.guard.allows(origin, loopback));
-        state.manner = Manner {
-            keep_alive: request.keep_alive && !stopping,
-            head_only: request.method == Method::Head,
-            http10: request.version_minor == 0,
-            origin: allowed.map(str::to_owned),
-        };
-        let answer = self.precheck(&request, loopback);
-        self.counts.requests += 1;
-        self.counts.refused += u64::from(answer.is_some());
-        let Some(state) = self.conns.get_mut(conn) else { return };
-        let has_body = request.headers.get("transfer-encoding").is_some()
-            || request.headers.get("content-length").is_some_and(|length| length.trim() != "0");
-        match answer {
-            // Whoever is refused is not read any more.
-            Some(answer) if has_body => {
-                state.manner.keep_alive = false;
-                self.respond(now, conn, &answer, below);
-            }
-            _ => state.request = Some(request),
-        }
-    }
-
-    /// What the head alone decides against, in the order of protocol.md §3.3.
-    fn precheck(&self, request: &Request, loopback: bool) -> Option<Answer> {
-        let path = percent_decode(&request.target);
-        let target = path.as_deref().and_then(|path| self.settings.routes.find(path));
-        let public = matches!(target, Some(Target::Health | Target::Ready | Target::Page));
-        if let Err(denial) = self.settings.guard.check(request, loopback)
-            && !(public && denial.status == 401)
-        {
-            let answer = Answer::error(denial.status, None, -32600, &denial.text);
-            return Some(match denial.challenge {
-                Some(challenge) => answer.with("WWW-Authenticate", challenge),
-                None => answer,
-            });
-        }
-        let Some(target) = target else {
-            return Some(Answer::error(404, None, -32600, &self.settings.routes.hint()));
-        };
-        if request.method == Method::Options {
-            return None;
-        }
-        let methods = match target {
-            Target::Mcp(server) if self.is_stateless(server) => "POST, OPTIONS",
-            _ => methods(target),
-        };
-        if !methods.split(", ").any(|method| method == request.method.as_str()) {
-            let text = format!("{} is not offered here, but {methods}", request.method.as_str());
-            return Some(Answer::error(405, None, -32600, &text).with("Allow", methods));
-        }
-        if request.method == Method::Post {
-            return self.precheck_post(request, target);
-        }
-        None
-    }
-
-    /// A whole request has come.
-    fn ask(&mut self, now: Time, conn: Key, body: Vec<u8>, below: &mut dyn Below) {
-        let Some(state) = self.conns.get_mut(conn) else { return };
-        let Some(request) = state.request.take() else { return };
-        let loopback = state.loopback;
-        // Most is known to be fine from `begin`; refusals of requests without a body come here.
-        if let Some(answer) = self.precheck(&request, loopback) {
-            return self.respond(now, conn, &answer, below);
-        }
-        let path = percent_decode(&request.target).unwrap_or_default();
-        let Some(target) = self.settings.routes.find(&path) else { return };
-        if request.method == Method::Options {
-            let answer = preflight(&request, target);
-            return self.respond(now, conn, &answer, below);
-        }
-        match (target, &request.method) {
-            (Target::Health, _) => {
-                let answer = Answer::json(200, b"{\"status\":\"healthy\"}".to_vec());
-                self.respond(now, conn, &answer, below);
-            }
-            (Target::Ready, _) => {
-                let answer = match below.readiness() {
-                    _ if self.stopping => not_ready("muxloop is stopping"),
-                    Ok(()) => Answer::json(200, b"{\"status\":\"ready\"}".to_vec()),
-                    Err(why) => not_ready(&why),
-                };
-                self.respond(now, conn, &answer, below);
-            }
-            (Target::Page, _) => self.respond(now, conn, &Front::page(), below),
-            (Target::Figures, _) => self.open_dashboard(now, conn, below),
-            (Target::Metrics, _) => {
-                let answer = self.metrics(below);
-                self.respond(now, conn, &answer, below);
-            }
-            (Target::Mcp(server), Method::Post) => self.post(now, conn, server, request, body, below),
-            (Target::Mcp(server), Method::Delete) => self.delete(now, conn, server, &request, below),
-            (Target::Mcp(server), _) => self.get(now, conn, server, &request, below),
-            (Target::Socket(server), _) => self.open_socket(now, conn, server, &request, below),
-            (Target::Events(server), _) => self.open_events(now, conn, server, &request, below),
-            (Target::Message, _) => self.post_message(now, conn, request, body, below),
-        }
-    }
-
-    fn metrics(&self, below: &dyn Below) -> Answer {
-        let mut text = below.metrics();
-        for (name, kind, help, value) in [
-            ("http_sessions", "gauge", "Sessions of HTTP clients.", self.sessions.len() as u64),
-            ("http_requests_total", "counter", "HTTP requests with a whole head.", self.counts.requests),
-            ("http_refused_total", "counter", "HTTP requests refused by their head.", self.counts.refused),
-            ("http_rate_limited_total", "counter", "HTTP requests refused as too many.", self.counts.limited),
-            (
-                "http_lost_events_total",
-                "counter",
-                "Events dropped because nobody fetched them.",
-                self.counts.lost,
-            ),
-        ] {
-            text += &format!(
-                "# HELP muxloop_{name} {help}\n# TYPE muxloop_{name} {kind}\nmuxloop_{name} {value}\n"
-            );
-        }
-        Answer {
-            status: 200,
-            headers: vec![("Content-Type", "text/plain; version=0.0.4; charset=utf-8".into())],
-            body: text.into_bytes(),
-        }
-    }
-
-    fn refuse_bytes(&mut self, conn: Key, error: &HttpError, below: &mut dyn Below) {
-        log::debug!(target: "http", "a request was refused: {}", error.reason);
-        let manner = Manner::default();
-        let answer = Answer::error(error.status, None, -32600, &error.reason);
-        below.write(conn, &answer.bytes(&manner));
-        self.close(conn, below);
-    }
-
-    /// Answers the request of a connection, which is free again then.
-    fn respond(&mut self, now: Time, conn: Key, answer: &Answer, below: &mut dyn Below) {
-        let Some(state) = self.conns.get(conn) else { return };
-        below.write(conn, &answer.bytes(&state.manner));
-        self.release(now, conn, below);
-    }
-
-    /// Appends to the event stream on a connection.
-    fn write_stream(&self, conn: Key, bytes: &[u8], below: &mut dyn Below) {
-        let Some(state) = self.conns.get(conn) else { return };
-        if state.manner.http10 || bytes.is_empty() {
-            return below.write(conn, bytes);
-        }
-        let mut out = Vec::with_capacity(bytes.len() + 16);
-        write_chunk(&mut out, bytes);
-        below.write(conn, &out);
-    }
-
-    /// Begins an event stream on a connection.
-    fn start_stream(
-        &mut self,
-        now: Time,
-        conn: Key,
-        headers: &[(&'static str, String)],
-        below: &mut dyn Below,
-    ) {
-        let Some(state) = self.conns.get(conn) else { return };
-        below.write(conn, &answer::stream_head(headers, &state.manner));
-        self.set_timer(conn, Some(now + KEEP_ALIVE_MS));
-    }
-
-    /// Ends the event stream on a connection.
-    fn end_stream(&mut self, now: Time, conn: Key, below: &mut dyn Below) {
-        let Some(state) = self.conns.get_mut(conn) else { return };
-        if state.manner.http10 {
-            state.manner.keep_alive = false;
-        } else {
-            let mut out = Vec::new();
-            write_last_chunk(&mut out);
-            below.write(conn, &out);
-        }
-        self.release(now, conn, below);
-    }
-
-    /// A request of a connection has got all it gets.
-    fn release(&mut self, now: Time, conn: Key, below: &mut dyn Below) {
-        self.end_alone(conn, below);
-        let Some(state) = self.conns.get_mut(conn) else { return };
-        if !state.manner.keep_alive {
-            return self.close(conn, below);
-        }
-        state.busy = Busy::Free;
-        self.set_timer(conn, Some(now + IDLE_MS));
-        self.resumed.push(conn);
-    }
-
-    /// A connection that was held or busy may be free now.
-    fn resume(&mut self, _now: Time, conn: Key) {
-        if self.conns.get(conn).is_some_and(|state| matches!(state.busy, Busy::Free)) {
-            self.resumed.push(conn);
-        }
-    }
-
-    /// Closes a connection after what is written; its end comes by [`Front::gone`].
-    fn close(&mut self, conn: Key, below: &mut dyn Below) {
-        self.set_timer(conn, None);
-        below.close(conn);
-        let Some(state) = self.conns.get_mut(conn) else { return };
-        if matches!(state.busy, Busy::Free | Busy::Held(..)) {
-            state.busy = Busy::Closing;
-        }
-    }
-
-    fn set_timer(&mut self, conn: Key, at: Option<Time>) {
-        let Some(state) = self.conns.get_mut(conn) else { return };
-        if let Some(timer) = state.timer.take() {
-            self.timers.cancel(timer);
-        }
-        state.timer = at.map(|at| self.timers.schedule(at, Due::Conn(conn)));
-    }
-
-    fn conn_due(&mut self, now: Time, conn: Key, below: &mut dyn Below) {
-        if let Some(state) = self.conns.get_mut(conn) {
-            state.timer = None;
-        }
-        let Some(state) = self.conns.get(conn) else { return };
-        match &state.busy {
-            Busy::Free if state.decoder.phase() == Phase::Idle => self.close(conn, below),
-            Busy::Free => {
-                let text = "the request did not come to its end in time";
-                below.write(conn, &Answer::error(408, None, -32600, text).bytes(&Manner::default()));
-                self.close(conn, below);
-            }
-            Busy::Single(single) if !single.committed => self.commit_single(now, conn, below),
-            Busy::Stream(session, number) if !self.is_committed(*session, *number) => {
-                let (session, number) = (*session, *number);
-                self.commit(now, session, number, below);
-            }
-            Busy::Single(_) | Busy::Stream(..) | Busy::Events(_) | Busy::Dashboard => {
-                let mut comment = Vec::new();
-                sse::write_comment(&mut comment, "");
-                self.write_stream(conn, &comment, below);
-                self.set_timer(conn, Some(now + KEEP_ALIVE_MS));
-            }
-            Busy::Socket(..) => self.ping_socket(now, conn, below),
-            Busy::Held(..) | Busy::Closing => {}
-        }
-    }
-}
-
-/// What may be asked of a target.
-fn methods(target: Target) -> &'static str {
-    match target {
-        Target::Mcp(_) => "GET, POST, DELETE, OPTIONS",
-        Target::Events(_) | Target::Socket(_) | Target::Figures => "GET, OPTIONS",
-        Target::Message => "POST, OPTIONS",
-        Target::Health | Target::Ready | Target::Metrics | Target::Page => "GET, HEAD, OPTIONS",
-    }
-}
-
-/// The answer to a browser that asks whether it may ask.
-fn preflight(request: &Request, target: Target) -> Answer {
-    let answer = Answer::empty(204).with("Allow", methods(target));
-    if request.headers.get("access-control-request-method").is_none() {
-        return answer;
-    }
-    let asked = request.headers.get("access-control-request-headers");
-    let headers =
-        asked.unwrap_or("Authorization, Content-Type, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version");
-    answer
-        .with("Access-Control-Allow-Methods", methods(target))
-        .with("Access-Control-Allow-Headers", headers)
-        .with("Access-Control-Max-Age", "600")
-}
-
-fn not_ready(why: &str) -> Answer {
-    let body = serde_json::json!({ "status": "not ready", "why": why });
-    Answer::json(503, body.to_string().into_bytes())
-}
-
-/// How long a connection may stay in a phase.
-fn patience(phase: Phase) -> u64 {
-    match phase {
-        Phase::Idle => IDLE_MS,
-        Phase::Head => HEAD_MS,
-        Phase::Body | Phase::Failed => BODY_MS,
-    }
 }
 
 /// Connections from one address of a network.
 const CONNECTIONS_PER_ADDRESS: usize = 256;
-/// For the head of a request, in milliseconds.
-const HEAD_MS: u64 = 10_000;
-/// For a body.
-const BODY_MS: u64 = 60_000;
-/// For the next request.
-const IDLE_MS: u64 = 75_000;
-/// Between signs of life on an event stream.
-const KEEP_ALIVE_MS: u64 = 15_000;
-/// How long an answer may take before its stream begins without it.
-const COMMIT_MS: u64 = 5_000;

@@ -1,8 +1,10 @@
 //! Streamable HTTP of 2026-07-28: each POST for itself (protocol.md §3.3, P38–P42).
 
 use super::answer::Answer;
+use super::conn::COMMIT_MS;
+use super::lifetime::unavailable;
 use super::post::MODERN_VERSION;
-use super::{Below, Busy, COMMIT_MS, Front, Owner};
+use super::{Below, Busy, Front, Owner};
 use crate::base::{Key, Time};
 use crate::codec::http::Request;
 use crate::codec::{Incoming, Kind};
@@ -52,9 +54,9 @@ impl Front {
         if !incomplete && let Err(why) = check() {
             return self.respond(now, conn, &Answer::error(400, Some(&id), -32020, &why), below);
         }
-        let Some(link) = self.own_link(conn, server, below) else {
-            let answer = Answer::error(503, Some(&id), -32603, "muxloop has no room for another client");
-            return self.respond(now, conn, &answer.with("Retry-After", "5"), below);
+        let link = match self.own_link(conn, server, &id, below) {
+            Ok(link) => link,
+            Err(answer) => return self.respond(now, conn, &answer, below),
         };
         if let Some(state) = self.conns.get_mut(conn) {
             let lists_tools = message.method() == b"tools/list";
@@ -65,19 +67,44 @@ impl Front {
     }
 
     /// The peer of a connection, at this server.
-    pub(super) fn own_link(&mut self, conn: Key, server: ServerId, below: &mut dyn Below) -> Option<Key> {
-        match self.conns.get(conn)?.modern {
-            Some((own, link)) if own == server => return Some(link),
+    pub(super) fn own_link(
+        &mut self,
+        conn: Key,
+        server: ServerId,
+        id: &[u8],
+        below: &mut dyn Below,
+    ) -> Result<Key, Answer> {
+        match self.conns.get(conn).and_then(|state| state.modern) {
+            Some((own, link)) if own == server => return Ok(link),
             Some((_, link)) => {
                 self.links.remove(link);
                 below.detach(link);
             }
             None => {}
         }
-        let link = below.attach(server, true)?;
+        self.admit(Some(id), below)?;
+        let full = || unavailable(Some(id), "muxloop has no room for another client");
+        let link = below.attach(server, true).ok_or_else(full)?;
         self.links.insert(link, Owner::Conn(conn));
-        self.conns.get_mut(conn)?.modern = Some((server, link));
-        Some(link)
+        if let Some(state) = self.conns.get_mut(conn) {
+            state.modern = Some((server, link));
+        }
+        Ok(link)
+    }
+
+    /// The mux has ended the peer of a connection; whoever still waits there is told.
+    pub(super) fn lose_link(&mut self, now: Time, conn: Key, below: &mut dyn Below) {
+        let Some(state) = self.conns.get_mut(conn) else { return };
+        state.modern = None;
+        let Busy::Single(single) = &state.busy else { return };
+        let (id, committed) = (single.id.clone(), single.committed);
+        state.manner.keep_alive = false;
+        let answer = Answer::error(502, Some(&id), -32603, "the server's side ended before the answer came");
+        if committed {
+            self.write_message(conn, &answer.body, below);
+            return self.end_stream(now, conn, below);
+        }
+        self.respond(now, conn, &answer, below);
     }
 
     /// A message of the mux to a connection's own peer.

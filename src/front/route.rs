@@ -62,6 +62,14 @@ impl Routes {
         self.by_path.insert(path.to_owned(), target);
     }
 
+    /// Paths of Streamable HTTP, with their servers.
+    pub fn servers(self) -> impl Iterator<Item = (String, ServerId)> {
+        self.by_path.into_iter().filter_map(|(path, target)| match target {
+            Target::Mcp(server) => Some((path, server)),
+            _ => None,
+        })
+    }
+
     /// What answers at a decoded path; one slash at its end makes no difference.
     pub fn find(&self, path: &str) -> Option<Target> {
         let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);

@@ -2,9 +2,10 @@
 //! as on a Unix socket.
 
 use super::answer::Answer;
+use super::conn::KEEP_ALIVE_MS;
 use super::post::flatten;
 use super::session::Kinds;
-use super::{Below, Busy, Front, KEEP_ALIVE_MS};
+use super::{Below, Busy, Front};
 use crate::base::{Key, RecvBuf, Time};
 use crate::codec::http::Request;
 use crate::codec::ws::{self, Decoder, Frame, Role, UPGRADE_HEADERS};

@@ -70,6 +70,14 @@ impl Stream {
         self.bytes
     }
 
+    /// The event that comes first on a connection, so that a client can resume even if it gets nothing else
+    /// (P36): what was written to connections before is not to come again.
+    pub fn priming(&self, number: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        sse::write_event(&mut out, Some(&id(number, self.written)), None, Some(RETRY_MS), b"");
+        out
+    }
+
     /// What is to be written to a connection that takes over: everything after `seen`, or what nobody has
     /// got. The second figure: events in between that are not kept any more.
     pub fn replay(&mut self, number: u32, seen: Option<u32>) -> (Vec<u8>, u32) {
@@ -87,13 +95,6 @@ impl Stream {
     pub fn has_said(&self, sequence: u32) -> bool {
         sequence <= self.sequence
     }
-}
-
-/// The event that comes first, so that a client can resume even if it gets nothing else (P36).
-pub fn priming(number: u32) -> Vec<u8> {
-    let mut out = Vec::new();
-    sse::write_event(&mut out, Some(&id(number, 0)), None, Some(RETRY_MS), b"");
-    out
 }
 
 fn event(number: u32, sequence: u32, data: &[u8]) -> Vec<u8> {

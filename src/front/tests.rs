@@ -2,11 +2,15 @@
 //! real sockets, as far as timing allows, is in `tests/e2e_http`.
 
 mod connections;
+mod drain;
 mod held;
 mod legacy;
 mod patience;
+mod resume;
+mod room;
 mod walk;
 
+use super::conn::*;
 use super::*;
 use crate::codec::{Incoming, ScanError};
 use serde_json::{Value, json};
@@ -23,6 +27,10 @@ struct Floor {
     paused: BTreeSet<u64>,
     written: BTreeMap<u64, Vec<u8>>,
     closed: BTreeSet<u64>,
+    /// A drain has begun.
+    draining: bool,
+    /// Servers that take no more clients.
+    full: BTreeSet<ServerId>,
     /// Bytes that connections have not taken.
     unwritten: BTreeMap<u64, usize>,
     random: u128,
@@ -33,6 +41,9 @@ impl Below for Floor {
         let link = self.keys.insert(());
         self.links.insert(link.as_u64(), Vec::new());
         Some(link)
+    }
+    fn has_room(&self, server: ServerId) -> bool {
+        !self.full.contains(&server)
     }
     fn deliver(&mut self, link: Key, message: &Incoming<'_>) {
         assert!(!self.paused.contains(&link.as_u64()), "the mux wants nothing from this link");
@@ -68,7 +79,7 @@ impl Below for Floor {
         String::new()
     }
     fn readiness(&self) -> Result<(), String> {
-        Ok(())
+        if self.draining { Err("a drain".into()) } else { Ok(()) }
     }
 }
 
@@ -81,16 +92,15 @@ struct Bench {
 }
 
 impl Bench {
+    /// The mux ends a link.
+    fn end(&mut self, link: Key) {
+        self.front.link_closed(self.now, link, &mut self.floor);
+        self.settle();
+    }
+
     /// Serves `a` (0) and `b` (1), bodies up to 2,000 bytes, 8 sessions of [`SESSION_MS`].
     fn new() -> Bench {
-        let settings = Settings {
-            routes: Routes::of_servers([("a", 0), ("b", 1)]),
-            body_max: BTreeMap::from([(0, 2_000), (1, 2_000)]),
-            session_timeout_ms: SESSION_MS,
-            max_sessions: 8,
-            ..Settings::default()
-        };
-        let front = Front::new(settings);
+        let front = Front::new(settings(&[("a", 0), ("b", 1)]));
         Bench { front, floor: Floor::default(), now: Time(1_000), received: BTreeMap::new() }
     }
 
@@ -130,7 +140,11 @@ impl Bench {
     }
 
     fn hear(&mut self, link: Key, message: &Value) {
-        self.front.hear(self.now, link, format!("{message}\n").as_bytes(), &mut self.floor);
+        self.hear_line(link, &message.to_string());
+    }
+
+    fn hear_line(&mut self, link: Key, line: &str) {
+        self.front.hear(self.now, link, format!("{line}\n").as_bytes(), &mut self.floor);
         self.settle();
     }
 
@@ -176,6 +190,17 @@ impl Bench {
         let head = self.take(conn);
         let (_, rest) = head.split_once("Mcp-Session-Id: ").expect("a session");
         Opened { id: rest.split("\r\n").next().unwrap().to_owned(), link }
+    }
+}
+
+/// 8 sessions of [`SESSION_MS`], bodies up to 2,000 bytes.
+fn settings(servers: &[(&str, ServerId)]) -> Settings {
+    Settings {
+        routes: Routes::of_servers(servers.iter().copied()),
+        body_max: servers.iter().map(|(_, id)| (*id, 2_000)).collect(),
+        session_timeout_ms: SESSION_MS,
+        max_sessions: 8,
+        ..Settings::default()
     }
 }
 

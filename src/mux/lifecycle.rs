@@ -9,10 +9,14 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
+        // After a pause both eras are open again: that the other one failed before need not be its fault.
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.search = Default::default();
+        }
         self.start_in(now, key, era, out);
     }
 
-    fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
+    pub(super) fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         if instance.has_process() || self.draining || self.servers[instance.server].held {
             return;
@@ -21,35 +25,6 @@ impl Mux {
         instance.phase = Phase::Starting { timer: None };
         instance.heard = now;
         out.start(key, instance.server);
-    }
-
-    /// The era to start in: the operator's word, a fresh finding, or a guess; `None` if the only client has not
-    /// said yet.
-    fn choose_era(&self, now: Time, key: Key) -> Option<Era> {
-        let instance = self.instances.get(key)?;
-        let server = &self.servers[instance.server];
-        let decided = match server.policy.era {
-            crate::mux::policy::EraPolicy::Legacy => Some(Era::Legacy),
-            crate::mux::policy::EraPolicy::Modern => Some(Era::Modern),
-            crate::mux::policy::EraPolicy::Auto => None,
-        };
-        let found = self.fresh_verdict(now, instance.server);
-        // A child of one's own is spoken to as its client speaks. One that is shared is best shared in the modern
-        // era, where it always says whom it means; whether it knows that era is found out by asking.
-        let client = match instance.owner {
-            Some(owner) => self.peers.get(owner).and_then(|peer| match (&peer.legacy, peer.modern) {
-                (Some(_), _) => Some(Era::Legacy),
-                (None, true) => Some(Era::Modern),
-                (None, false) => None,
-            }),
-            None => Some(Era::Modern),
-        };
-        decided.or(found).or(client)
-    }
-
-    /// The era that a server was found to speak, while that is believed.
-    pub(super) fn fresh_verdict(&self, now: Time, server: usize) -> Option<Era> {
-        self.servers[server].verdict.filter(|(_, until)| now < *until).map(|(era, _)| era)
     }
 
     /// The engine started the process of an instance; `link` is its stdin and stdout.
@@ -97,49 +72,33 @@ impl Mux {
         };
         match then {
             Some(then) => self.after_stop(now, key, then, why, out),
-            None => {
-                log::warn!(target: &self.target_of(key), "{why}");
-                self.on_unexpected_exit(now, key, why, out);
-            }
+            None => self.on_unexpected_exit(now, key, why, out),
         }
         self.check_invariants();
     }
 
     fn on_unexpected_exit(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
-        let probing = instance.handshake.is_some() && instance.era == Some(Era::Modern);
-        if probing && self.may_try_other_era(key) {
-            log::info!(target: &self.target_of(key), "{why} on `server/discover`: trying `initialize`");
-            return self.respawn(now, key, Era::Legacy, out);
+        let target = self.target_of(key);
+        if let Some(next) = self.next_era(key) {
+            log::info!(target: &target, "{why} during its handshake: trying {}", next.describe());
+            return self.respawn(now, key, next, out);
         }
+        log::warn!(target: &target, "{why}");
         self.after_failure(now, key, why.to_string(), false, out);
-    }
-
-    pub(super) fn may_try_other_era(&self, key: Key) -> bool {
-        let auto =
-            self.policy_of(key).is_some_and(|policy| policy.era == crate::mux::policy::EraPolicy::Auto);
-        auto && self.instances.get(key).is_some_and(|instance| !instance.tried_other_era)
-    }
-
-    /// Starts again at once in the other era; its process is gone.
-    pub(super) fn respawn(&mut self, now: Time, key: Key, era: Era, out: &mut dyn Sink) {
-        self.clear_handshake(key);
-        if let Some(instance) = self.instances.get_mut(key) {
-            instance.tried_other_era = true;
-            instance.phase = Phase::Stopped;
-        }
-        self.start_in(now, key, Some(era), out);
     }
 
     /// Its process is gone, or never was, against our will: a pause, then another start.
     fn after_failure(&mut self, now: Time, key: Key, why: String, spawn_failed: bool, out: &mut dyn Sink) {
+        self.forget_if_unready(key, out);
         self.clear_handshake(key);
         self.disarm(key);
         let random = self.next_random();
         let Some(instance) = self.instances.get_mut(key) else { return };
         let policy = &self.servers[instance.server].policy;
         let sustained_ms = policy.restart_backoff_max_ms.max(SUSTAINED_MS);
-        if instance.ready_since.take().is_some_and(|since| now.since(since) >= sustained_ms) {
+        // A spare was never greeted, so it never got ready: it has served if it lived.
+        let lived_since = instance.ready_since.take().or(instance.spare.then_some(instance.heard));
+        if lived_since.is_some_and(|since| now.since(since) >= sustained_ms) {
             instance.attempts = 0;
         }
         instance.attempts += 1;
@@ -162,12 +121,16 @@ impl Mux {
         let attempt = instance.attempts;
         let timer = self.timers.schedule(now + pause, Timer::Restart(key));
         instance.phase = Phase::Backoff { until: now + pause, timer, spawn_failed };
-        log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
-        let failure = reply::Failure {
+        let mut failure = reply::Failure {
             reason: if spawn_failed { "spawn" } else { "restarting" },
             message: format!("server '{name}': {why}; next start in {pause} ms"),
             retry_in_ms: Some(pause),
         };
+        if self.ends_with_process(key, spawn_failed) {
+            failure = reply::Failure::new(failure.reason, format!("server '{name}': {why}"));
+        } else {
+            log::info!(target: &self.target(server), "next start in {pause} ms (attempt {attempt})");
+        }
         self.fail_in_flight(now, key, &failure, out);
         if spawn_failed {
             // Waiting would not help: whoever asked learns at once what is wrong.
@@ -195,11 +158,10 @@ impl Mux {
         if matches!(self.instances.get(key).map(|i| &i.phase), Some(Phase::Stopping { .. })) {
             return;
         }
-        let probing =
-            self.instances.get(key).is_some_and(|i| i.handshake.is_some() && i.era == Some(Era::Modern));
-        if probing && self.may_try_other_era(key) {
-            return self.stop(now, key, Then::Respawn(Era::Legacy), out);
+        if let Some(next) = self.next_era(key) {
+            return self.stop(now, key, Then::Respawn(next), out);
         }
+        self.forget_if_unready(key, out);
         let text = match why {
             CloseReason::Io(error) => format!("it {error}"),
             CloseReason::SlowReader => format!("it {why}"),
@@ -311,7 +273,9 @@ impl Mux {
             }
             Then::Remove => {
                 self.fail_all(now, key, &failure, out);
-                self.instances.remove(key);
+                let Some(instance) = self.instances.remove(key) else { return };
+                self.servers[instance.server].past_restarts += instance.restarts;
+                self.forget_alone(now, key, instance.owner, out);
             }
         }
     }
@@ -340,7 +304,8 @@ impl Mux {
     /// Ends every request that is at the child: it will not be answered.
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.requeue_lost(key, why);
-        self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
+        self.forget_floor(key);
+        self.fail_where(now, key, why, out, |state| matches!(state, State::Sent { .. } | State::Joined));
         self.forget_reverse(key, out);
         let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
         for peer in stalled.unwrap_or_default() {
@@ -358,6 +323,7 @@ impl Mux {
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
                 subscription.joined.clear();
+                subscription.listens.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
             instance.owners.clear();

@@ -1,7 +1,8 @@
 //! What an operator asks for while muxloop runs: start, stop and restart a server, change the set of
 //! servers, let the clients run out.
 
-use crate::base::{Key, Time};
+use crate::base::{Key, ShortBytes, Time};
+use crate::mux::method::Method;
 use crate::mux::policy::ServerPolicy;
 use crate::mux::request::Request;
 use crate::mux::server::{Instance, Phase, Server, Then};
@@ -16,8 +17,11 @@ impl Mux {
         let id = free.unwrap_or(self.servers.len());
         let is_per_client = policy.is_per_client();
         let mut server = Server::new(policy);
-        if let Some(old) = free.and_then(|id| self.servers[id].shared) {
-            self.instances.remove(old);
+        if let Some(id) = free {
+            self.forget_suspended_of(id);
+            for old in [self.servers[id].shared, self.servers[id].for_guests].into_iter().flatten() {
+                self.instances.remove(old);
+            }
         }
         server.shared = (!is_per_client).then(|| self.instances.insert(Instance::new(id, None)));
         match free {
@@ -33,6 +37,7 @@ impl Mux {
         for key in self.instances_of(id) {
             self.wake_up(now, key, out);
         }
+        self.top_up(now, id, out);
         self.check_invariants();
     }
 
@@ -55,6 +60,7 @@ impl Mux {
         let name = &self.servers[id].policy.name;
         let failure = reply::Failure::new("restarting", format!("server '{name}' is being restarted"));
         self.servers[id].held = false;
+        self.servers[id].hello = None;
         for key in self.instances_of(id) {
             if self.instances.get(key).is_some_and(Instance::has_process) {
                 if let Some(instance) = self.instances.get_mut(key) {
@@ -66,18 +72,20 @@ impl Mux {
                 self.wake_up(now, key, out);
             }
         }
+        self.top_up(now, id, out);
         self.check_invariants();
     }
 
     /// Gives a server another policy and restarts it if it runs. Whether clients share its process must
     /// stay as it is.
     pub fn change_server(&mut self, now: Time, id: ServerId, policy: ServerPolicy, out: &mut dyn Sink) {
-        assert_eq!(policy.is_per_client(), self.servers[id].policy.is_per_client());
+        assert!(policy.shares_as(&self.servers[id].policy), "another kind of sharing");
         let was_lazy = self.servers[id].policy.lazy_start;
         self.servers[id].policy = policy;
-        self.servers[id].verdict = None;
+        self.servers[id].verdict = self.servers[id].policy.found.clone();
+        self.servers[id].hello = None;
         if self.servers[id].held {
-            return;
+            return self.top_up(now, id, out);
         }
         let runs =
             |mux: &Mux, key: Key| mux.instances.get(key).is_some_and(|i| !matches!(i.phase, Phase::Stopped));
@@ -88,10 +96,22 @@ impl Mux {
         }
     }
 
+    /// Another number of spares, and nothing else is changed: nobody notices.
+    pub fn change_spare(&mut self, now: Time, id: ServerId, spare: usize, out: &mut dyn Sink) {
+        self.servers[id].policy.spare = spare;
+        // A lazy server's spares come with its first client, unless it has some already.
+        let is_due = !self.servers[id].policy.lazy_start || self.servers[id].clients > 0;
+        if is_due || !self.spares_of(id).is_empty() {
+            self.top_up(now, id, out);
+        }
+        self.check_invariants();
+    }
+
     /// Takes a server out: no new clients; those it has are closed once nothing of theirs is open, and then
     /// its processes end.
     pub fn retire_server(&mut self, now: Time, id: ServerId, out: &mut dyn Sink) {
         self.servers[id].retired = true;
+        self.end_spares(now, id, out);
         self.run_out(now, |peer_server| peer_server == id, out);
         self.end_retired(now, id, out);
         self.check_invariants();
@@ -112,6 +132,9 @@ impl Mux {
     /// Takes no more clients, and closes those there are once nothing of theirs is open.
     pub fn drain(&mut self, now: Time, out: &mut dyn Sink) {
         self.closing = true;
+        for id in 0..self.servers.len() {
+            self.end_spares(now, id, out);
+        }
         self.run_out(now, |_| true, out);
         self.check_invariants();
     }
@@ -141,10 +164,12 @@ impl Mux {
     }
 
     fn run_out(&mut self, now: Time, whose: impl Fn(ServerId) -> bool, out: &mut dyn Sink) {
+        // Their clients would have to come anew.
+        self.abandon_calls_of_guests(now, &whose, out);
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key).filter(|peer| whose(peer.server)) else { continue };
             peer.draining = true;
-            self.end_listens(key, out);
+            self.end_listens(now, key, out);
             self.settle(now, key, out);
         }
     }
@@ -175,6 +200,8 @@ impl Mux {
                 self.timers.cancel(timer);
                 self.start(now, key, out);
             }
+            // It waits for its client to have room.
+            Phase::Stopped if instance.only.is_some() => {}
             Phase::Stopped | Phase::Failed => {
                 instance.phase = Phase::Stopped;
                 self.start(now, key, out);
@@ -194,29 +221,48 @@ impl Mux {
         outcome: Outcome,
         answer_bytes: usize,
     ) {
-        let Some(peer) = request.peer().and_then(|key| self.peers.get(key)) else { return };
+        let Some(peer) = request.peer() else { return };
+        let name = request.name.take();
+        let asker = Asker { peer, method: request.method, name, since: request.started };
+        self.note_ended(now, asker, request.bytes, request.arguments.take(), outcome, answer_bytes);
+    }
+
+    /// The same, of a request whose place in the tables is another's now.
+    pub(super) fn note_ended(
+        &mut self,
+        now: Time,
+        asker: Asker,
+        request_bytes: u32,
+        arguments: Option<Box<[u8]>>,
+        outcome: Outcome,
+        answer_bytes: usize,
+    ) {
+        let Some(peer) = self.peers.get(asker.peer) else { return };
         let (server, pid) = (peer.server, peer.pid);
+        let request_bytes = request_bytes as usize;
         let ended = Ended {
-            method: request.method.text(),
-            name: request.name.take(),
+            method: asker.method.text(),
+            name: asker.name,
             client: peer.number,
-            ms: now.since(request.started),
+            ms: now.since(asker.since),
             outcome,
             at: now,
         };
         if self.audit.wanted.is_some() {
-            let (ended, arguments) = (ended.clone(), request.arguments.take());
-            let request_bytes = request.bytes as usize;
+            let ended = ended.clone();
             self.audit.push(Audited { server, ended, pid, request_bytes, answer_bytes, arguments });
         }
         let tally = &mut self.servers[server].tally;
         #[cfg(feature = "http")]
-        tally.series.entry(ended.method).or_default().note(
-            outcome,
-            ended.ms,
-            request.bytes as usize,
-            answer_bytes,
-        );
+        tally.series.entry(ended.method).or_default().note(outcome, ended.ms, request_bytes, answer_bytes);
         tally.note(ended);
     }
+}
+
+/// Whose request it was, and which.
+pub(super) struct Asker {
+    pub peer: Key,
+    pub method: Method,
+    pub name: Option<ShortBytes>,
+    pub since: Time,
 }

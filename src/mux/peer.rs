@@ -25,12 +25,16 @@ pub(super) struct Peer {
     pub meter: Meter,
     /// Is none of the clients that are limited.
     pub guest: bool,
+    /// Only listens: the server is neither started nor kept running for it.
+    pub watches: bool,
     /// Set by `initialize`.
     pub legacy: Option<Legacy>,
     /// Has sent a 2026-07-28 request.
     pub modern: bool,
-    /// The process that serves it, once known.
+    /// The process that serves it, once known; `None` where each request has its own.
     pub instance: Option<Key>,
+    /// Those processes, oldest first, until they have ended.
+    pub alone: Vec<Key>,
     /// Its unanswered requests, in no order; `Request::position` is the index in here.
     pub requests: Vec<Key>,
     /// Those of them that are at the child.
@@ -44,6 +48,8 @@ pub(super) struct Peer {
     pub waiting: VecDeque<Key>,
     /// Bytes kept for the waiting ones.
     pub waiting_bytes: usize,
+    /// Bytes kept of those that may have to be asked again.
+    pub kept_bytes: usize,
     /// Whether it stands in its instance's queue.
     pub queued: bool,
     /// Requests of the child that it has not answered yet.
@@ -83,15 +89,18 @@ impl Peer {
             refused,
             meter: Meter::default(),
             guest: false,
+            watches: false,
             legacy: None,
             modern: false,
             instance: None,
+            alone: Vec::new(),
             requests: Vec::new(),
             in_flight: 0,
             aged: 0,
             aging: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            kept_bytes: 0,
             queued: false,
             reverse: Vec::new(),
             level: None,
@@ -193,6 +202,9 @@ pub(super) struct Reverse {
     /// The child's progress token, as written.
     pub token: Option<ShortBytes>,
     pub timer: crate::base::TimerKey,
+    /// It is muxloop that asks, for this request of the client, whose question of this number it is
+    /// (`bridge::rounds`); `None` if the child itself asked.
+    pub call: Option<(Key, usize)>,
 }
 
 #[cfg(test)]

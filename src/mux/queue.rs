@@ -7,11 +7,11 @@
 use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
+use crate::mux::hold::{holder_of, serializes};
 use crate::mux::method::{Level, Method};
 use crate::mux::peer::Capabilities;
-use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Instance, Phase};
+use crate::mux::server::{Era, Holder, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
 
 /// A client's request as it came.
@@ -34,7 +34,7 @@ impl Mux {
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);
-        match self.can_send(asked.instance, asked.peer, asked.method, out) {
+        match self.can_send(asked.instance, asked.peer, key, out) {
             Some(child) if self.first_in_line(asked) => self.send_request(now, key, child, asked.msg, out),
             _ => self.keep(now, key, asked, out),
         }
@@ -120,7 +120,9 @@ impl Mux {
         }
         let (position, level) =
             self.peers.get(asked.peer).map_or((0, None), |peer| (peer.requests.len(), peer.level));
-        let is_modern_child = self.instances.get(asked.instance).is_some_and(|i| i.era == Some(Era::Modern));
+        // Before the handshake its era is a guess.
+        let is_modern_child =
+            self.instances.get(asked.instance).is_some_and(|i| i.era == Some(Era::Modern) && i.is_ready());
         // A modern child is told with the request; a legacy one may ask, and then it matters.
         let capabilities = match env.meta_client_capabilities {
             Some(span) if !is_modern_child => Capabilities::parse(asked.msg.text(span)),
@@ -137,9 +139,17 @@ impl Mux {
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
-            log_level: env.meta_log_level.map_or(level, |span| Level::parse(asked.msg.text(span))),
+            call: None,
+            // 2026-07-28: what the request says. Before: what its client said last.
+            log_level: match asked.era {
+                Era::Modern => env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
+                Era::Legacy => level,
+            },
             task: env.task.is_some(),
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: asked.since,
             deadline: asked.since + timeout,
@@ -154,6 +164,9 @@ impl Mux {
         }
         if let Some(instance) = self.instances.get_mut(asked.instance) {
             instance.used = now;
+            if self.servers[instance.server].policy.is_per_request() {
+                instance.only = Some(key);
+            }
         }
         self.counters.requests += 1;
         key
@@ -180,9 +193,13 @@ impl Mux {
             state: State::Sent { since: now, aged: false },
             token: None,
             capabilities: Capabilities::default(),
+            call: None,
             log_level: None,
             task: false,
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: now,
             deadline: timeout.unwrap_or(Time(u64::MAX)),
@@ -201,7 +218,12 @@ impl Mux {
         request.state = State::Waiting(asked.msg.bytes.into());
         let in_flight_max =
             self.policy_of(asked.instance).map_or(0, |policy| policy.max_in_flight_per_client);
+        let is_only = self.instances.get(asked.instance).is_some_and(|instance| instance.only.is_some());
         let Some(peer) = self.peers.get_mut(asked.peer) else { return };
+        if is_only {
+            peer.waiting_bytes += asked.msg.bytes.len();
+            return self.pause_if_full(asked.peer, out);
+        }
         peer.waiting.push_back(key);
         peer.waiting_bytes += asked.msg.bytes.len();
         let has_room = peer.has_room(in_flight_max);
@@ -234,7 +256,8 @@ impl Mux {
     }
 
     /// The child's link, if it can take this kind of request of this client now.
-    fn can_send(&self, instance: Key, peer_key: Key, method: Method, out: &dyn Sink) -> Option<Key> {
+    fn can_send(&self, instance: Key, peer_key: Key, key: Key, out: &dyn Sink) -> Option<Key> {
+        let request = self.requests.get(key)?;
         let instance = self.instances.get(instance)?;
         let peer = self.peers.get(peer_key)?;
         let link = instance.open_link()?;
@@ -242,12 +265,13 @@ impl Mux {
         if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
-        if serializes(policy, instance, method) {
-            let fenced = instance.fence.is_some_and(|fence| fence.peer != Some(peer_key));
-            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != peer_key);
+        if serializes(policy, instance, request.method) {
+            let own = holder_of(key, request, peer);
+            let fenced = instance.fence.is_some_and(|f| f.peer.is_none_or(|p| own != Holder::Peer(p)));
+            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != own);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
-            let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
+            let must_yield = turn_is_over && instance.holder == Some(own) && peer.reverse.is_empty();
             if held_by_other || must_yield {
                 return None;
             }
@@ -257,16 +281,21 @@ impl Mux {
 
     /// Hands a filed request to the child, under its key.
     fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let crossed = match self.cross_request(key, msg) {
+        if let Some(failure) = self.lost_its_round(key) {
+            let instance = self.requests.get(key).map(|request| request.instance);
+            return self.fail_request(now, instance.unwrap_or(key), key, &failure, out);
+        }
+        let crossed = match self.cross_request(now, key, msg, out) {
             Some(Ok(text)) => Some(text),
             Some(Err(why)) => return self.refuse_request(now, key, &why, out),
             None => None,
         };
+        let is_crossed = crossed.is_some();
         let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
         let (original, msg) = (msg, crossed.as_ref().unwrap_or(msg));
         let Some(request) = self.requests.get_mut(key) else { return };
         request.state = State::Sent { since: now, aged: false };
-        let (instance_key, method) = (request.instance, request.method);
+        let instance_key = request.instance;
         let Origin::Peer { peer: peer_key, .. } = request.origin else { return };
         let mut message = Message::new(msg.bytes);
         if let Some(id) = msg.envelope.id {
@@ -276,22 +305,13 @@ impl Mux {
             message.replace(token, Value::Integer(key.as_u64()));
         }
         out.send(child, &message);
+        self.hold(key, instance_key, original);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
         let server = instance.server;
-        if serializes(&self.servers[instance.server].policy, instance, method) {
-            if instance.holder != Some(peer_key) {
-                instance.holder = Some(peer_key);
-                instance.contended = false;
-                // What it has waiting now is its turn; what it asks later is not.
-                instance.allowance = peer.waiting.len() + 1;
-            }
-            instance.allowance = instance.allowance.saturating_sub(1);
-            instance.holding += 1;
-        }
-        self.keep_for_retry(key, server, original);
+        self.keep_for_retry(key, server, is_crossed, original);
     }
 
     /// A request that no child of this era can be asked.
@@ -305,13 +325,35 @@ impl Mux {
 
     /// Takes a request out of every table it is in.
     pub(super) fn take(&mut self, key: Key) -> Option<Request> {
-        let request = self.requests.remove(key)?;
+        let mut request = self.requests.remove(key)?;
         if let Some(timer) = request.timer {
             self.timers.cancel(timer);
         }
-        let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
-        self.uncount(peer_key, request.instance, request.method, &request.state);
-        let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
+        if let Some(gather) = request.call.as_ref().and_then(|call| call.gather) {
+            self.timers.cancel(gather);
+        }
+        if let State::Asking(round) = &mut request.state
+            && let Some(timer) = round.pause.take()
+        {
+            self.timers.cancel(timer);
+        }
+        match request.origin {
+            Origin::Peer { peer, position, .. } => {
+                self.uncount(peer, request.instance, request.method, &request.state);
+                if let Some(peer) = self.peers.get_mut(peer) {
+                    peer.kept_bytes -= request.kept_bytes();
+                }
+                self.unlist(peer, position);
+            }
+            Origin::Suspended(_) => self.let_go(None, request.instance, request.method),
+            Origin::Own(_) => {}
+        }
+        Some(request)
+    }
+
+    /// Takes a request out of the list of its client.
+    pub(super) fn unlist(&mut self, peer_key: Key, position: usize) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.requests.swap_remove(position);
         // Those that ended while they waited are skipped at their turn, which may be far off.
         if peer.waiting.len() > 2 * peer.requests.len() + 64 {
@@ -323,7 +365,6 @@ impl Mux {
         {
             *at = position;
         }
-        Some(request)
     }
 
     /// Undoes what sending or keeping a request counted.
@@ -334,22 +375,15 @@ impl Mux {
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let Some(instance) = self.instances.get_mut(instance) else { return };
-                instance.in_flight -= 1;
-                if method.is_interactive() && instance.holder == Some(peer_key) {
-                    instance.holding -= 1;
-                    if instance.holding == 0 {
-                        instance.holder = None;
-                        instance.contended = false;
-                    }
-                }
+                self.let_go(Some(peer_key), instance, method);
             }
-            State::Joined => {}
+            State::Joined | State::Asking(_) => {}
         }
     }
 
     /// What follows when a client has one request less: its next one, others' turns, its end.
     pub(super) fn settle(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        self.end_served(now, peer_key, out);
         self.unpause_if_small(peer_key, out);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         let instance_key = peer.instance;
@@ -368,7 +402,8 @@ impl Mux {
     /// Closes a client that has ended its side and got its last answer.
     pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get(peer_key) else { return };
-        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
+        let is_finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
+        if is_finished && !self.has_suspended(peer_key) {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
@@ -411,7 +446,10 @@ impl Mux {
             Some(instance) if !instance.dispatching => instance.dispatching = true,
             _ => return,
         }
-        self.take_turns(now, instance_key, out);
+        match self.instances.get(instance_key).and_then(|instance| instance.only) {
+            Some(request) => self.release_only(now, instance_key, request, out),
+            None => self.take_turns(now, instance_key, out),
+        }
         if let Some(instance) = self.instances.get_mut(instance_key) {
             instance.dispatching = false;
         }
@@ -432,7 +470,7 @@ impl Mux {
                 Turn::Served(_) => idle_turns = 0,
                 Turn::Blocked => {
                     idle_turns += 1;
-                    instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
+                    instance.contended |= instance.holder.is_some_and(|h| h != Holder::Peer(peer_key));
                 }
             }
             instance.queue.push_back(peer_key);
@@ -462,15 +500,14 @@ impl Mux {
             }
             return Turn::Left;
         }
-        let Some(method) = self.requests.get(key).map(|request| request.method) else { return Turn::Left };
-        let Some(child) = self.can_send(instance_key, peer_key, method, out) else { return Turn::Blocked };
+        let Some(child) = self.can_send(instance_key, peer_key, key, out) else { return Turn::Blocked };
         self.peers.get_mut(peer_key).map(|peer| peer.waiting.pop_front());
         self.release(now, key, child, out);
         Turn::Served(key)
     }
 
     /// A kept request has its turn.
-    fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
+    pub(super) fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
         let (instance_key, method, era, since) =
@@ -491,14 +528,6 @@ impl Mux {
         }
         self.send_request(now, key, child, &msg, out);
     }
-}
-
-/// Whether a request has to have the child for its client alone: the child may ask something during it,
-/// and does not say whom it means. That holds for clients that cannot be asked as well.
-pub(super) fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
-    policy.interactive == Interactive::Serialize
-        && instance.era == Some(Era::Legacy)
-        && method.is_interactive()
 }
 
 /// What came of a client's turn.

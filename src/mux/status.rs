@@ -29,6 +29,8 @@ pub struct Sizes {
     pub owners: usize,
     /// Links to clients and children.
     pub links: usize,
+    /// Calls that wait for their clients to ask again.
+    pub suspended: usize,
 }
 
 /// Where one instance stands.
@@ -71,6 +73,8 @@ pub struct ServerStatus {
     pub instance: Option<Key>,
     /// Processes, running or about to.
     pub processes: usize,
+    /// Those of them that nobody has needed yet.
+    pub spares: usize,
     pub clients: usize,
     /// Requests at the processes, and waiting in muxloop.
     pub pending: usize,
@@ -103,6 +107,7 @@ impl Mux {
         let instances = || mine.iter().filter_map(|key| Some((*key, self.instances.get(*key)?)));
         let worst = instances().max_by_key(|(_, instance)| concern(instance));
         let speaker = worst.map(|(_, instance)| instance);
+        let hello = speaker.and_then(|instance| instance.hello.as_ref()).or(server.hello.as_ref());
         let waiting = self.requests.iter().filter(|(_, request)| {
             !request.is_sent() && request.peer().is_some() && mine.contains(&request.instance)
         });
@@ -114,23 +119,22 @@ impl Mux {
             },
             instance: worst.map(|(key, _)| key),
             processes: instances().filter(|(_, instance)| instance.has_process()).count(),
+            spares: instances().filter(|(_, instance)| instance.spare && instance.has_process()).count(),
             clients: server.clients,
             pending: instances().map(|(_, instance)| instance.in_flight).sum(),
             queued: waiting.count(),
             requests: server.tally.requests,
             errors: server.tally.errors,
             latency_ms: server.tally.latency_ms(),
-            restarts: instances().map(|(_, instance)| instance.restarts).sum(),
+            restarts: server.past_restarts + instances().map(|(_, i)| i.restarts).sum::<u64>(),
             limited: server.limited,
             attempts: speaker.map_or(0, |instance| instance.attempts),
             up_ms: speaker.and_then(|instance| instance.ready_since).map(|since| now.since(since)),
             last_failure: speaker.and_then(|instance| instance.last_failure.clone()),
             heartbeat_ms: speaker.and_then(|instance| instance.heartbeat_ms),
             heartbeat_misses: speaker.map_or(0, |instance| instance.missed_heartbeats),
-            era: speaker.and_then(|instance| instance.era),
-            hello: speaker
-                .and_then(|instance| instance.hello.as_ref())
-                .map(|hello| hello.as_written().to_vec()),
+            era: speaker.and_then(|i| i.era).or(hello.map(|hello| hello.era)),
+            hello: hello.map(|hello| hello.as_written().to_vec()),
             recent: server.tally.recent().cloned().collect(),
         })
     }
@@ -156,6 +160,7 @@ impl Mux {
             timers: self.timers.len(),
             owners: self.instances.iter().map(|(_, instance)| instance.owners.len()).sum(),
             links: self.links.iter().count(),
+            suspended: self.suspended.len(),
         }
     }
 
@@ -204,6 +209,8 @@ fn standing(now: Time, instance: &Instance) -> Standing {
 fn concern(instance: &Instance) -> u8 {
     match instance.phase {
         Phase::Stopped => 0,
+        // As long as it runs it says nothing of how clients fare.
+        Phase::Starting { .. } if instance.spare => 0,
         Phase::Ready => 1,
         Phase::Stopping { .. } => 2,
         Phase::Starting { .. } => 3,

@@ -104,6 +104,31 @@ pub fn resident_bytes(pid: Pid) -> Option<u64> {
     Some(pages * super::sys::page_bytes())
 }
 
+/// Whether a process has a TCP socket that listens at this port, at any address (Linux).
+pub fn listens(pid: Pid, port: u16) -> bool {
+    let own = |inode: &str| {
+        let name = format!("socket:[{inode}]");
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        let mut targets = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.any(|target| target.as_os_str() == name.as_str())
+    };
+    ["tcp", "tcp6"].iter().any(|table| {
+        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        listening_inodes(&table, port).any(own)
+    })
+}
+
+/// Inodes of the sockets that listen at a port, in a table as `/proc/net/tcp`: the second field is the local
+/// address, the fourth the state, the tenth the inode.
+fn listening_inodes(table: &str, port: u16) -> impl Iterator<Item = &str> {
+    let suffix = format!(":{port:04X}");
+    table.lines().skip(1).filter_map(move |line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == "0A";
+        listens.then(|| fields.get(9).copied()).flatten()
+    })
+}
+
 /// Whether `/proc` tells anything.
 pub fn is_there() -> bool {
     stat(std::process::id() as Pid).is_some()

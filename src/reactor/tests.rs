@@ -4,6 +4,7 @@ use super::process::Owner;
 use super::*;
 use crate::base::Arena;
 use crate::engine::port::ExitStatus;
+use crate::engine::port::{Io, Kill, Platform, SpawnSpec};
 use std::fs;
 use std::io::{IoSlice, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};

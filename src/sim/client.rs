@@ -1,12 +1,17 @@
 //! [`Client`]: a client that does what clients do, and sometimes what they should not.
 
+mod ask;
 mod hear;
+mod transport;
 
-use super::kernel::{Kernel, PipeId, Task, Weather};
-use super::ledger::{Ledger, Request};
+use super::kernel::{Kernel, Task};
+use super::ledger::Ledger;
+#[cfg(feature = "http")]
+use super::web::{Terms, Way, Web};
 use crate::base::Time;
 use crate::mux::Era;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use transport::{Line, Transport};
 
 /// One client and its connection.
 #[derive(Debug)]
@@ -17,9 +22,7 @@ pub(super) struct Client {
     version: &'static str,
     /// Sampling, elicitation, roots.
     can: [bool; 3],
-    reads: PipeId,
-    writes: PipeId,
-    line: Vec<u8>,
+    transport: Transport,
     phase: Phase,
     count: u64,
     /// Ids of its newest requests, to be taken back or used again.
@@ -60,6 +63,29 @@ struct Listen {
 impl Client {
     pub fn connect(kernel: &mut Kernel, index: usize, server: usize, era: Era) -> Client {
         let [reads, writes] = kernel.connect(index, server);
+        let line = Line { reads, writes, line: Vec::new() };
+        Client::begin(kernel, index, server, era, Transport::Line(line))
+    }
+
+    /// The same over HTTP.
+    #[cfg(feature = "http")]
+    pub fn browse(kernel: &mut Kernel, index: usize, server: usize, era: Era, terms: Terms) -> Client {
+        let way = match era {
+            Era::Modern => kernel.choice.pick(&[Way::Stateless, Way::Stateless, Way::Socket]),
+            Era::Legacy => kernel.choice.pick(&[
+                Way::Streamable,
+                Way::Streamable,
+                Way::Streamable,
+                Way::Events,
+                Way::Socket,
+            ]),
+        };
+        kernel.trace.add(kernel.now, format_args!("client {index} goes by {way:?}"));
+        let web = Web::open(kernel, index, server, way, terms);
+        Client::begin(kernel, index, server, era, Transport::Web(Box::new(web)))
+    }
+
+    fn begin(kernel: &mut Kernel, index: usize, server: usize, era: Era, transport: Transport) -> Client {
         let can = [(); 3].map(|()| kernel.choice.chance(60));
         let version = match era {
             Era::Modern => MODERN,
@@ -77,9 +103,7 @@ impl Client {
             era,
             version,
             can,
-            reads,
-            writes,
-            line: Vec::new(),
+            transport,
             phase: Phase::New,
             count: 0,
             recent: VecDeque::new(),
@@ -100,11 +124,18 @@ impl Client {
     }
 
     /// Reads, answers, and if it is time and `active`, does something.
-    pub fn wake(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, active: bool) -> Vec<String> {
+    /// `excused`: muxloop may close it.
+    pub fn wake(
+        &mut self,
+        kernel: &mut Kernel,
+        ledger: &mut Ledger,
+        active: bool,
+        excused: bool,
+    ) -> Vec<String> {
         if self.is_gone() {
             return Vec::new();
         }
-        let lines = self.read(kernel, ledger);
+        let lines = self.read(kernel, ledger, excused);
         let due: Vec<String> =
             self.answers.extract_if(.., |(at, _)| *at <= kernel.now).map(|(_, text)| text).collect();
         for text in due {
@@ -116,46 +147,46 @@ impl Client {
             self.act(kernel, ledger);
             let pause = if kernel.choice.chance(30) { 0 } else { kernel.choice.between(1, 400) };
             self.next_action = kernel.now + pause;
+            #[cfg(feature = "http")]
+            if let Some(web) = self.transport.web()
+                && kernel.choice.chance(3)
+            {
+                self.next_action = kernel.now + web.rest_ms(kernel);
+            }
             kernel.schedule(self.next_action, Task::Client(self.index));
         }
         lines
     }
 
-    /// Whole lines that have come; an empty one is the end of the connection.
-    fn read(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) -> Vec<String> {
+    /// Whole messages that have come; an empty one is the end of the connection.
+    fn read(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, excused: bool) -> Vec<String> {
         if kernel.now < self.deaf_until {
             return Vec::new();
         }
-        let (bytes, ended) = kernel.recv(self.reads);
-        self.line.extend(bytes);
-        let mut lines = Vec::new();
-        while let Some(at) = self.line.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = self.line.drain(..=at).collect();
-            match String::from_utf8(line) {
-                Ok(line) if line.len() > 1 => lines.push(line.trim_end_matches('\n').to_string()),
-                Ok(_) => ledger.fail(format!("client {} got an empty line", self.index)),
-                Err(_) => ledger.fail(format!("client {} got bytes that are not UTF-8", self.index)),
+        let gifts = self.transport.read(kernel, ledger, self.index, excused);
+        for id in gifts.forgiven {
+            ledger.cancel(self.index, &id);
+            if let Some(listen) = self.listens.get_mut(&id) {
+                listen.over = true;
             }
         }
-        if ended {
-            lines.push(String::new());
-        }
-        lines
+        gifts.lines
     }
 
     /// muxloop closed the connection.
     pub fn on_end(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, stopping: bool) {
         kernel.trace.add(kernel.now, format_args!("client {} is closed", self.index));
-        if !self.line.is_empty() {
+        if !self.transport.is_whole() {
             ledger.fail(format!("client {} was closed in the middle of a line", self.index));
         }
         let finished = self.phase == Phase::Finishing;
         // One too many that never asked anything cannot be told; it is let go after a while.
         let silent = self.count == 0;
-        if !(finished || self.refused || silent || stopping) {
+        if !(finished || self.refused || silent || stopping || self.transport.has_earned_its_end()) {
             ledger.fail(format!("client {} was closed for no reason", self.index));
         }
-        if finished && !stopping && !self.refused && !ledger.is_served(self.index) {
+        if finished && self.transport.is_line() && !stopping && !self.refused && !ledger.is_served(self.index)
+        {
             ledger.fail(format!("client {} was closed before its last answer", self.index));
         }
         self.leave(kernel, ledger, false);
@@ -166,7 +197,7 @@ impl Client {
         if !self.is_gone() {
             self.phase = Phase::Gone;
             ledger.leave(self.index);
-            kernel.leave(self.reads, self.writes, reset);
+            self.transport.leave(kernel, reset);
         }
     }
 
@@ -176,7 +207,13 @@ impl Client {
             return;
         }
         let index = self.index;
-        if self.phase == Phase::Finishing && self.listens.values().all(|listen| listen.over) {
+        #[cfg(feature = "http")]
+        if let Some(web) = self.transport.web() {
+            let patience = ledger.patience_ms(self.server);
+            ledger.violations.extend(web.check(kernel.now, patience));
+        }
+        let ends = self.phase == Phase::Finishing && self.transport.is_line();
+        if ends && self.listens.values().all(|listen| listen.over) {
             ledger.fail(format!("client {index} has ended its side and all answers, but is not closed"));
         }
         for (id, listen) in &self.listens {
@@ -189,8 +226,7 @@ impl Client {
 
     fn say(&mut self, kernel: &mut Kernel, text: &str) {
         kernel.trace.add(kernel.now, format_args!("client {} ▶ {text}", self.index));
-        let end: &[u8] = if kernel.choice.chance(5) { b"\r\n" } else { b"\n" };
-        kernel.send(self.writes, &[text.as_bytes(), end].concat());
+        self.transport.say(kernel, text);
     }
 
     fn act(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
@@ -199,6 +235,12 @@ impl Client {
             (Era::Modern, Phase::New) => self.phase = Phase::Ready,
             (_, Phase::Greeting) if kernel.choice.chance(70) => return,
             _ => {}
+        }
+        #[cfg(feature = "http")]
+        if let Some(web) = self.transport.web_mut()
+            && kernel.choice.chance(25)
+        {
+            return web.stir(kernel);
         }
         match kernel.choice.weighted(&[60, 10, 10, 6, 5, 4, 3, 3, 2, 2, 2, 2, 1, 1]) {
             0 => self.request(kernel, ledger),
@@ -214,7 +256,11 @@ impl Client {
             10 if self.phase != Phase::New => {
                 kernel.trace.add(kernel.now, format_args!("client {} ends its side", self.index));
                 self.phase = Phase::Finishing;
-                kernel.end(self.writes);
+                if !self.transport.end(kernel) {
+                    self.leave(kernel, ledger, false);
+                } else if !self.transport.is_line() {
+                    ledger.leave(self.index);
+                }
             }
             11 if self.phase != Phase::New => {
                 let reset = kernel.choice.chance(30);
@@ -250,238 +296,13 @@ impl Client {
         self.phase = Phase::Greeting;
         self.say(kernel, &text);
     }
-
-    /// An id as clients make them: all small numbers, or all alike.
-    fn new_id(&mut self, kernel: &mut Kernel) -> String {
-        self.count += 1;
-        let id = match kernel.choice.below(8) {
-            0 | 1 => "1".to_string(),
-            2 => format!("\"{}\"", self.count % 3),
-            3 => kernel.choice.pick(&ODD_IDS).to_string(),
-            4 if !self.recent.is_empty() => {
-                let at = kernel.choice.below(self.recent.len());
-                self.recent[at].clone()
-            }
-            _ => self.count.to_string(),
-        };
-        self.recent.push_back(id.clone());
-        if self.recent.len() > 6 {
-            self.recent.pop_front();
-        }
-        id
-    }
-
-    /// A request with a nonce, under an id made for it.
-    fn request_text(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, padding: usize) -> String {
-        let id = self.new_id(kernel);
-        let nonce = self.index as u64 * 1_000_000 + self.count;
-        let token = kernel.choice.chance(50).then(|| kernel.choice.pick(&TOKENS));
-        let (method, interactive) = kernel.choice.pick(&METHODS);
-        ledger.ask(
-            kernel.now,
-            Request { nonce, client: self.index, server: self.server, id: &id, token, interactive },
-        );
-        let mut meta: Vec<String> = Vec::new();
-        meta.extend(token.map(|token| format!(r#""progressToken":{token}"#)));
-        if self.era == Era::Modern {
-            meta.push(format!(r#""io.modelcontextprotocol/protocolVersion":"{MODERN}""#));
-            meta.push(r#""io.modelcontextprotocol/clientCapabilities":{}"#.to_string());
-            if kernel.choice.chance(30) {
-                meta.push(r#""io.modelcontextprotocol/logLevel":"info""#.to_string());
-            }
-        }
-        let meta =
-            if meta.is_empty() { String::new() } else { format!(r#","_meta":{{{}}}"#, meta.join(",")) };
-        let text = "x".repeat(padding);
-        format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"name":"n","nonce":{nonce},"arguments":{{"text":"{text}"}}{meta}}}}}"#
-        )
-    }
-
-    fn request(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        let text = self.request_text(kernel, ledger, 0);
-        self.say(kernel, &text);
-    }
-
-    /// Large, and often too large.
-    fn large(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        let padding = kernel.choice.pick(&[3_000, 40_000, 90_000]);
-        let text = self.request_text(kernel, ledger, padding);
-        self.say(kernel, &text);
-    }
-
-    /// More than muxloop holds of one client, in number or in bytes.
-    fn flood(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        let Weather { delay_ms, stall, .. } = kernel.weather;
-        // Over a slow line it would last longer than muxloop waits for those who are leaving.
-        if self.phase != Phase::Ready || delay_ms > 0 || stall > 0 || !kernel.choice.chance(30) {
-            return;
-        }
-        let (count, padding) = kernel.choice.pick(&[(400, 0), (60, 30_000)]);
-        for _ in 0..count {
-            let text = self.request_text(kernel, ledger, padding);
-            self.say(kernel, &text);
-        }
-    }
-
-    fn batch(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        // Before the handshake no version is agreed on, so an array is nothing but garbage.
-        if self.version != "2025-03-26" || self.phase != Phase::Ready {
-            return;
-        }
-        let texts: Vec<String> = (0..3).map(|_| self.request_text(kernel, ledger, 0)).collect();
-        self.say(kernel, &format!("[{}]", texts.join(",")));
-    }
-
-    fn cancel(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        let open: Vec<String> =
-            self.listens.iter().filter(|(_, listen)| !listen.over).map(|(id, _)| id.clone()).collect();
-        let id = if !open.is_empty() && kernel.choice.chance(30) {
-            let id = open[kernel.choice.below(open.len())].clone();
-            if let Some(listen) = self.listens.get_mut(&id) {
-                listen.over = true;
-            }
-            id
-        } else if self.recent.is_empty() {
-            "77".to_string()
-        } else {
-            let at = kernel.choice.below(self.recent.len());
-            self.recent[at].clone()
-        };
-        ledger.cancel(self.index, &id);
-        self.say(
-            kernel,
-            &format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"why"}}}}"#),
-        );
-    }
-
-    fn local(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, method: &str, params: &str) {
-        let id = self.new_id(kernel);
-        self.local_as(kernel, ledger, &id, method, params);
-    }
-
-    fn local_as(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, id: &str, method: &str, params: &str) {
-        ledger.ask_local(self.index, id);
-        let meta = match self.era {
-            Era::Legacy => String::new(),
-            Era::Modern => format!(
-                r#","_meta":{{"io.modelcontextprotocol/protocolVersion":"{MODERN}","io.modelcontextprotocol/clientCapabilities":{{}}}}"#
-            ),
-        };
-        self.say(
-            kernel,
-            &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{meta}}}}}"#),
-        );
-    }
-
-    fn subscribe(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        let uri = kernel.choice.pick(&URIS);
-        if self.era == Era::Modern {
-            return self.listen(kernel);
-        }
-        let method = kernel.choice.pick(&["resources/subscribe", "resources/unsubscribe"]);
-        if method == "resources/subscribe" {
-            self.uris.insert(uri.to_string());
-        }
-        self.local(kernel, ledger, method, &format!(r#""uri":"{uri}""#));
-    }
-
-    fn listen(&mut self, kernel: &mut Kernel) {
-        self.count += 1;
-        let id = format!("\"listen {}\"", self.count);
-        let filter = kernel.choice.pick(&FILTERS);
-        self.listens.insert(id.clone(), Listen { filter, acknowledged: false, over: false, at: kernel.now });
-        self.say(
-            kernel,
-            &format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{{"notifications":{{{filter}}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"{MODERN}","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#
-            ),
-        );
-    }
-
-    fn set_level(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        let level = kernel.choice.below(LEVELS.len());
-        self.count += 1;
-        // Unlike any other, so that its answer says from when on it holds.
-        let id = format!("\"level {}\"", self.count);
-        let params = format!(r#""level":"{}""#, LEVELS[level]);
-        self.local_as(kernel, ledger, &id, "logging/setLevel", &params);
-        self.level_ids.insert(id, level);
-        self.level = None;
-    }
-
-    fn ping(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
-        let method = if self.era == Era::Modern { "server/discover" } else { "ping" };
-        let meta = if self.era == Era::Modern { r#""x":1"# } else { r#""_meta":{}"# };
-        self.local(kernel, ledger, method, meta);
-    }
-
-    fn garbage(&mut self, kernel: &mut Kernel) {
-        let text = kernel.choice.pick(&GARBAGE);
-        self.say(kernel, text);
-    }
-
-    /// Answers nobody asked for, and notifications.
-    fn say_unasked(&mut self, kernel: &mut Kernel) {
-        let number = kernel.choice.pick(&[0, 1, 65_536, 65_537, 131_072]);
-        let text = match kernel.choice.below(4) {
-            0 => format!(r#"{{"jsonrpc":"2.0","id":{number},"result":{{"by":{}}}}}"#, self.index),
-            1 => r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#.to_string(),
-            2 => format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{number},"progress":1}}}}"#
-            ),
-            _ => format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/custom","params":{{"by":{}}}}}"#,
-                self.index
-            ),
-        };
-        self.say(kernel, &text);
-    }
 }
 
 pub(super) const MODERN: &str = "2026-07-28";
 /// The last one is unknown to muxloop.
 const VERSIONS: [&str; 5] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2099-01-01"];
-const ODD_IDS: [&str; 7] = [
-    "9007199254740993",
-    "-5",
-    "\"\"",
-    "\"a \\u0041 \\\"b\\\"\"",
-    "1.50",
-    "123456789012345678901234567890",
-    "65536",
-];
-const TOKENS: [&str; 6] = ["1", "\"1\"", "0", "\"tok\\u0065n\"", "9007199254740993", "65537"];
-const METHODS: [(&str, bool); 6] = [
-    ("tools/call", true),
-    ("tools/call", true),
-    ("prompts/get", true),
-    ("resources/read", true),
-    ("tools/list", false),
-    ("x/custom", false),
-];
 pub(super) const URIS: [&str; 3] = ["sim://a", "sim://b", "sim://c"];
-const FILTERS: [&str; 5] = [
-    r#""toolsListChanged":true"#,
-    r#""promptsListChanged":true,"resourceSubscriptions":["sim://a"]"#,
-    r#""resourceSubscriptions":["sim://a","sim://b"]"#,
-    r#""toolsListChanged":true,"resourceSubscriptions":["sim://c"]"#,
-    "",
-];
 pub(super) const LEVELS: [&str; 8] =
     ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 const INFO: usize = 1;
 pub(super) const QUESTIONS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
-/// None of it carries an id that could be answered under.
-const GARBAGE: [&str; 10] = [
-    "",
-    "hello",
-    "{",
-    "[]",
-    "null",
-    "{\"jsonrpc\":\"2.0\"}",
-    "{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}",
-    "{\"method\":\"notifications/x\",\"method\":\"ping\"}",
-    "\u{0}\u{1}",
-    "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":424242}}",
-];

@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     questions: BTreeMap<(usize, String), Question>,
     /// Whose a process is, where each client has its own.
     owners: BTreeMap<usize, usize>,
+    /// What a process was asked, where each request has its own.
+    only: BTreeMap<usize, u64>,
     /// Clients that are gone, or on their way out.
     gone: BTreeSet<usize>,
 }
@@ -83,6 +85,7 @@ impl Ledger {
             tallies: BTreeMap::new(),
             questions: BTreeMap::new(),
             owners: BTreeMap::new(),
+            only: BTreeMap::new(),
             gone: BTreeSet::new(),
         }
     }
@@ -114,6 +117,14 @@ impl Ledger {
             interactive: request.interactive,
         };
         self.asked.insert(request.nonce, asked);
+    }
+
+    /// Only now a request can be read: it stood behind another of its client.
+    #[cfg(feature = "http")]
+    pub fn restart(&mut self, now: Time, nonce: u64) {
+        if let Some(asked) = self.asked.get_mut(&nonce) {
+            asked.at = now;
+        }
     }
 
     /// A client asks something that muxloop answers by itself.
@@ -218,6 +229,10 @@ impl Ledger {
     /// A 2026-07-28 client got a log line, which belongs to one request.
     pub fn log_line(&mut self, client: usize, nonce: Option<u64>) {
         self.counts.logs += 1;
+        // A legacy child said it beside all requests, which cannot be told (rule L).
+        if nonce.is_none() {
+            return;
+        }
         let Some(asked) = nonce.and_then(|nonce| self.asked.get(&nonce)) else {
             return self.fail(format!("client {client} got a log line of nobody's request ({nonce:?})"));
         };
@@ -237,6 +252,11 @@ impl Ledger {
             return self.fail(format!("process {process} was asked nonce {nonce}, which nobody asked"));
         };
         let (client, meant) = (asked.client, asked.server);
+        if self.policies[server].is_per_request()
+            && let Some(other) = self.only.insert(process, nonce)
+        {
+            self.violations.push(format!("process {process} got nonce {nonce} after {other}"));
+        }
         let before = asked.process.replace(process);
         if meant != server {
             self.fail(format!("a request to server {meant} reached server {server}"));

@@ -7,6 +7,9 @@
 //!                     └────────┘
 //! ```
 //!
+//! Clients speak lines on a socket, or HTTP to the front by any of its ways (`web`); what they mean, and what
+//! must hold for them, is the same.
+//!
 //! A world has three ages. In the first everything goes wrong that can: bytes come in pieces and late,
 //! readiness comes in any order, processes die, clients misbehave. Then it is calm: every request still
 //! owed must be answered. Then all leave and muxloop stops: nothing may remain.
@@ -20,6 +23,8 @@ mod kernel;
 mod ledger;
 mod setup;
 mod trace;
+#[cfg(feature = "http")]
+mod web;
 mod wire;
 mod world;
 
@@ -48,6 +53,10 @@ pub struct Counts {
     pub logs: u64,
     /// What an operator did.
     pub orders: u64,
+    /// Messages that came over HTTP.
+    pub web: u64,
+    /// Of these, those on streams that were taken up again.
+    pub resumed: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -63,5 +72,7 @@ impl std::ops::AddAssign for Counts {
         self.listened += other.listened;
         self.logs += other.logs;
         self.orders += other.orders;
+        self.web += other.web;
+        self.resumed += other.resumed;
     }
 }

@@ -47,13 +47,18 @@ impl Setup {
         policy.heartbeat = choice.chance(80).then_some(heartbeat);
         policy.idle_stop_ms = choice.chance(25).then_some(600);
         policy.stop_grace_ms = choice.pick(&[20, 150]);
-        policy.share = if choice.chance(15) { Share::Session } else { Share::Shared };
+        policy.share = match choice.between(0, 99) {
+            0..15 => Share::Session,
+            15..30 => Share::Request,
+            _ => Share::Shared,
+        };
         policy.interactive = choice.pick(&[
             Interactive::Off,
             Interactive::Serialize,
             Interactive::Serialize,
             Interactive::PerClient,
         ]);
+        policy.spare = choice.pick(&[0, 0, 1, 3]);
         let mostly_modern = if eras == Eras::Modern { 85 } else { 5 };
         let modern_clients = if eras == Eras::Both { choice.pick(&[0, 50, 100]) } else { mostly_modern };
         Setup { policy, eras, modern_clients }

@@ -1,7 +1,10 @@
 //! [`World`]: engine, kernel, actors and ledger, and the loop that turns them.
 
+mod check;
 mod operator;
 mod sabotage;
+#[cfg(feature = "http")]
+mod web;
 
 pub use sabotage::Sabotage;
 
@@ -46,6 +49,8 @@ pub struct Failure {
 
 struct World {
     engine: Engine,
+    #[cfg(feature = "http")]
+    http: web::Http,
     kernel: Rc<RefCell<Kernel>>,
     clients: Vec<Client>,
     children: Vec<Child>,
@@ -126,7 +131,7 @@ impl World {
         let setups = Setup::all(&mut choice);
         let weather = Weather::draw(&mut choice);
         let seed = choice.next();
-        let mut kernel = Kernel::new(choice, weather, setups.len());
+        let mut kernel = Kernel::new(choice, weather, setups.len() + 1);
         kernel.trace.add(Time::ZERO, format_args!("{weather:?}"));
         for setup in &setups {
             kernel.trace.add(Time::ZERO, format_args!("{:?} {:?}", setup.eras, setup.policy));
@@ -134,8 +139,12 @@ impl World {
         let engine: Vec<_> =
             setups.iter().enumerate().map(|(index, setup)| setup.for_engine(index)).collect();
         tape.header(&engine, seed, 0);
+        #[cfg(feature = "http")]
+        let http = web::Http::draw(&mut kernel.choice);
         World {
             engine: Engine::new(engine, seed),
+            #[cfg(feature = "http")]
+            http,
             kernel: Rc::new(RefCell::new(kernel)),
             clients: Vec::new(),
             children: Vec::new(),
@@ -157,6 +166,8 @@ impl World {
 
     fn live(mut self, active_ms: u64) -> Result<Report, Failure> {
         let mut platform = Handle(self.kernel.clone());
+        #[cfg(feature = "http")]
+        self.open_http();
         self.tape.begin(Time::ZERO);
         match self.tape.is_on() {
             false => self.engine.begin(Time::ZERO, &mut platform),
@@ -218,6 +229,15 @@ impl World {
         let modern = kernel.choice.chance(self.setups[server].modern_clients);
         let era = if modern { Era::Modern } else { Era::Legacy };
         let index = self.clients.len();
+        #[cfg(feature = "http")]
+        let client = match kernel.choice.chance(45) {
+            true => {
+                let terms = self.http.terms(&self.setups, server);
+                Client::browse(&mut kernel, index, server, era, terms)
+            }
+            false => Client::connect(&mut kernel, index, server, era),
+        };
+        #[cfg(not(feature = "http"))]
         let client = Client::connect(&mut kernel, index, server, era);
         drop(kernel);
         self.clients.push(client);
@@ -270,6 +290,8 @@ impl World {
                 client.leave(&mut kernel, &mut self.ledger, false);
             }
             drop(kernel);
+            #[cfg(feature = "http")]
+            let now = now + 2 * self.http.session_timeout_ms;
             self.run_until(now + 3_000);
             // A list that has just changed again has a timer for a moment.
             for wait in (0..5).map(|n| now + 3_000 + n * 130) {
@@ -295,80 +317,6 @@ impl World {
         if !self.broken() {
             self.check_end();
         }
-    }
-
-    fn check_end(&mut self) {
-        let kernel = self.kernel.borrow();
-        let running = kernel.processes.iter().filter(|process| process.alive).count();
-        let unswept = kernel.processes.iter().filter(|process| !process.alive && !process.swept).count();
-        let sizes = self.engine.mux().sizes();
-        let leftovers = [
-            ("unfinished", usize::from(!self.engine.is_finished())),
-            ("processes", running),
-            ("processes that were not swept", unswept),
-            ("connections", self.engine.connections()),
-            ("registered streams", kernel.registered()),
-            ("peers", sizes.peers),
-            ("requests", sizes.requests),
-            ("questions", sizes.reverse),
-            ("owners", sizes.owners),
-            ("links", sizes.links),
-            ("timers", sizes.timers),
-            ("unwritten bytes", self.engine.unwritten()),
-        ];
-        for (what, count) in leftovers.into_iter().filter(|(_, count)| *count > 0) {
-            self.ledger.violations.push(format!("after the stop there remain: {what}, {count}"));
-        }
-    }
-
-    /// Tables hold what is there and no more. `alone`: no client is left.
-    fn check_sizes(&mut self, alone: bool) {
-        if self.broken() {
-            return;
-        }
-        let sizes = self.engine.mux().sizes();
-        let children = self.engine.pids().len();
-        let clients = self.engine.connections() - 2 * children;
-        let mut wrong = Vec::new();
-        if sizes.peers > clients || (alone && clients > 0) {
-            wrong.push(format!("{} peers, {clients} connections of clients", sizes.peers));
-        }
-        if sizes.links > sizes.peers + children {
-            wrong.push(format!("{} links of {} peers and {children} children", sizes.links, sizes.peers));
-        }
-        // Own requests: a heartbeat, a level, a listen and its successor, a subscription's end.
-        let own = 8 * sizes.instances;
-        if alone && sizes.requests > own {
-            wrong.push(format!("{} requests without a client", sizes.requests));
-        }
-        if alone && sizes.reverse + sizes.owners > 0 {
-            wrong.push(format!("without a client: {sizes:?}"));
-        }
-        let unwritten = self.engine.unwritten();
-        if unwritten > 0 {
-            wrong.push(format!("{unwritten} bytes are unwritten, though everybody reads"));
-        }
-        let surplus = self.surplus_timers(alone);
-        if surplus > 0 {
-            wrong.push(format!("{surplus} timers too many: {sizes:?}"));
-        }
-        self.ledger.violations.extend(wrong);
-    }
-
-    /// Timers beyond those that are accounted for.
-    fn surplus_timers(&self, alone: bool) -> usize {
-        let sizes = self.engine.mux().sizes();
-        // A heartbeat and an idle stop each; a restart, a step of a stop, or a list that changed now and then.
-        let status = self.engine.mux().status(self.kernel.borrow().now);
-        let unsettled = status.iter().filter(|instance| instance.state != "ready").count();
-        let regular = |server: &str| {
-            let policy = self.setups.iter().map(|setup| &setup.policy).find(|policy| policy.name == server);
-            policy.map_or(0, |p| usize::from(p.heartbeat.is_some()) + usize::from(p.idle_stop_ms.is_some()))
-        };
-        let regular: usize = status.iter().map(|instance| regular(&instance.server)).sum();
-        let now_and_then = 2 * unsettled + if alone { 0 } else { 4 * sizes.instances };
-        let timers = sizes.requests + sizes.reverse + regular + now_and_then + 2 * sizes.peers;
-        sizes.timers.saturating_sub(timers)
     }
 
     fn run_until(&mut self, until: Time) {
@@ -455,7 +403,8 @@ impl World {
 
     fn wake_client(&mut self, index: usize) {
         let mut kernel = self.kernel.borrow_mut();
-        let lines = self.clients[index].wake(&mut kernel, &mut self.ledger, self.active);
+        let excused = self.stopping || self.released.contains(&index);
+        let lines = self.clients[index].wake(&mut kernel, &mut self.ledger, self.active, excused);
         drop(kernel);
         for line in lines {
             self.tell_client(index, line);

@@ -2,7 +2,7 @@
 
 use crate::support::base::mux::Scratch;
 use crate::support::{
-    Ask, Mux, Reply, Server, Session, Station, code, initialize, modern, rpc, station::PLAIN,
+    Ask, Http, Mux, Reply, Server, Session, Station, code, initialize, modern, rpc, station::PLAIN,
 };
 use serde_json::json;
 use std::fs;
@@ -47,6 +47,23 @@ fn a_foreign_host_is_a_web_page_in_disguise() {
     }
     for host in ["localhost", "LocalHost:1", "127.0.0.1:9", "[::1]:9", "mux.example", "Mux.Example:443"] {
         station.ask(&hello().header("Host", host)).expect(200);
+    }
+}
+
+#[test]
+fn on_a_unix_socket_the_host_may_be_anything() {
+    let head = "[http]\nlisten = [\"unix:DIR/http.sock\", \"127.0.0.1:0\"]\nhosts = [\"mux.example\"]";
+    let station = Station::start(head, &[Server::demo("a", &[])]);
+    let socket = station.mux.path("http.sock");
+    for host in ["docker", "localhost", "", "evil.example", "%2Frun%2Fmux.sock", "_"] {
+        Http::connect_unix(&socket).ask(&hello().header("Host", host)).expect(200);
+    }
+    station.ask(&hello().header("Host", "docker")).expect(403);
+    // A page that comes by a proxy is a page all the same.
+    for (origin, status) in [("https://evil.example", 403), ("null", 403), ("http://localhost:3000", 200)] {
+        let reply =
+            Http::connect_unix(&socket).ask(&hello().header("Host", "docker").header("Origin", origin));
+        assert_eq!(reply.status(), status, "P26: {origin}");
     }
 }
 

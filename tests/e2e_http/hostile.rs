@@ -71,6 +71,35 @@ fn a_client_that_reads_nothing_is_cut_and_harms_nobody() {
 }
 
 #[test]
+fn many_clients_that_read_nothing_have_a_bound_in_common() {
+    let station = wide(50, 300, &[]);
+    let other = Session::open(&station);
+    let mut reader = other.listen();
+    let sessions: Vec<Session> = (0..40).map(|_| Session::open(&station)).collect();
+    let stalled: Vec<Http> = sessions.iter().map(Session::listen).collect();
+    // Each of them is far from its own bound of 64 MiB.
+    let flood = json!({ "level": "info", "text": "x".repeat(500_000), "count": 4 });
+    let mut worst = 0;
+    for round in 0.. {
+        assert!(round < 20, "nobody was closed");
+        other.post(&call(1, "log", flood.clone())).expect(200);
+        (0..4).for_each(|_| assert_eq!(reader.message()["method"], "notifications/message"));
+        worst = worst.max(figure(station.mux.pid, "VmRSS"));
+        if station.mux.logged("was closed: it") > 0 {
+            break;
+        }
+    }
+    // 256 MiB, what the sessions keep, and the process itself.
+    assert!(worst < 400 << 10, "{worst} KiB");
+    assert_eq!(text(&other.call("echo", json!({ "text": "x" }))), "x", "P58");
+    // Who was cut has a session still.
+    for session in &sessions {
+        session.post(&rpc(2, "ping", json!({}))).expect(200);
+    }
+    drop(stalled);
+}
+
+#[test]
 fn two_hundred_slow_clients_keep_nobody_waiting() {
     let station = wide(100, 300, &[]);
     let session = Session::open(&station);
@@ -123,7 +152,7 @@ fn ten_thousand_abandoned_sessions_leave_nothing() {
 #[test]
 fn streams_that_nobody_reads_keep_no_session() {
     // A connection that is open but never read from: its session is given up all the same.
-    let station = wide(10, 1, &[]);
+    let station = wide(10, 1, &["--era", "legacy"]);
     let session = Session::open(&station);
     let stalled = session.listen();
     let other = Session::open(&station);

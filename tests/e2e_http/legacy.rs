@@ -1,8 +1,11 @@
 //! Streamable HTTP of 2025-03-26 to 2025-11-25: what each request is answered with (protocol.md §3.2).
 
+use crate::support::station::PLAIN;
 use crate::support::{
-    Ask, Http, Reply, Server, Session, Station, call, code, initialize, reason, rpc, structured, text,
+    Ask, Http, PATIENCE, Reply, Server, Session, Station, call, code, holds_within, initialize, reason, rpc,
+    structured, text,
 };
+use muxloop::reactor::sys::signal_process;
 use serde_json::{Value, json};
 
 const PATH: &str = "/servers/a/mcp";
@@ -249,7 +252,8 @@ fn health_and_readiness_are_told() {
 fn too_many_sessions_are_refused_until_one_ends() {
     let head = "http = \"127.0.0.1:0\"\n[session]\nmax_sessions = 2";
     let station = Station::start(head, &[Server::demo("a", &[])]);
-    let (one, _two) = (Session::open(&station), Session::open(&station));
+    let (one, two) = (Session::open(&station), Session::open(&station));
+    let _streams = [one.listen(), two.listen()];
     let hello = Ask::post(PATH, &initialize("2025-11-25", json!({})));
     let refusal = station.ask(&hello).expect(503);
     assert!(refusal.text().contains("session.max_sessions"), "{}", refusal.text());
@@ -257,6 +261,33 @@ fn too_many_sessions_are_refused_until_one_ends() {
     assert_eq!(station.ask(&Ask::get("/sse/a").header("Accept", "text/event-stream")).status(), 503);
     one.delete().expect(200);
     station.ask(&hello).expect(200);
+}
+
+/// Clients of most SDKs leave without DELETE.
+#[test]
+fn sessions_that_were_left_make_room_for_new_ones() {
+    let keys = "share = \"session\"\nmax_active_clients = 3";
+    let station = Station::start(PLAIN, &[Server::demo("a", &[]).keys(keys)]);
+    let pid = |session: &Session| structured(&session.call("whoami", json!({})))["pid"].as_u64().unwrap();
+    let kept = Session::open(&station);
+    let mut stream = kept.listen();
+    let first = Session::open(&station);
+    let process = pid(&first);
+    for _ in 0..12 {
+        let session = Session::open(&station);
+        assert_eq!(text(&session.call("echo", json!({ "text": "here" }))), "here");
+    }
+    // What has made room is as one that has expired; its process is gone, and its client comes again.
+    assert_eq!(first.post(&rpc(1, "ping", json!({}))).status(), 404);
+    assert!(holds_within(PATIENCE, || signal_process(process as i32, 0).is_err()), "its process ended");
+    let again = Session::open(&station);
+    assert_ne!(pid(&again), process);
+    kept.call("add_tool", json!({}));
+    assert_eq!(stream.message()["method"], "notifications/tools/list_changed");
+    let metrics = station.ask(&Ask::get("/metrics")).expect(200).text();
+    assert!(metrics.contains("\nmuxloop_http_sessions 3\n"), "{metrics}");
+    assert!(metrics.contains("\nmuxloop_http_evicted_sessions_total 12\n"), "{metrics}");
+    assert!(metrics.contains("muxloop_clients{server=\"a\"} 3"), "{metrics}");
 }
 
 #[test]
@@ -273,7 +304,7 @@ fn a_session_that_nobody_uses_ends() {
     assert_eq!(idle.post(&rpc(1, "ping", json!({}))).status(), 404);
     assert_eq!(text(&http.reply().message()), "slept 2500 ms");
     assert_eq!(read.post(&rpc(1, "ping", json!({}))).status(), 200);
-    assert_eq!(station.mux.logged("a session ended"), 1);
+    station.mux.assert_logged(1, "a session ended");
 }
 
 #[test]

@@ -142,11 +142,20 @@ fn a_reload_changes_limits_and_guards_for_what_comes() {
     let station = Station::start(&head("old", 1), &[Server::demo("a", &[])]);
     let with = |token: &str| hello().header("Authorization", &format!("Bearer {token}"));
     let id = station.ask(&with("old")).expect(200).header("mcp-session-id").to_owned();
+    // Who listens keeps the place.
+    let listen = |id: &str, token: &str| {
+        let ask = Ask::get(PATH).header("Accept", "text/event-stream").header("Mcp-Session-Id", id);
+        let mut http = station.connect();
+        assert_eq!(http.start(&ask.header("Authorization", &format!("Bearer {token}"))).status, 200);
+        http
+    };
+    let _first = listen(&id, "old");
     station.ask(&with("old")).expect(503);
     station.write(&head("new", 2), &[Server::demo("a", &[])]);
     station.control("reload", json!({}));
     station.ask(&with("old")).expect(401);
-    station.ask(&with("new")).expect(200);
+    let second = station.ask(&with("new")).expect(200);
+    let _second = listen(second.header("mcp-session-id"), "new");
     station.ask(&with("new")).expect(503);
     // The session of before is still there, for whoever has the new token.
     let ping = Ask::post(PATH, &rpc(1, "ping", json!({}))).header("Mcp-Session-Id", &id);

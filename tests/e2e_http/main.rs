@@ -8,9 +8,9 @@
 //! | G02 | `legacy::*`, `streams::*` |
 //! | G03 | `modern::*` |
 //! | G04, P37 | `events::*` |
-//! | G06 | `legacy::too_many_sessions_…`, `a_session_that_nobody_uses_ends`; `hostile::ten_thousand_abandoned_sessions_…`, `streams_that_nobody_reads_…` |
+//! | G06 | `legacy::too_many_sessions_…`, `sessions_that_were_left_…`, `a_session_that_nobody_uses_ends`; `hostile::ten_thousand_abandoned_sessions_…`, `streams_that_nobody_reads_…` |
 //! | G07, P26–P28, P56 | `guards::*` |
-//! | A08 for HTTP | `listeners::a_reload_…` |
+//! | A08 for HTTP | `listeners::a_reload_…`; `drain::*` |
 //! | N05 for HTTP | `wire::nothing_can_be_smuggled_…`, `what_is_too_large_…`, `other_protocols_…`, `legacy::bodies_that_are_no_message_…` |
 //! | N06 for HTTP, P58 | `hostile::*`, `wire::connections_that_end_anywhere_leave_nothing` |
 //! | P03, P08 | `legacy::ids_come_back_as_they_were`, `equal_ids_of_many_sessions_…`, `modern::equal_ids_and_tokens_…` |
@@ -33,15 +33,22 @@
 //! | P41 | `modern::methods_that_are_gone_or_unknown_are_not_found` |
 //! | P42 | `modern::requests_are_answered_without_a_session`, `a_stream_has_no_ids_…` |
 //! | P43, P44 | `modern::discovery_and_lists_carry_what_they_must` |
+//! | P16–P19, P45–P47 between the eras | `changes::*` |
 //! | P45, P46 | `modern::a_listen_gets_…`, `an_open_listen_is_completed_when_muxloop_stops` |
 //! | P47 | `modern::log_messages_come_only_if_asked_for` |
+//! | P48 | `questions::*` |
+//! | P49 | `rounds::*` |
 
+mod changes;
+mod drain;
 mod events;
 mod guards;
 mod hostile;
 mod legacy;
 mod listeners;
 mod modern;
+mod questions;
+mod rounds;
 mod streams;
 mod support;
 mod wire;

@@ -3,6 +3,7 @@
 use crate::support::{Ask, Http, Server, Session, Station, call, descriptors, holds_within, rpc, text};
 use crate::support::{PATIENCE, station::PLAIN};
 use serde_json::json;
+use std::time::Instant;
 
 fn ping_bytes(session: &Session) -> Vec<u8> {
     session.asks(&rpc(1, "ping", json!({}))).bytes()
@@ -264,6 +265,20 @@ fn other_protocols_are_turned_away() {
         let all = http.read_to_end();
         assert!(all.starts_with(b"HTTP/1.1 4") || all.starts_with(b"HTTP/1.1 505"), "{all:?}");
     }
+}
+
+/// A TLS client waits for an answer; nothing but its first bytes comes.
+#[test]
+fn tls_on_a_plain_port_is_told_at_once() {
+    let station = Station::demo(&[], "");
+    let begun = Instant::now();
+    let mut http = station.connect();
+    http.send_bytes(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    let all = String::from_utf8(http.read_to_end()).unwrap();
+    assert!(begun.elapsed().as_secs() < 5, "not only when the time for a head is over");
+    assert!(all.starts_with("HTTP/1.1 400") && all.contains("TLS on a plain HTTP port"), "{all}");
+    station.ask(&Ask::get("/health")).expect(200);
+    station.mux.assert_logged(1, "TLS on a plain HTTP port");
 }
 
 #[test]

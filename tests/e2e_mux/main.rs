@@ -16,7 +16,8 @@
 //! | B03 | `sharing::cancel_and_progress_ids_are_mapped_never_raw`, `what_a_client_asked_for_is_cancelled_when_it_leaves` |
 //! | B04 | `questions::*` |
 //! | B05 | `sharing::log_levels_…`, `subscriptions_…`, `changed_lists_…`, `tasks_…`; `questions::a_servers_questions_…` (elicitation/complete) |
-//! | B07 | `sharing::modern_clients_share_a_modern_server`, `races::an_idle_modern_server_is_asked_in_its_own_words`, `sharing::a_client_of_the_other_era_is_told_both_eras` |
+//! | B06 | `apart::*`; `daemon::a_process_per_session_and_roots_of_the_operator`; `e2e_operate::reload::*spare*`, `e2e_web::expose::*` |
+//! | B07 | `sharing::modern_clients_share_a_modern_server`, `races::an_idle_modern_server_is_asked_in_its_own_words`, `eras::*` |
 //! | B09 | `verbatim::*` |
 //! | B10 | `sharing::a_flooding_client_stands_in_its_own_way_only` |
 //! | C01 | `life::requests_wait_for_a_restart_…`, `requests_are_answered_at_once_after_the_last_restart`, `pauses_between_restarts_…`, `a_killed_child_is_replaced_…` |
@@ -50,8 +51,10 @@
 //! | lines without a limit | `life::a_child_that_writes_what_is_not_mcp_goes_on_serving` (`--giant-line`), `hostile::hostile_input_…` |
 //! | queues without a limit | `sharing::no_request_of_a_client_that_asks_without_end_is_lost_or_kept_without_limit`, `daemon::a_client_that_does_not_read_…`, `a_server_that_does_not_read_…`, `races::a_child_that_asks_without_end_…` |
 
+mod apart;
 mod audit;
 mod daemon;
+mod eras;
 mod hostile;
 mod life;
 mod questions;

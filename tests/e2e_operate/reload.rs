@@ -188,6 +188,32 @@ fn clients_share_a_process_or_not_as_the_new_file_says() {
 }
 
 #[test]
+fn another_number_of_spares_restarts_nobody() {
+    let own = |spare: &str| Server::demo("a", &[]).keys("share = \"request\"").keys(spare);
+    let station = Station::start("", &[own("")]);
+    let mut client = station.mux.client();
+    let long = client.start("sleep", json!({ "ms": 600_000 }));
+    station.until(|report| part(report, "a")["pending"] == 1);
+    for spares in [2, 3, 1, 0] {
+        station.write(&[own(&format!("spare = {spares}"))]);
+        assert_eq!(names(&station.ask("reload", json!({})), "changed"), ["a"]);
+        let report = station.until(|report| part(report, "a")["spares"] == spares);
+        let report = part(&report, "a");
+        assert_eq!((&report["pending"], &report["clients"]), (&json!(1), &json!(1)), "{report}");
+    }
+    station.until(|report| part(report, "a")["instances"] == 1);
+    client.notify("notifications/cancelled", json!({ "requestId": long }));
+    let report = station.until(|report| part(report, "a")["instances"] == 0);
+    assert_eq!(part(&report, "a")["words"], "each request starts a process");
+    // From a process per request to a shared one.
+    station.write(&[Server::demo("a", &[])]);
+    assert_eq!(names(&station.ask("reload", json!({})), "changed"), ["a"]);
+    assert!(client.rest().is_empty());
+    let mut clients = [station.mux.client(), station.mux.client()];
+    assert_eq!(clients[0].server_pid(), clients[1].server_pid());
+}
+
+#[test]
 fn a_change_of_names_only_restarts_nothing() {
     let station = Station::demo(&[], "");
     let load = Load::on(station.mux.client());

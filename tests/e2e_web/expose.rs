@@ -126,7 +126,7 @@ fn clients_of_event_streams_share_one_process() {
 
 #[test]
 fn without_sessions_each_request_has_a_process_that_ends_with_it() {
-    let exposed = Exposed::streamable(&demo(""), &[]);
+    let exposed = Exposed::streamable(&demo(""), &["--spare", "0"]);
     let mut seen = Vec::new();
     let mut http = Http::connect(exposed.address);
     for id in 0..3 {
@@ -159,9 +159,40 @@ fn without_sessions_each_request_has_a_process_that_ends_with_it() {
     exposed.assert_alone();
 }
 
+/// The process that was started as number `count`.
+fn started(exposed: &Exposed, count: usize) -> i32 {
+    let line = exposed.mux.wait_logs(count, "started, pid");
+    line.rsplit("pid ").next().unwrap().trim().parse().unwrap_or_else(|_| panic!("no pid: {line}"))
+}
+
+#[test]
+fn requests_and_sessions_find_a_process_that_runs_already() {
+    let exposed = Exposed::streamable(&demo(""), &[]);
+    for id in 1..=3 {
+        let spare = started(&exposed, id);
+        let answer = exposed.ask(&Ask::post("/mcp", &whoami(id as u64))).expect(200).message();
+        assert_eq!(pid(&answer), spare);
+    }
+    started(&exposed, 4);
+    assert!(holds_within(PATIENCE, || exposed.processes().len() == 1), "{:?}", exposed.processes());
+
+    let exposed = Exposed::streamable(&demo(""), &["--stateful", "--spare", "2"]);
+    let spares = [started(&exposed, 1), started(&exposed, 2)];
+    let id = exposed.session();
+    let first = pid(&exposed.in_session(&id, &whoami(1)).expect(200).message());
+    assert!(spares.contains(&first), "{first} of {spares:?}");
+    assert_eq!(pid(&exposed.in_session(&id, &whoami(2)).expect(200).message()), first);
+    started(&exposed, 3);
+
+    // Nobody would take one of a shared process.
+    let exposed = Exposed::start(&demo(""), &["--spare", "2"]);
+    Events::open(&exposed, "/sse");
+    assert_eq!((exposed.mux.logged("started, pid"), exposed.processes().len()), (1, 1));
+}
+
 #[test]
 fn a_client_that_vanishes_takes_the_process_of_its_request_along() {
-    let exposed = Exposed::streamable(&demo(""), &[]);
+    let exposed = Exposed::streamable(&demo(""), &["--spare", "0"]);
     let mut http = Http::connect(exposed.address);
     let ask = crate::support::call_with_progress(1, "sleep", json!({ "ms": 600_000, "steps": 600_000 }), "t");
     let head = http.start(&Ask::post("/mcp", &ask));
@@ -217,11 +248,28 @@ fn a_server_that_crashes_is_started_again_so_many_times() {
     exposed.ask(&Ask::post(&endpoint, &initialize("2024-11-05", json!({})))).expect(202);
     let answer = stream.message();
     assert!(answer["error"]["message"].as_str().unwrap().contains("status 3"), "{answer}");
-    exposed.mux.wait_logs(2, "exited with status 3");
+    exposed.mux.wait_logs(4, "exited with status 3");
     exposed.ask(&Ask::post(&endpoint, &initialize("2024-11-05", json!({})))).expect(202);
     let answer = stream.until(|answer| answer["error"].is_object());
     assert!(answer["error"]["data"]["muxloop"]["reason"].is_string(), "{answer}");
-    assert_eq!(exposed.mux.logged("started, pid"), 2, "{}", exposed.mux.log());
+    // It ends on either greeting, so that each start takes two processes.
+    exposed.mux.assert_logged(4, "started, pid");
+    exposed.ask(&Ask::get("/health")).expect(200);
+}
+
+/// 0 is no limit, neither none nor the default of 3.
+#[test]
+fn a_server_that_crashes_is_started_again_for_ever_if_told_so() {
+    let exposed = Exposed::start(&demo("--die-at-start 3"), &["--maxRestarts", "0"]);
+    let mut stream = Http::connect(exposed.address);
+    stream.start(&Ask::get("/sse").header("Accept", "text/event-stream"));
+    let endpoint = String::from_utf8(stream.event().unwrap().data).unwrap();
+    exposed.ask(&Ask::post(&endpoint, &initialize("2024-11-05", json!({})))).expect(202);
+    // Its handshake waits as long as there is hope.
+    exposed.mux.wait_log("(attempt 4)");
+    // It ends on either greeting, so that each start takes two processes.
+    exposed.mux.assert_logged(8, "started, pid");
+    assert_eq!(exposed.mux.logged("given up"), 0);
     exposed.ask(&Ask::get("/health")).expect(200);
 }
 

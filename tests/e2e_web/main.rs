@@ -2,6 +2,7 @@
 //! WebSocket, metrics, rate limits, the dashboard's events, and one server without a configuration. The page
 //! itself is tested in a browser by `make interop`.
 
+mod apart;
 mod dashboard;
 mod expose;
 mod metrics;

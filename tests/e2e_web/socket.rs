@@ -1,7 +1,7 @@
 //! WebSocket at `/servers/NAME/ws` (row G10, protocol.md §3.5, RFC 6455).
 
 use crate::support::{
-    Ask, Session, call, call_with_progress, code, initialize, reason, rpc, structured, text,
+    Ask, Session, Station, call, call_with_progress, code, initialize, reason, rpc, structured, text,
 };
 use crate::websocket::{PATH, WebSocket, frame, station, upgrade};
 use muxloop::codec::ws::Frame;
@@ -51,7 +51,9 @@ fn upgrades_that_are_none_are_refused() {
     let local =
         good.clone().header("Origin", "http://localhost:3000").header("Connection", "keep-alive, UPGRADE");
     WebSocket::open_by(station.address, &local.header("Sec-WebSocket-Protocol", "soap, mcp"));
-    assert!(station.mux.methods("a").is_empty(), "nothing of that concerned the server");
+    let methods = station.mux.methods("a");
+    let is_greeting = |method: &String| method.contains("initialize");
+    assert!(methods.iter().all(is_greeting), "nothing of that concerned the server: {methods:?}");
 }
 
 #[test]
@@ -205,8 +207,14 @@ fn pings_are_answered_and_closes_returned() {
 
 #[test]
 fn progress_questions_and_cancels_go_both_ways() {
-    let station = station(&[], "interactive = \"serialize\"");
-    let mut socket = WebSocket::client_with(&station, json!({ "elicitation": {} }));
+    // A server of 2026-07-28 asks in another way, of which the client notices nothing (protocol.md §4.3).
+    for era in ["legacy", "modern"] {
+        goes_both_ways(&station(&["--era", era], "interactive = \"serialize\""));
+    }
+}
+
+fn goes_both_ways(station: &Station) {
+    let mut socket = WebSocket::client_with(station, json!({ "elicitation": {} }));
     let token = "mine";
     socket.send(&call_with_progress(1, "sleep", json!({ "ms": 3, "steps": 3 }), token));
     for step in 1..=3 {
@@ -272,6 +280,20 @@ fn a_stop_answers_what_waits() {
     let answer = socket.until(|message| message["id"] == 1);
     assert_eq!(reason(&answer), "stopped");
     assert_eq!(socket.closed().0, 1001);
+    assert!(station.mux.ended().success());
+}
+
+#[test]
+fn a_drain_answers_what_waits_and_says_goodbye() {
+    let mut station = station(&[], "");
+    let (mut idle, mut busy) = (WebSocket::client(&station), WebSocket::client(&station));
+    busy.send(&call_with_progress(1, "sleep", json!({ "ms": 1_000, "steps": 100 }), "t"));
+    assert_eq!(busy.message()["method"], "notifications/progress");
+    station.control("drain", json!({ "timeout_ms": 600_000 }));
+    assert_eq!(idle.closed().0, 1001);
+    assert_ne!(station.ask(&upgrade(PATH)).expect(503).header("retry-after"), "");
+    assert_eq!(text(&busy.until(|message| message["id"] == 1)), "slept 1000 ms");
+    assert_eq!(busy.closed().0, 1001);
     assert!(station.mux.ended().success());
 }
 

@@ -105,7 +105,7 @@ fn variables_stand_in_for_options() {
 fn samples(opt: &'static Opt) -> [&'static str; 2] {
     match (opt.words, opt.long) {
         ([.., a, b], _) => [a, b],
-        (_, "wait" | "timeout" | "lines" | "sessionTimeout" | "maxRestarts") => ["7", "8"],
+        (_, "wait" | "timeout" | "lines" | "sessionTimeout" | "maxRestarts" | "spare") => ["7", "8"],
         _ if opt.value.is_empty() => ["true", "false"],
         _ => ["one", "two"],
     }

@@ -5,7 +5,7 @@
 //! first wrong byte: so it cannot matter how the stream is cut.
 
 use super::headers::{Field, Headers};
-use super::{HttpError, Limits};
+use super::{HttpError, Limits, TLS_ON_PLAIN_PORT};
 use crate::base::RecvBuf;
 
 /// What kind of head it is.
@@ -99,6 +99,9 @@ impl HeadScan {
                 return Err(HttpError::fatal(400, "a line of the head starts with white space"));
             }
             b'\t' | b' '..=b'~' => self.line_len += 1,
+            TLS_HANDSHAKE if self.lines == 0 && self.line_len == 0 && self.section == Section::Request => {
+                return Err(HttpError::fatal(400, TLS_ON_PLAIN_PORT));
+            }
             0 => return Err(HttpError::fatal(400, "a NUL byte in the head")),
             _ => return Err(HttpError::fatal(400, format!("byte 0x{byte:02x} in the head"))),
         }
@@ -117,6 +120,9 @@ impl HeadScan {
         Ok(())
     }
 }
+
+/// First byte of what a TLS client says first (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// First line and headers of a request that [`HeadScan`] has passed.
 pub(super) struct RequestHead {

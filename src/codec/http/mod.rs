@@ -75,6 +75,9 @@ impl HttpError {
     }
 }
 
+/// Why a request that begins as TLS does is refused.
+pub const TLS_ON_PLAIN_PORT: &str = "TLS on a plain HTTP port; the address begins with http://, not https://";
+
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.status, reason(self.status), self.reason)

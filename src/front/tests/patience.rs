@@ -132,6 +132,25 @@ fn a_session_lives_while_it_is_used() {
 }
 
 #[test]
+fn a_session_stays_though_its_reader_is_behind_for_a_moment() {
+    let mut bench = Bench::new();
+    let stream = bench.ask("GET /sse/a HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+    for second in 1..=3 * SESSION_MS / 1_000 {
+        // Bytes are under way at every whole minute, so whenever one could think of looking at it.
+        match second % 60 == 0 {
+            true => bench.floor.unwritten.insert(stream.as_u64(), 1),
+            false => bench.floor.unwritten.remove(&stream.as_u64()),
+        };
+        bench.pass(1_000);
+        assert_eq!(bench.front.sessions(), 1, "after {second} s");
+    }
+    // Nobody reads it any more.
+    bench.floor.unwritten.insert(stream.as_u64(), 1);
+    bench.pass(2 * SESSION_MS);
+    assert_eq!(bench.front.sessions(), 0);
+}
+
+#[test]
 fn nothing_is_left_of_connections_and_sessions() {
     let mut bench = Bench::new();
     for round in 0..50 {

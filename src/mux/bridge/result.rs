@@ -3,8 +3,10 @@
 use super::edit::{Member, array, is_object, object, whole};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::{Listed, Method};
+use crate::mux::{quote, reply};
 
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+const COMPLETE: &[u8] = b"\"complete\"";
 
 /// A legacy child's result for a modern client: said to be complete, with the server's name and, where it is
 /// due, how long it may be kept (P44): not at all. Tools that can only be called as tasks are left out, as
@@ -40,6 +42,11 @@ pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
     let Some(result) = msg.envelope.result.filter(|result| is_object(msg.bytes, *result)) else {
         return msg.bytes.to_vec();
     };
+    if let Some(kind) = msg.envelope.result_type.map(|kind| msg.text(kind)).filter(|kind| *kind != COMPLETE) {
+        let why =
+            format!("the server's result is of a type that this client cannot be told of: {}", quote(kind));
+        return reply::Failure::new("result_type", why).answer(super::id_of(msg));
+    }
     let each = |name: &str, value: Span| match name {
         "resultType" | "ttlMs" | "cacheScope" => Member::Drop,
         "_meta" => {

@@ -19,6 +19,7 @@ fn a_shared_child_is_asked_for_the_modern_era_first() {
     world.discover(child, 0);
     let a = world.client();
     world.greet(a, json!({}));
+    world.hears_of(child, "subscriptions/listen");
     world.silent(child);
 }
 
@@ -57,31 +58,22 @@ fn the_operator_decides_the_era() {
     }
 }
 
-/// P50: whatever a legacy server does on `server/discover`, it is respawned and greeted with
-/// `initialize`; its modern client is served.
+/// P50: a legacy server that ends on `server/discover` is started anew and greeted with `initialize`; its
+/// modern client is served.
 #[test]
-fn a_child_that_knows_no_discover_is_respawned_as_legacy() {
-    type Reaction = fn(&mut World, Child, &Value);
-    let reactions: [Reaction; 4] = [
-        |world, child, _| world.exits(child, "exited with 1"),
-        |world, child, asked| {
-            world.says(child, json!({ "id": asked["id"], "error": { "code": -32000, "message": "?" } }));
-        },
-        |world, _, _| world.advance(10_000),
-        |world, child, _| world.leaves(child.link),
-    ];
-    for (n, react) in reactions.into_iter().enumerate() {
+fn a_child_that_ends_on_discover_is_respawned_as_legacy() {
+    for closes_first in [false, true] {
         let mut world = World::new([auto()]);
         let a = world.client();
         world.says(a, modern(1, "tools/list", json!({})));
         let child = world.child();
-        let asked = world.hears_of(child, "server/discover");
-        react(&mut world, child, &asked);
-        if n > 0 {
-            assert_eq!(world.stops(child), [StopStep::CloseInput], "reaction {n}");
+        world.hears_of(child, "server/discover");
+        if closes_first {
+            world.leaves(child.link);
+            assert_eq!(world.stops(child), [StopStep::CloseInput]);
             world.no_start();
-            world.exits(child, "exited with 0");
         }
+        world.exits(child, "exited with 0");
         let child = world.child();
         world.shake_hands(child, all_capabilities());
         world.hears_of(child, "tools/list");
@@ -159,9 +151,9 @@ fn a_known_modern_server_gets_its_whole_startup_time() {
     world.hears_of(child, "tools/list");
 }
 
-/// A listen that came before the child turned out to be legacy is refused too, not left open.
+/// A listen that came before the child turned out to be legacy is served by that child.
 #[test]
-fn a_listen_is_refused_once_the_child_is_known_to_be_legacy() {
+fn a_listen_is_served_once_the_child_is_known_to_be_legacy() {
     let mut world = World::new([auto()]);
     let a = world.client();
     world.says(
@@ -173,9 +165,11 @@ fn a_listen_is_refused_once_the_child_is_known_to_be_legacy() {
     world.exits(child, "exited with 1");
     let child = world.child();
     world.shake_hands(child, all_capabilities());
-    world.hears_failure(a, "l", "era");
+    let told = world.hears_of(a, "notifications/subscriptions/acknowledged");
+    assert_eq!(told["params"]["notifications"], json!({ "toolsListChanged": true }));
     world.says(child, note("notifications/tools/list_changed", json!({})));
-    world.silent(a);
+    let told = world.hears_of(a, "notifications/tools/list_changed");
+    assert_eq!(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "l");
 }
 
 /// P38, P39, P41: the checks of a modern request, in their order; a missing clientInfo is fine.
@@ -299,4 +293,49 @@ fn modern_log_lines_are_for_the_request_that_wants_them() {
     world.says(child, line("error"));
     world.silent(a);
     world.silent(b);
+}
+
+/// A child that was started anew in the other era does not know what was subscribed before.
+#[test]
+fn a_subscription_of_the_era_before_is_not_taken_back() {
+    let mut world = World::new([auto()]);
+    let (child, a) = (world.child(), world.client());
+    let probe = world.hears_of(child, "server/discover");
+    world.says(child, json!({ "id": probe["id"], "error": { "code": -32601, "message": "no" } }));
+    world.shake_hands(child, all_capabilities());
+    world.greet(a, json!({}));
+    world.says(a, json!({ "id": 1, "method": "resources/subscribe", "params": { "uri": "u:1" } }));
+    let asked = world.hears_of(child, "resources/subscribe");
+    world.answers(child, &asked, json!({}));
+    world.hears_all(a);
+    // It comes back as a newer version of itself.
+    world.exits(child, "exited with 0");
+    world.advance(60_000);
+    let child = world.child();
+    let asked = world.hears_of(child, "initialize");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32022, "message": "no" } }));
+    world.exits(child, "exited with 0");
+    let child = world.child();
+    world.discover(child, 0);
+    world.hears_all(child);
+    world.leaves(a);
+    assert!(world.hears_all(child).iter().all(|said| said["method"] != "resources/unsubscribe"));
+}
+
+/// The process of the other era could not even be started: after the pause it is tried again.
+#[test]
+fn the_other_era_is_tried_anew_after_each_pause() {
+    let mut world = World::new([auto()]);
+    let client = world.client();
+    world.says(client, modern(1, "tools/list", json!({})));
+    for _ in 0..3 {
+        let child = world.child();
+        world.hears_of(child, "server/discover");
+        world.exits(child, "exited with status 1");
+        let child = world.child();
+        world.hears_of(child, "initialize");
+        world.exits(child, "exited with status 1");
+        world.no_start();
+        world.advance(10_000);
+    }
 }

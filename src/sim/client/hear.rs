@@ -43,7 +43,7 @@ impl Client {
             ledger.error(self.index, id);
         }
         if let Some(level) = self.level_ids.remove(id) {
-            let settled = self.level_ids.is_empty() && wire.is_result();
+            let settled = self.level_ids.is_empty() && wire.is_result() && self.transport.is_ordered();
             self.level = Some(level).filter(|_| settled);
         }
         if self.phase != Phase::Greeting || self.initialize.as_deref() != Some(id) {

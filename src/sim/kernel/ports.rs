@@ -4,6 +4,7 @@ use super::{Handle, Holder, Process, Stream, Task};
 use crate::base::Key;
 use crate::engine::port::{Accepted, ExitStatus, Io, Kill, Platform, Ready, SpawnSpec, Spawned};
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr};
 
 impl Io for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -59,7 +60,10 @@ impl Platform for Handle {
         kernel.backlogs[listener].pop_front();
         kernel.work += 1;
         let io = Stream { kernel: self.clone(), reads: Some(reads), writes: Some(writes) };
-        Ok(Accepted { io: Box::new(io), peer_pid: None, address: None })
+        // The last listener is the front's, on TCP.
+        let is_tcp = listener + 1 == kernel.backlogs.len();
+        let address = is_tcp.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Ok(Accepted { io: Box::new(io), peer_pid: None, address })
     }
 
     fn register(&mut self, key: Key, io: &mut dyn Io) -> io::Result<()> {

@@ -30,12 +30,12 @@ impl World {
     fn meddle(&mut self, now: Time) {
         let (server, verb) = {
             let choice = &mut self.kernel.borrow_mut().choice;
-            (choice.below(self.setups.len()), choice.below(6))
+            (choice.below(self.setups.len()), choice.below(7))
         };
         let Some(id) = self.engine.server_named(&self.setups[server].policy.name) else {
             return self.ledger.fail(format!("server {server} is not there"));
         };
-        let words = ["start", "stop", "restart", "change", "replace", "restart all"];
+        let words = ["start", "stop", "restart", "change", "replace", "spares of", "restart all"];
         self.kernel.borrow_mut().trace.add(now, format_args!("operator: {} server {server}", words[verb]));
         self.ledger.counts.orders += 1;
         match verb {
@@ -51,6 +51,12 @@ impl World {
                 self.engine.change_server(now, id, setup);
             }
             4 => self.replace(now, server),
+            5 => {
+                self.setups[server].policy.spare = self.kernel.borrow_mut().choice.below(4);
+                let setup = self.setups[server].for_engine(server);
+                self.tape.change_server(now, id, &setup);
+                self.engine.change_server(now, id, setup);
+            }
             _ => self.restart_all(now),
         }
     }
@@ -84,6 +90,8 @@ impl World {
         let id = self.engine.add_server(setup, server);
         self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);
+        #[cfg(feature = "http")]
+        self.configure_http();
     }
 
     /// Before the calm: some of what was stopped is started again.

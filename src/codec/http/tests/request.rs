@@ -226,7 +226,9 @@ fn a_wrong_byte_is_refused_before_the_head_ends() {
         ("GET / HTTP/1.1\r\nA: b\r\n\t", "a line of the head starts with white space"),
         ("GET / HTTP/1.1\r\nA: \0", "a NUL byte in the head"),
         ("GET /\u{e4}", "byte 0xc3 in the head"),
-        ("\u{16}\u{3}\u{1}", "byte 0x16 in the head"),
+        ("\u{16}\u{3}\u{1}", crate::codec::http::TLS_ON_PLAIN_PORT),
+        ("GET \u{16}", "byte 0x16 in the head"),
+        ("GET / HTTP/1.1\r\n\u{16}", "byte 0x16 in the head"),
     ] {
         assert_eq!(refused(start.as_bytes()), (400, reason.to_owned()), "{start:?}");
     }
