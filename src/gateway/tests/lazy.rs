@@ -140,7 +140,7 @@ fn a_search_finds_tools_by_all_that_they_say() {
         assert_eq!(world.finds(json!({ "query": query })), ["github__create_issue"], "{query}");
     }
     assert_eq!(world.finds(json!({ "query": "files" }))[0], "files__read_file");
-    assert_eq!(world.finds(json!({ "query": "issue file", "server": "files" })), ["files__read_file"]);
+    assert_eq!(world.finds(json!({ "query": "issue read", "server": "files" })), ["files__read_file"]);
     assert_eq!(world.finds(json!({ "query": "issue", "limit": 1, "server": null })).len(), 1);
     assert_eq!(world.finds(json!({ "query": "nothing" })), [""; 0]);
     let all = ["github__create_issue", "github__listIssues", "files__read_file", "files__tool_search"];
