@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub(super) struct Arguments<'a> {
     bytes: &'a [u8],
     /// The object, if there is one.
-    pub at: Option<Span>,
+    at: Option<Span>,
 }
 
 impl<'a> Arguments<'a> {
@@ -70,5 +70,27 @@ impl<'a> Arguments<'a> {
             )),
             at => Ok(at),
         }
+    }
+}
+
+/// A call of `tool_invoke`.
+pub(super) struct Invocation<'a> {
+    /// The tool, as the merged endpoint names it.
+    pub name: Cow<'a, str>,
+    /// Where its arguments go: those of `tool_invoke` itself.
+    pub at: Span,
+    /// Its arguments, if it gets any.
+    pub arguments: Option<Span>,
+}
+
+impl<'a> Invocation<'a> {
+    pub fn of(msg: &Incoming<'a>) -> Result<Invocation<'a>, String> {
+        // Models forget the object around a tool's arguments.
+        let given = Arguments::of(msg, &["name", "arguments"])
+            .map_err(|text| format!("{text}; what is for the tool belongs into `arguments`"))?;
+        let missing = "`name` is missing: the tool's name as tool_search gives it";
+        let name = given.text("name")?.ok_or(missing)?;
+        let at = given.at.ok_or(missing)?;
+        Ok(Invocation { name, at, arguments: given.object("arguments")? })
     }
 }

@@ -11,22 +11,23 @@
 //! with the nearest names.
 //!
 //! ```text
-//! own        the three tools as they are listed        index   ranked search
-//! arguments  what they are called with                 words   of names and texts
+//! own        the three tools as they are listed        index         ranked search
+//! arguments  what they are called with                 words, texts  of tools
 //! ```
 
 mod arguments;
 pub mod index;
 mod own;
+mod texts;
 pub mod words;
 
 use super::Gateway;
-use super::catalogue::{Catalogue, List, Offering};
+use super::catalogue::{Catalogue, List};
 use super::serve::{Needs, Way, listed, no_such_cursor, own_meta};
-use crate::codec::{Incoming, Span, edit, json};
+use crate::codec::{Incoming, json};
 use crate::config::nearest;
-use arguments::Arguments;
-use index::{Field, Hit, Index, Texts};
+use arguments::{Arguments, Invocation};
+use index::{Hit, Index};
 pub(super) use own::{INSTRUCTIONS, Own};
 use serde_json::json;
 use words::cut;
@@ -63,7 +64,7 @@ impl Lazy {
             let tools = catalogue.names(List::Tools).filter_map(|name| {
                 let tool = catalogue.offering(List::Tools, name)?;
                 cards.push((name.into(), tool.member));
-                Some(texts_of(tool, key(tool.member)))
+                Some(texts::of_tool(tool.text, tool.spoken, key(tool.member)))
             });
             (generation, Index::new(tools))
         }));
@@ -126,20 +127,20 @@ impl Gateway {
 
     /// Where a call of `tool_invoke` goes.
     pub(super) fn invoked(&self, msg: &Incoming<'_>) -> Result<Way, Needs> {
-        let (name, arguments) = match invocation(msg) {
+        let invocation = match Invocation::of(msg) {
             Ok(invocation) => invocation,
             Err(text) => return Ok(Way::Result(wrong(&text))),
         };
-        let route = self.catalogue.route(List::Tools, &name).ok_or(Needs::One(List::Tools))?;
-        Ok(Way::Server { route, at: msg.envelope.name, by_uri: false, arguments: Some(arguments) })
+        let route = self.catalogue.route(List::Tools, &invocation.name).ok_or(Needs::One(List::Tools))?;
+        let arguments = Some((invocation.at, invocation.arguments));
+        Ok(Way::Server { route, at: msg.envelope.name, by_uri: false, arguments })
     }
 
     /// The answer to a call of a tool that nobody has, if tools are lazy.
     pub(super) fn unknown_tool(&mut self, msg: &Incoming<'_>) -> Option<Way> {
         self.lazy.as_ref().filter(|_| msg.method() == b"tools/call")?;
         if self.own_tool(msg).is_some() {
-            let (name, _) = invocation(msg).ok()?;
-            let text = self.no_such_tool(&name);
+            let text = self.no_such_tool(&Invocation::of(msg).ok()?.name);
             return Some(Way::Result(wrong(&text)));
         }
         let name = json::unescape(msg.text(msg.envelope.name?))?;
@@ -174,7 +175,7 @@ impl Gateway {
             let tool = self.catalogue.offering(List::Tools, name)?;
             // More digits would say nothing.
             let score = (f64::from(hit.score) * 100.0).round() / 100.0;
-            let description = own::one_line(&description_of(tool), DESCRIPTION_MAX);
+            let description = own::one_line(&texts::description(tool.text), DESCRIPTION_MAX);
             Some(json!({ "name": name, "description": description, "server": members[*member].key,
                 "score": score }))
         });
@@ -236,83 +237,6 @@ impl Gateway {
     }
 }
 
-/// The tool that a call of `tool_invoke` names, and where arguments are written and which ones.
-fn invocation<'a>(msg: &Incoming<'a>) -> Result<(std::borrow::Cow<'a, str>, (Span, Option<Span>)), String> {
-    let given = Arguments::of(msg, &["name", "arguments"])
-        .map_err(|text| format!("{text}; what is for the tool belongs into `arguments`"))?;
-    let name = given.text("name")?.ok_or("`name` is missing: the tool's name as tool_search gives it")?;
-    let arguments = given.object("arguments")?;
-    let at = given.at.ok_or("`arguments` is missing")?;
-    Ok((name, (at, arguments)))
-}
-
-/// The texts by which a tool is found.
-fn texts_of(tool: Offering<'_>, server: String) -> Texts {
-    let mut texts = Texts::default();
-    let put = |texts: &mut Texts, field: Field, at: Span| {
-        if let Some(text) = json::unescape(at.of(tool.text)) {
-            let whole = &mut texts[field as usize];
-            whole.push_str(cut(&text, TEXT_MAX.saturating_sub(whole.len())));
-            whole.push('\n');
-        }
-    };
-    for (name, _, at) in json::object_members(tool.text, edit::whole(tool.text)) {
-        match &*name {
-            "title" => put(&mut texts, Field::Title, at),
-            "description" => put(&mut texts, Field::Description, at),
-            "annotations" => {
-                if let Some(title) = json::member(tool.text, at, "title") {
-                    put(&mut texts, Field::Title, title);
-                }
-            }
-            "inputSchema" => each_parameter(tool.text, at, SCHEMA_DEPTH, &mut |name, text| {
-                let names = &mut texts[Field::Parameters as usize];
-                names.push_str(cut(name, TEXT_MAX.saturating_sub(names.len())));
-                names.push('\n');
-                if let Some(text) = text {
-                    put(&mut texts, Field::ParameterTexts, text);
-                }
-            }),
-            _ => {}
-        }
-    }
-    texts[Field::Name as usize] = cut(tool.spoken, TEXT_MAX).into();
-    texts[Field::Server as usize] = server;
-    texts
-}
-
-/// Calls `each` with the names and descriptions of the properties of a schema, and of theirs, so deep.
-fn each_parameter(bytes: &[u8], schema: Span, depth: usize, each: &mut impl FnMut(&str, Option<Span>)) {
-    if depth == 0 {
-        return;
-    }
-    for (name, _, at) in json::object_members(bytes, schema) {
-        match &*name {
-            "properties" => {
-                for (name, _, property) in json::object_members(bytes, at) {
-                    each(&name, json::member(bytes, property, "description"));
-                    each_parameter(bytes, property, depth - 1, each);
-                }
-            }
-            "items" => each_parameter(bytes, at, depth - 1, each),
-            "anyOf" | "oneOf" | "allOf" => {
-                for schema in json::array_elements(bytes, at) {
-                    each_parameter(bytes, schema, depth - 1, each);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What a tool says about itself: its description, or else its title.
-fn description_of(tool: Offering<'_>) -> String {
-    let text = |name| json::member(tool.text, edit::whole(tool.text), name);
-    let text = |name| text(name).and_then(|at| json::unescape(at.of(tool.text)));
-    let description = text("description").filter(|text| !text.trim().is_empty());
-    description.or_else(|| text("title")).unwrap_or_default().into_owned()
-}
-
 /// A result of one of the three tools: text for the model, and the same as JSON text for programs.
 fn answer(text: &str, structured: Option<&str>) -> Vec<u8> {
     let mut result = format!("{{\"content\":[{}]", json!({ "type": "text", "text": text }));
@@ -342,7 +266,3 @@ const COMPARED_MAX: usize = 2_000;
 const DESCRIPTION_MAX: usize = 200;
 /// Most bytes of a wrong name in the text that says so.
 const SHOWN_MAX: usize = 128;
-/// Most bytes of a text that is searched: descriptions can be books.
-const TEXT_MAX: usize = 16 << 10;
-/// How deep parameters within parameters are looked for.
-const SCHEMA_DEPTH: usize = 6;
