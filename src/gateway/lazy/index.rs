@@ -11,7 +11,7 @@
 use super::words::{WORD_MAX, cut, each_word, says_nothing};
 use std::collections::HashMap;
 
-/// What a document consists of; the place of a text in [`Texts`].
+/// What a document consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     Name,
@@ -22,10 +22,7 @@ pub enum Field {
     ParameterTexts,
 }
 
-pub const FIELDS: usize = 6;
-
-/// The texts of a document, by [`Field`].
-pub type Texts = [String; FIELDS];
+const FIELDS: usize = 6;
 
 /// What a word counts, by [`Field`]: who asks knows what it is to be called, or what it does.
 const WEIGHTS: [f32; FIELDS] = [4.0, 3.0, 1.0, 1.5, 1.0, 0.5];
@@ -43,7 +40,7 @@ const BEGINNINGS_MAX: usize = 64;
 /// Most words of a query.
 const QUERY_MAX: usize = 32;
 /// Most words of a field; descriptions can be books.
-const FIELD_MAX: u32 = 1_000;
+const FIELD_MAX: usize = 1_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -80,40 +77,59 @@ pub struct Effort {
     pub found: usize,
 }
 
-impl Index {
-    /// An index over documents.
-    pub fn new(documents: impl IntoIterator<Item = Texts>) -> Index {
-        let mut numbers: HashMap<Box<str>, u32> = HashMap::new();
-        // Word and field, document by document; the counts need the average lengths, known at the end only.
-        let mut read: Vec<(u32, u8)> = Vec::new();
-        let mut ends: Vec<usize> = Vec::new();
-        let mut lengths: Vec<[u32; FIELDS]> = Vec::new();
-        for texts in documents {
-            let mut length = [0; FIELDS];
-            for (field, text) in texts.iter().enumerate() {
-                each_word(text, |word| {
-                    if length[field] == FIELD_MAX {
-                        return;
-                    }
-                    length[field] += 1;
-                    let next = numbers.len() as u32;
-                    let number = match numbers.get(word) {
-                        Some(number) => *number,
-                        None => *numbers.entry(word.into()).or_insert(next),
-                    };
-                    read.push((number, field as u8));
-                });
-            }
-            ends.push(read.len());
-            lengths.push(length);
+/// An index on its way: texts document by document.
+#[derive(Debug, Default)]
+pub struct Builder {
+    numbers: HashMap<Box<str>, u32>,
+    /// Word and field of all that was read; what each counts depends on the average lengths, known in the end.
+    read: Vec<(u32, u8)>,
+    /// Where the documents end in `read`.
+    ends: Vec<usize>,
+    /// Words by field, of each document, and of the one that is being read.
+    lengths: Vec<[u32; FIELDS]>,
+    length: [u32; FIELDS],
+}
+
+impl Builder {
+    /// More text of a field of the document that is being read.
+    pub fn text(&mut self, field: Field, text: &str) {
+        let Builder { numbers, read, length, .. } = self;
+        let length = &mut length[field as usize];
+        if *length as usize == FIELD_MAX {
+            return;
         }
-        let mut found = counted(numbers.len(), &read, &ends, &lengths);
-        let mut sorted: Vec<(Box<str>, u32)> = numbers.into_iter().collect();
-        sorted.sort_unstable();
-        let found = sorted.iter().map(|(_, number)| std::mem::take(&mut found[*number as usize])).collect();
-        Index { documents: lengths.len(), words: sorted.into_iter().map(|(word, _)| word).collect(), found }
+        each_word(cut(text, FIELD_MAX * WORD_MAX), |word| {
+            if *length as usize == FIELD_MAX {
+                return;
+            }
+            *length += 1;
+            let next = numbers.len() as u32;
+            let number = match numbers.get(word) {
+                Some(number) => *number,
+                None => *numbers.entry(word.into()).or_insert(next),
+            };
+            read.push((number, field as u8));
+        });
     }
 
+    /// The document has no more text.
+    pub fn end_document(&mut self) {
+        self.ends.push(self.read.len());
+        self.lengths.push(std::mem::take(&mut self.length));
+    }
+
+    /// The index over the documents that have ended.
+    pub fn finish(self) -> Index {
+        let mut found = counted(self.numbers.len(), &self.read, &self.ends, &self.lengths);
+        let mut sorted: Vec<(Box<str>, u32)> = self.numbers.into_iter().collect();
+        sorted.sort_unstable();
+        let found = sorted.iter().map(|(_, number)| std::mem::take(&mut found[*number as usize])).collect();
+        let words = sorted.into_iter().map(|(word, _)| word).collect();
+        Index { documents: self.lengths.len(), words, found }
+    }
+}
+
+impl Index {
     /// The best documents for a query, best first, among those that `may` be found; equally good ones in their
     /// order.
     pub fn search(&self, query: &str, may: impl Fn(usize) -> bool, limit: usize) -> (Vec<Hit>, Effort) {
@@ -146,6 +162,16 @@ impl Index {
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));
         hits.truncate(limit);
         (hits, effort)
+    }
+
+    /// All words that are found, in order.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(|word| &**word)
+    }
+
+    /// Words of documents, each word of each document once.
+    pub fn entries(&self) -> usize {
+        self.found.iter().map(Vec::len).sum()
     }
 
     /// The words of the index that a word of a query may mean, and what each counts.

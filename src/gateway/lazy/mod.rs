@@ -27,7 +27,7 @@ use super::serve::{Needs, Way, listed, no_such_cursor, own_meta};
 use crate::codec::{Incoming, json};
 use crate::config::nearest;
 use arguments::{Arguments, Invocation};
-use index::{Hit, Index};
+use index::{Builder, Hit, Index};
 pub(super) use own::{INSTRUCTIONS, Own};
 use serde_json::json;
 use words::cut;
@@ -51,22 +51,24 @@ impl Lazy {
     }
 
     /// The index of what is offered now.
-    fn index(
+    fn index<'a>(
         &mut self,
         catalogue: &Catalogue,
-        key: impl Fn(usize) -> String,
+        key: impl Fn(usize) -> &'a str,
     ) -> (&Index, &[(Box<str>, usize)]) {
         let generation = catalogue.generation(List::Tools);
         let known = self.index.take().filter(|(of, _)| *of == generation);
         let cards = &mut self.cards;
         let index = self.index.insert(known.unwrap_or_else(|| {
             cards.clear();
-            let tools = catalogue.names(List::Tools).filter_map(|name| {
-                let tool = catalogue.offering(List::Tools, name)?;
-                cards.push((name.into(), tool.member));
-                Some(texts::of_tool(tool.text, tool.spoken, key(tool.member)))
-            });
-            (generation, Index::new(tools))
+            let mut index = Builder::default();
+            for name in catalogue.names(List::Tools) {
+                if let Some(tool) = catalogue.offering(List::Tools, name) {
+                    cards.push((name.into(), tool.member));
+                    texts::read(tool.text, tool.spoken, key(tool.member), &mut index);
+                }
+            }
+            (generation, index.finish())
         }));
         (&index.1, &self.cards)
     }
@@ -162,7 +164,7 @@ impl Gateway {
         };
         let members = &self.members;
         let Some(lazy) = &mut self.lazy else { return Err(String::new()) };
-        let (index, cards) = lazy.index(&self.catalogue, |member| members[member].key.clone());
+        let (index, cards) = lazy.index(&self.catalogue, |member| &members[member].key);
         let may = |document: usize| server.is_none_or(|server| cards[document].1 == server);
         let hits = if query.trim().is_empty() {
             let all = (0..cards.len()).filter(|document| may(*document));
@@ -221,7 +223,7 @@ impl Gateway {
     fn nearest_tools(&mut self, wrong: &str) -> Vec<String> {
         let members = &self.members;
         let Some(lazy) = &mut self.lazy else { return Vec::new() };
-        let (index, cards) = lazy.index(&self.catalogue, |member| members[member].key.clone());
+        let (index, cards) = lazy.index(&self.catalogue, |member| &members[member].key);
         let names = cards.iter().take(COMPARED_MAX).map(|(name, _)| &**name);
         let (ranked, near) = nearest::ranked(wrong, names);
         let (typos, others) = ranked.split_at(near);

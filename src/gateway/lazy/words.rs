@@ -11,6 +11,11 @@ pub const WORD_MAX: usize = 64;
 pub fn each_word(text: &str, mut each: impl FnMut(&str)) {
     let mut room = String::new();
     for run in text.split(|char: char| !char.is_alphanumeric()).filter(|run| !run.is_empty()) {
+        // Most words are plain.
+        if run.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            each(cut(run, WORD_MAX));
+            continue;
+        }
         let mut parts = 0;
         let mut start = 0;
         for end in ends(run) {

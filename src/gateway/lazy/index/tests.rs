@@ -1,15 +1,20 @@
 use super::*;
 
-fn named(names: &[&str]) -> Index {
-    Index::new(names.iter().map(|name| texts(&[(Field::Name, name)])))
+type Texts<'a> = Vec<(Field, &'a str)>;
+
+fn index_of<'a>(documents: impl IntoIterator<Item = Texts<'a>>) -> Index {
+    let mut builder = Builder::default();
+    for texts in documents {
+        for (field, text) in texts {
+            builder.text(field, text);
+        }
+        builder.end_document();
+    }
+    builder.finish()
 }
 
-fn texts(given: &[(Field, &str)]) -> Texts {
-    let mut texts = Texts::default();
-    for (field, text) in given {
-        texts[*field as usize] = text.to_string();
-    }
-    texts
+fn named(names: &[&str]) -> Index {
+    index_of(names.iter().map(|name| vec![(Field::Name, *name)]))
 }
 
 fn scores(index: &Index, query: &str) -> Vec<(usize, f32)> {
@@ -44,9 +49,9 @@ fn scores_are_those_computed_by_hand() {
 /// description 1.5 / (0.25 + 0.75 · 3 / 1.5) = 0.857143 each time, which is 5.714286 together.
 #[test]
 fn fields_add_up_by_their_weights() {
-    let index = Index::new([
-        texts(&[(Field::Name, "y")]),
-        texts(&[(Field::Name, "x"), (Field::Description, "x z x")]),
+    let index = index_of([
+        vec![(Field::Name, "y")],
+        vec![(Field::Name, "x"), (Field::Description, "x z"), (Field::Description, "x")],
     ]);
     // 0.693147 · 5.714286 · 2.2 / 6.914286
     assert_close(&scores(&index, "x"), &[(1, 1.260_267)]);
@@ -72,10 +77,10 @@ fn beginnings_count_less() {
 
 #[test]
 fn what_was_meant_is_first() {
-    let tool = |name: &str, description: &str| {
-        texts(&[(Field::Server, "github"), (Field::Name, name), (Field::Description, description)])
+    let tool = |name, description| {
+        vec![(Field::Server, "github"), (Field::Name, name), (Field::Description, description)]
     };
-    let index = Index::new([
+    let index = index_of([
         tool("create_issue", "Open a new issue in a repository."),
         tool("list_issues", "List the issues of a repository."),
         tool("createPullRequest", "Open a pull request; may close an issue."),
@@ -95,53 +100,19 @@ fn what_was_meant_is_first() {
 
 #[test]
 fn nothing_is_found_in_nothing() {
-    assert_close(&scores(&Index::new([]), "x"), &[]);
-    assert_close(&scores(&Index::new([Texts::default()]), "x"), &[]);
+    assert_close(&scores(&index_of([]), "x"), &[]);
+    assert_close(&scores(&index_of([vec![]]), "x"), &[]);
 }
 
 /// What is given is bounded: a long query, a long text, and many words with one beginning.
 #[test]
 fn effort_has_bounds() {
     let many: String = (0..5_000).map(|n| format!("word{n}x ")).collect();
-    let index = Index::new([texts(&[(Field::Description, &many)])]);
+    let index = index_of([vec![(Field::Description, &*many)]]);
     // `word`, `0`, `x` and `word0x` for each: four of the thousand that are read.
     assert_eq!(index.words.len(), 250 + 250 + 2);
     let (_, effort) = index.search("wor", |_| true, 10);
     assert_eq!(effort, Effort { words: BEGINNINGS_MAX, found: BEGINNINGS_MAX });
     let (_, effort) = index.search(&many, |_| true, 10);
     assert!(effort.words <= QUERY_MAX * (BEGINNINGS_MAX + WORD_MAX), "{effort:?}");
-}
-
-/// 2,000 tools as they are: what is kept and what a search looks at, whatever the machine's speed. The times
-/// are printed only.
-#[test]
-fn two_thousand_tools_are_little() {
-    let verbs =
-        ["create", "list", "read", "delete", "update", "search", "export", "merge", "watch", "assign"];
-    let things = ["issue", "file", "page", "table", "event", "user", "branch", "message", "invoice", "label"];
-    let documents: Vec<Texts> = (0..2_000)
-        .map(|n| {
-            let (verb, thing) = (verbs[n % 10], things[n / 10 % 10]);
-            texts(&[
-                (Field::Name, &format!("{verb}_{thing}_{}", n / 100)),
-                (Field::Server, &format!("server{}", n / 100)),
-                (Field::Description, &format!("{verb} a {thing} of the workspace, given by its id, and return what the server says about the {thing}: its state, its owner, when it was changed and by whom. Fails if the {thing} is locked. ").repeat(2)),
-                (Field::Parameters, &format!("{thing}_id workspace includeArchived page_size")),
-                (Field::ParameterTexts, &format!("Id of the {thing}. Name of the workspace. Whether archived ones count. How many at once, 1 to 100.")),
-            ])
-        })
-        .collect();
-    let start = std::time::Instant::now();
-    let index = Index::new(documents);
-    let built = start.elapsed();
-    assert!(index.words.len() < 200, "{}", index.words.len());
-    let kept: usize = index.found.iter().map(Vec::len).sum();
-    assert!(kept < 2_000 * 60, "{kept}");
-    let start = std::time::Instant::now();
-    let (hits, effort) = index.search("create an issue in the workspace and assign a label", |_| true, 10);
-    let searched = start.elapsed();
-    assert_eq!(hits.len(), 10);
-    assert!(hits.iter().all(|hit| hit.document % 10 == 0 || hit.document % 10 == 9), "{hits:?}");
-    assert!(effort.words < 20 && effort.found < 2_000 * 4, "{effort:?}");
-    eprintln!("2,000 tools: {kept} entries in {built:?}, searched in {searched:?}: {effort:?}");
 }
