@@ -116,3 +116,27 @@ fn effort_has_bounds() {
     let (_, effort) = index.search(&many, |_| true, 10);
     assert!(effort.words <= QUERY_MAX * (BEGINNINGS_MAX + WORD_MAX), "{effort:?}");
 }
+
+/// Whatever the texts are: nothing panics, scores are numbers, and a document is found by all of its words.
+#[test]
+fn any_text_is_found_by_its_words() {
+    let letters: Vec<char> = "aabbcXYZ019__.- \n\"ßéÉΣσ文件ン한글\u{301}\u{1f600}".chars().collect();
+    let mut state = 7u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..300 {
+        let texts: Vec<String> =
+            (0..4).map(|_| (0..random(40)).map(|_| letters[random(letters.len())]).collect()).collect();
+        let index = index_of(texts.iter().map(|text| vec![(Field::Description, &**text)]));
+        for (document, text) in texts.iter().enumerate() {
+            let found = scores(&index, text);
+            assert!(found.iter().all(|(_, score)| score.is_finite() && *score > 0.0), "{text:?}: {found:?}");
+            each_word(text, |word| {
+                let found = scores(&index, word);
+                assert!(found.iter().any(|(found, _)| *found == document), "{word:?} of {text:?}: {found:?}");
+            });
+        }
+    }
+}
