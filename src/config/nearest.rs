@@ -82,4 +82,14 @@ mod tests {
         assert_eq!(suggestion("cdm", known), "; did you mean 'cmd'?");
         assert_eq!(suggestion("banana", known), "");
     }
+
+    #[test]
+    fn all_are_ranked_and_the_near_ones_counted() {
+        let known = ["socket", "rocket", "locker", "cmd"];
+        assert_eq!(ranked("sockt", known), (vec!["socket", "rocket", "locker", "cmd"], 1));
+        assert_eq!(ranked("cmdd", known).1, 1);
+        assert_eq!(ranked("banana", known).1, 0);
+        assert_eq!(ranked(&"x".repeat(65), known), (vec![], 0), "no typing error");
+        assert_eq!(ranked("x", []), (vec![], 0));
+    }
 }
