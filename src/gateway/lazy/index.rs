@@ -4,9 +4,11 @@
 //! query is the word's rarity times its saturated count. A word that only begins like a word of the query, or
 //! the other way round, counts less; of several such words the best one counts.
 //!
-//! Own code: the crates at hand either know no fields and no beginnings of words, which would leave them the
-//! two formulas below (`bm25`, over the unmaintained `fxhash`), or add up all words with one beginning, so that
-//! a short word of the query finds what has most of them (`probly-search`, nine crates).
+//! Own code. `bm25` without its default features has no fields and no beginnings of words, and brings `fxhash`
+//! (RUSTSEC-2025-0057). `probly-search` has fields and beginnings, and would replace about half of this file;
+//! against it speak eight more crates (an older `hashbrown` and `cfg-if` beside ours among them), that it stands
+//! a word of a query for all words that begin like it, however short it is and however many these are, and that
+//! it does not find `issue` for `issues`.
 
 use super::words::{WORD_MAX, cut, each_word, says_nothing};
 use std::collections::HashMap;
