@@ -217,6 +217,9 @@ impl Gateway {
 
     /// A merged list changed: whoever listens for it hears so.
     pub(super) fn announce(&mut self, list: List, floor: &mut dyn Floor) {
+        if list == List::Tools && !self.listed_tools_changed() {
+            return;
+        }
         for listen in self.listens.iter().filter(|listen| listen.acknowledged) {
             let (wanted, name) = match list {
                 List::Tools => (listen.tools, "tools"),
@@ -243,7 +246,7 @@ impl Listen {
     /// A notification of this listen. The tag is its id as written.
     fn tagged(&self, method: &str, params: Value) -> Vec<u8> {
         let members = params.to_string();
-        let members = members[1..members.len() - 1].as_bytes();
+        let members = &members.as_bytes()[1..members.len() - 1];
         let comma: &[u8] = if members.is_empty() { b"" } else { b"," };
         [
             b"{\"jsonrpc\":\"2.0\",\"method\":\"",

@@ -9,6 +9,7 @@
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
 //! listens    change notifications                                names, filter, template
+//! lazy       tools that are searched instead of listed
 //! ```
 //!
 //! A server that is down or slow takes nothing from the others (P59, H03): a list waits so long for it and no
@@ -17,6 +18,7 @@
 mod answer;
 pub mod catalogue;
 pub mod filter;
+pub mod lazy;
 mod learn;
 mod listens;
 pub mod names;
@@ -28,6 +30,7 @@ mod tests;
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
 use crate::codec::{Incoming, Kind};
 use catalogue::{Catalogue, List, Naming, Offer};
+use lazy::Lazy;
 use learn::Member;
 use listens::Listen;
 use serve::Job;
@@ -56,6 +59,8 @@ pub struct Setup {
     pub servers: Vec<(usize, String, Offer)>,
     /// How long a list waits for a server, milliseconds.
     pub list_timeout_ms: u64,
+    /// Tools are found and called by three tools instead of listed (K02).
+    pub lazy: bool,
 }
 
 /// See the module.
@@ -64,6 +69,7 @@ pub struct Gateway {
     list_timeout_ms: u64,
     members: Vec<Member>,
     catalogue: Catalogue,
+    lazy: Option<Lazy>,
     jobs: Arena<Job>,
     listens: Vec<Listen>,
     listens_ever: u64,
@@ -99,6 +105,7 @@ impl Gateway {
         Gateway {
             list_timeout_ms: setup.list_timeout_ms,
             catalogue: Catalogue::new(setup.naming, offers),
+            lazy: setup.lazy.then(Lazy::default),
             members: setup.servers.into_iter().map(|(server, key, _)| Member::new(server, key)).collect(),
             jobs: Arena::new(),
             listens: Vec::new(),
@@ -180,6 +187,9 @@ impl Gateway {
         self.timers = TimerWheel::new();
         for member in &mut self.members {
             member.rest();
+        }
+        if let Some(lazy) = &mut self.lazy {
+            lazy.rest();
         }
     }
 

@@ -7,6 +7,8 @@ use crate::codec::Incoming;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
+mod lazy;
+
 /// What was asked of the engine.
 #[derive(Default)]
 struct Stage {
@@ -17,6 +19,8 @@ struct Stage {
     told: VecDeque<Value>,
     logs: Vec<(String, Value)>,
     closed: Vec<Key>,
+    /// The last message to a server, as written.
+    bytes: Vec<u8>,
     /// Servers that take no link.
     full: Vec<usize>,
 }
@@ -37,6 +41,7 @@ impl Floor for Stage {
     fn ask(&mut self, link: Key, message: &[u8]) {
         assert!(self.links.contains(link), "asked on a closed link");
         Incoming::scan(message).expect("a message");
+        self.bytes = message.to_vec();
         self.asked.push_back((link, serde_json::from_slice(message).unwrap()));
     }
     fn tell(&mut self, message: &[u8]) {
@@ -66,7 +71,7 @@ impl World {
         let servers = (0..servers)
             .map(|n| (10 + n, char::from(b'a' + n as u8).to_string(), Offer::default()))
             .collect();
-        let gateway = Gateway::new(Setup { naming, servers, list_timeout_ms: LIST_MS });
+        let gateway = Gateway::new(Setup { naming, servers, list_timeout_ms: LIST_MS, lazy: false });
         World { gateway, stage: Stage::default(), now: Time(1_000) }
     }
 
