@@ -86,6 +86,7 @@ impl Config {
             naming: self.gateway.naming,
             servers: servers.collect(),
             list_timeout_ms: self.gateway.list_timeout_ms,
+            lazy: self.gateway.tools == Tools::Lazy,
             filters: filters.filter(|filters| **filters != Filters::default()).cloned().collect(),
         })
     }
@@ -190,22 +191,15 @@ impl Reader<'_> {
     }
 
     fn gateway_tools(&mut self, value: &Value<'_>, path: &str, gateway: &mut GatewayConfig) -> bool {
-        let at = match value.get_ref() {
-            DeValue::String(_) => {
-                self.value(&TOOLS[0], value, path, gateway);
-                value.span().start
-            }
+        match value.get_ref() {
+            DeValue::String(_) => self.value(&TOOLS[0], value, path, gateway),
             DeValue::Table(table) => {
-                let given = self.table(table, TOOLS, Scope::Gateway, path, gateway);
+                self.table(table, TOOLS, Scope::Gateway, path, gateway);
                 if table.is_empty() {
                     self.problem(value.span().start, path, "says nothing, expected mode, allow or deny");
                 }
-                given.get("mode").copied().unwrap_or(value.span().start)
             }
             _ => return false,
-        };
-        if gateway.tools == Tools::Lazy {
-            self.warn(at, path, "has no effect: this version lists all tools".into());
         }
         true
     }

@@ -141,6 +141,17 @@ struct Merged {
     generation: u64,
 }
 
+/// One thing as it is offered, see [`Catalogue::offering`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offering<'a> {
+    /// As in [`Route`].
+    pub member: usize,
+    /// Its name without what tells its server.
+    pub spoken: &'a str,
+    /// JSON object as the merged list has it.
+    pub text: &'a [u8],
+}
+
 /// Result of a page: its items as a JSON array, and where the next page begins.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
@@ -262,12 +273,24 @@ impl Catalogue {
         if !list.is_by_name() {
             return own.to_string();
         }
-        let change = lists.offer.changes.get(own).filter(|_| list == List::Tools);
-        let name = change.and_then(|change| change.name.as_deref()).unwrap_or(own);
+        let name = lists.spoken_name(list, own);
         match self.naming {
             Naming::Prefix => prefixed(&lists.key, name),
             Naming::Plain => name.to_string(),
         }
+    }
+
+    /// What is offered under a name.
+    pub fn offering(&self, list: List, name: &str) -> Option<Offering<'_>> {
+        let merged = &self.merged[list as usize];
+        let offered = &merged.offered[*merged.by_name.get(name)?];
+        let spoken = self.members[offered.member].spoken_name(list, &offered.own);
+        Some(Offering { member: offered.member, spoken, text: &offered.text })
+    }
+
+    /// Rises whenever a merged list changes.
+    pub fn generation(&self, list: List) -> u64 {
+        self.merged[list as usize].generation
     }
 
     /// Where a name of the merged endpoint leads.
@@ -384,6 +407,11 @@ impl Lists {
             List::Prompts => self.offer.prompts.passes(own),
             List::Resources | List::Templates => self.offer.resources.passes(own),
         }
+    }
+
+    fn spoken_name<'a>(&'a self, list: List, own: &'a str) -> &'a str {
+        let change = self.offer.changes.get(own).filter(|_| list == List::Tools);
+        change.and_then(|change| change.name.as_deref()).unwrap_or(own)
     }
 
     fn offered_text(&self, list: List, item: &Item, public: &str) -> Box<[u8]> {

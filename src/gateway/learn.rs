@@ -83,7 +83,7 @@ impl Member {
         }
     }
 
-    fn has(&self, list: List) -> bool {
+    pub(super) fn has(&self, list: List) -> bool {
         let capability = match list {
             List::Tools => "tools",
             List::Prompts => "prompts",
@@ -176,6 +176,9 @@ impl Gateway {
         self.members[member].hello =
             Hello::Known(Ability { capabilities: value["capabilities"].clone(), instructions });
         self.watch(member, floor);
+        if self.lazy.is_some() {
+            self.announce(List::Tools, floor);
+        }
         for list in List::ALL {
             if matches!(self.members[member].lists[list as usize], Freshness::Wanted) {
                 self.fetch(now, member, list, floor);

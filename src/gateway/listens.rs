@@ -217,6 +217,9 @@ impl Gateway {
 
     /// A merged list changed: whoever listens for it hears so.
     pub(super) fn announce(&mut self, list: List, floor: &mut dyn Floor) {
+        if list == List::Tools && !self.listed_tools_changed() {
+            return;
+        }
         for listen in self.listens.iter().filter(|listen| listen.acknowledged) {
             let (wanted, name) = match list {
                 List::Tools => (listen.tools, "tools"),

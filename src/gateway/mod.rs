@@ -9,6 +9,7 @@
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
 //! listens    change notifications                                change, names, filter, template
+//! lazy       tools that are searched instead of listed
 //! ```
 //!
 //! A server that is down or slow takes nothing from the others (P59, H03): a list waits so long for it and no
@@ -18,6 +19,7 @@ mod answer;
 pub mod catalogue;
 pub mod change;
 pub mod filter;
+pub mod lazy;
 mod learn;
 mod listens;
 pub mod names;
@@ -30,6 +32,7 @@ use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
 use crate::codec::{Incoming, Kind};
 use catalogue::{Catalogue, List, Naming, Offer};
 use filter::Filters;
+use lazy::Lazy;
 use learn::Member;
 use listens::Listen;
 use serve::Job;
@@ -60,6 +63,8 @@ pub struct Setup {
     pub list_timeout_ms: u64,
     /// What of all that is offered, by names of the merged endpoint; all of these must let it pass.
     pub filters: Vec<Filters>,
+    /// Tools are found and called by three tools instead of listed (K02).
+    pub lazy: bool,
 }
 
 /// See the module.
@@ -68,6 +73,7 @@ pub struct Gateway {
     list_timeout_ms: u64,
     members: Vec<Member>,
     catalogue: Catalogue,
+    lazy: Option<Lazy>,
     jobs: Arena<Job>,
     listens: Vec<Listen>,
     listens_ever: u64,
@@ -103,6 +109,7 @@ impl Gateway {
         Gateway {
             list_timeout_ms: setup.list_timeout_ms,
             catalogue: Catalogue::new(setup.naming, offers).filtered(setup.filters),
+            lazy: setup.lazy.then(Lazy::default),
             members: setup.servers.into_iter().map(|(server, key, _)| Member::new(server, key)).collect(),
             jobs: Arena::new(),
             listens: Vec::new(),
@@ -184,6 +191,9 @@ impl Gateway {
         self.timers = TimerWheel::new();
         for member in &mut self.members {
             member.rest();
+        }
+        if let Some(lazy) = &mut self.lazy {
+            lazy.rest();
         }
     }
 

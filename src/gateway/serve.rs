@@ -1,10 +1,11 @@
 //! A client's requests: answered from the catalogue, or given to the server that they are for.
 
 use super::catalogue::{List, Route};
-use super::{Floor, Gateway, Timer, Use};
+use super::{Floor, Gateway, Timer, Use, lazy};
 use crate::base::{Key, Time};
-use crate::codec::{Incoming, Message, Value as Put, edit, json};
+use crate::codec::{Incoming, Message, Span, Value as Put, edit, json};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// A client's request that is not answered yet.
 #[derive(Debug)]
@@ -52,14 +53,16 @@ impl Needs {
 }
 
 /// Where arguments stand, and what comes in their place.
-type Arguments = (Option<crate::codec::Span>, Vec<u8>);
+type Arguments<'a> = (Option<Span>, Cow<'a, [u8]>);
 
 /// A request that can be answered: where it goes, or what is said.
-enum Way {
+pub(super) enum Way {
     Server {
         route: Route,
-        at: Option<crate::codec::Span>,
+        at: Option<Span>,
         by_uri: bool,
+        /// The arguments of a call, and those that its server gets instead (none, if there are none).
+        arguments: Option<(Span, Option<Span>)>,
     },
     /// A result.
     Result(Vec<u8>),
@@ -70,11 +73,15 @@ impl Gateway {
     pub(super) fn serve(&mut self, now: Time, msg: &Incoming<'_>, floor: &mut dyn Floor) {
         let needs = match msg.method() {
             b"server/discover" => Needs::Hello,
+            b"tools/list" if self.lazy.is_some() => Needs::Hello,
             b"tools/list" => Needs::One(List::Tools),
             b"prompts/list" => Needs::One(List::Prompts),
             b"resources/list" => Needs::One(List::Resources),
             b"resources/templates/list" => Needs::One(List::Templates),
             b"subscriptions/listen" => return self.listen(now, msg, floor),
+            b"tools/call" if self.own_tool(msg).is_some_and(|own| own.is_answered_here()) => {
+                Needs::One(List::Tools)
+            }
             b"tools/call" | b"prompts/get" | b"resources/read" | b"completion/complete" => {
                 return self.call(now, msg, floor);
             }
@@ -162,12 +169,13 @@ impl Gateway {
 
     fn answer_now(&mut self, now: Time, needs: Needs, msg: &Incoming<'_>, floor: &mut dyn Floor) {
         let way = match (needs, msg.method()) {
+            (Needs::Hello, b"tools/list") => self.own_tools(msg),
             (Needs::Hello, _) => Way::Result(self.discovered()),
             (_, b"subscriptions/listen") => return self.open_listen(now, msg, floor),
             (Needs::One(list), method) if method == list.method().as_bytes() => self.page(list, msg),
-            _ => match self.way(msg) {
+            _ => match self.answered_here(msg).map_or_else(|| self.way(msg), Ok) {
                 Ok(way) => way,
-                Err(_) => unknown(msg),
+                Err(_) => self.unknown_tool(msg).unwrap_or_else(|| unknown(msg)),
             },
         };
         self.go(way, msg, floor);
@@ -180,43 +188,31 @@ impl Gateway {
             Some(None) => return Way::Error(-32602, "`cursor` must be a string".into()),
         };
         let Some(page) = self.catalogue.page(list, cursor.as_deref()) else {
-            let text = "this cursor is of no list, or of one that has changed since: begin without a cursor";
-            return Way::Error(-32602, text.into());
+            return no_such_cursor();
         };
-        let next = page.next.map(|next| edit::string(&next));
-        let mut members: Vec<(&str, &[u8])> = vec![(list.member(), &page.items)];
-        if let Some(next) = &next {
-            members.push(("nextCursor", next));
-        }
-        members.extend([
-            ("resultType", &b"\"complete\""[..]),
-            ("ttlMs", b"0"),
-            ("cacheScope", b"\"private\""),
-        ]);
-        let meta = own_meta();
-        members.push(("_meta", &meta));
-        Way::Result(edit::object(b"{}", edit::whole(b"{}"), |_, _| edit::Member::Keep, &members))
+        Way::Result(listed(list, &page.items, page.next.as_deref()))
     }
 
     /// Where a call goes; what has to be known first, where it is for nobody known.
     fn way(&self, msg: &Incoming<'_>) -> Result<Way, Needs> {
         let params = |name| msg.envelope.params.and_then(|params| json::member(msg.bytes, params, name));
-        let text = |at: Option<crate::codec::Span>| at.and_then(|at| json::unescape(msg.text(at)));
+        let text = |at: Option<Span>| at.and_then(|at| json::unescape(msg.text(at)));
         let by_name = |list, at| match text(at) {
             None => Ok(Way::Error(-32602, "`name` must be a string".into())),
             Some(name) => match self.catalogue.route(list, &name) {
-                Some(route) => Ok(Way::Server { route, at, by_uri: false }),
+                Some(route) => Ok(Way::Server { route, at, by_uri: false, arguments: None }),
                 None => Err(Needs::One(list)),
             },
         };
         let by_uri = |at| match text(at) {
             None => Ok(Way::Error(-32602, "`uri` must be a string".into())),
             Some(uri) => match self.catalogue.route_uri(&uri) {
-                Some(route) => Ok(Way::Server { route, at, by_uri: true }),
+                Some(route) => Ok(Way::Server { route, at, by_uri: true, arguments: None }),
                 None => Err(Needs::Resources),
             },
         };
         match msg.method() {
+            b"tools/call" if self.own_tool(msg).is_some() => self.invoked(msg),
             b"tools/call" => by_name(List::Tools, params("name")),
             b"prompts/get" => by_name(List::Prompts, params("name")),
             b"resources/read" => by_uri(params("uri")),
@@ -226,7 +222,9 @@ impl Gateway {
                     Some("ref/prompt") => by_name(List::Prompts, of_ref("name")),
                     Some("ref/resource") => match text(of_ref("uri")) {
                         Some(uri) => match self.catalogue.route(List::Templates, &uri) {
-                            Some(route) => Ok(Way::Server { route, at: of_ref("uri"), by_uri: false }),
+                            Some(route) => {
+                                Ok(Way::Server { route, at: of_ref("uri"), by_uri: false, arguments: None })
+                            }
                             None => by_uri(of_ref("uri")),
                         },
                         None => Ok(Way::Error(-32602, "`ref.uri` must be a string".into())),
@@ -239,12 +237,12 @@ impl Gateway {
 
     fn go(&mut self, way: Way, msg: &Incoming<'_>, floor: &mut dyn Floor) {
         let id = msg.envelope.id.map_or(&b"null"[..], |id| msg.text(id));
-        let (route, at, by_uri) = match way {
+        let (route, at, by_uri, arguments) = match way {
             Way::Result(result) => return floor.tell(&response(id, &result)),
             Way::Error(code, text) => return refuse(msg, code, &text, floor),
-            Way::Server { route, at, by_uri } => (route, at, by_uri),
+            Way::Server { route, at, by_uri, arguments } => (route, at, by_uri, arguments),
         };
-        let arguments = match self.arguments(&route, msg) {
+        let arguments = match self.arguments(&route, arguments, msg) {
             Ok(arguments) => arguments,
             Err(why) => return refuse(msg, -32602, &why, floor),
         };
@@ -276,23 +274,36 @@ impl Gateway {
         floor.ask(link, &message.to_vec());
     }
 
-    /// The arguments of a call of a tool with hidden parameters: in place of which, and JSON text.
+    /// The arguments of a call that are not to go as they are, since its tool has hidden parameters or since they
+    /// stand in those of another call (`moved`, as in [`Way`]): in place of which, and JSON text.
     ///
     /// # Errors
     /// There are several, of which the server might take another than is rewritten here.
-    fn arguments(&self, route: &Route, msg: &Incoming<'_>) -> Result<Option<Arguments>, String> {
+    fn arguments<'a>(
+        &self,
+        route: &Route,
+        moved: Option<(Span, Option<Span>)>,
+        msg: &Incoming<'a>,
+    ) -> Result<Option<Arguments<'a>>, String> {
         let change = self.catalogue.hides(route).filter(|_| msg.method() == b"tools/call");
-        let (Some(change), Some(params)) = (change, msg.envelope.params) else { return Ok(None) };
+        let Some(params) = msg.envelope.params.filter(|_| change.is_some() || moved.is_some()) else {
+            return Ok(None);
+        };
         let mut all = json::object_members(msg.bytes, params).filter(|(name, _, _)| name == "arguments");
         let at = all.next().map(|(_, _, at)| at);
         if all.next().is_some() {
             return Err("`arguments` stands twice in `params`".into());
         }
-        let text = change.arguments(msg.bytes, at).map(|text| match at {
-            Some(_) => text,
-            None => [&b",\"arguments\":"[..], &text].concat(),
-        });
-        Ok(text.map(|text| (at, text)))
+        let given = moved.map_or(at, |(_, given)| given);
+        let text = match change {
+            Some(change) => change.arguments(msg.bytes, given).map(Cow::Owned),
+            None => given.map(|given| Cow::Borrowed(msg.text(given))),
+        };
+        Ok(match (at, text) {
+            (Some(_), None) if moved.is_some() => Some((at, Cow::Borrowed(&b"{}"[..]))),
+            (None, Some(text)) => Some((at, [&b",\"arguments\":"[..], &text].concat().into())),
+            (_, text) => text.map(|text| (at, text)),
+        })
     }
 
     /// The client took a request back, or a listen.
@@ -327,6 +338,10 @@ impl Gateway {
             }
         }
         let mut instructions = String::new();
+        if self.lazy.is_some() {
+            capabilities["tools"]["listChanged"] = true.into();
+            instructions.push_str(lazy::INSTRUCTIONS);
+        }
         for (member, ability) in known().filter(|(_, ability)| !ability.instructions.trim().is_empty()) {
             let section = format!("## {}\n\n{}\n\n", member.key, ability.instructions.trim());
             if instructions.len() + section.len() <= INSTRUCTIONS_MAX {
@@ -351,6 +366,24 @@ impl Gateway {
 /// Where a member can be added behind the others of `params`.
 fn end_of_params(msg: &Incoming<'_>) -> usize {
     msg.envelope.params.map_or(0, |params| params.end() - 1)
+}
+
+/// The result of a list: items as a JSON array, and where the next page begins.
+pub(super) fn listed(list: List, items: &[u8], next: Option<&str>) -> Vec<u8> {
+    let next = next.map(edit::string);
+    let mut members: Vec<(&str, &[u8])> = vec![(list.member(), items)];
+    if let Some(next) = &next {
+        members.push(("nextCursor", next));
+    }
+    members.extend([("resultType", &b"\"complete\""[..]), ("ttlMs", b"0"), ("cacheScope", b"\"private\"")]);
+    let meta = own_meta();
+    members.push(("_meta", &meta));
+    edit::object(b"{}", edit::whole(b"{}"), |_, _| edit::Member::Keep, &members)
+}
+
+pub(super) fn no_such_cursor() -> Way {
+    let text = "this cursor is of no list, or of one that has changed since: begin without a cursor";
+    Way::Error(-32602, text.into())
 }
 
 /// A name that no server has.

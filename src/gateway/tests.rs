@@ -8,6 +8,8 @@ use crate::codec::Incoming;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
+mod lazy;
+
 /// What was asked of the engine.
 #[derive(Default)]
 struct Stage {
@@ -18,6 +20,8 @@ struct Stage {
     told: VecDeque<Value>,
     logs: Vec<(String, Value)>,
     closed: Vec<Key>,
+    /// The last message to a server, as written.
+    bytes: Vec<u8>,
     /// Servers that take no link.
     full: Vec<usize>,
 }
@@ -38,6 +42,7 @@ impl Floor for Stage {
     fn ask(&mut self, link: Key, message: &[u8]) {
         assert!(self.links.contains(link), "asked on a closed link");
         Incoming::scan(message).expect("a message");
+        self.bytes = message.to_vec();
         self.asked.push_back((link, serde_json::from_slice(message).unwrap()));
     }
     fn tell(&mut self, message: &[u8]) {

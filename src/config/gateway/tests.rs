@@ -118,17 +118,13 @@ fn a_profile_is_a_part_of_the_gateway() {
 }
 
 #[test]
-fn lazy_tools_are_known_but_have_no_effect() {
+fn lazy_tools_are_a_word_or_a_table() {
     for lines in ["[gateway]\ntools = \"lazy\"\n", "[gateway]\ntools.mode = \"lazy\"\n"] {
         let loaded = read(&format!("{SERVERS}{lines}")).unwrap();
-        assert_eq!(loaded.config.gateway.tools, Tools::Lazy);
-        assert!(
-            loaded.warnings[0].to_string().contains("gateway.tools: has no effect"),
-            "{:?}",
-            loaded.warnings
-        );
-        assert_eq!(loaded.warnings[0].place.unwrap().line, 12);
+        assert_eq!(loaded.warnings, []);
+        assert!(setup(&loaded.config, None).lazy);
     }
+    assert!(!setup(&read(SERVERS).unwrap().config, None).lazy);
 }
 
 #[test]
