@@ -153,6 +153,16 @@ pub(super) fn url_names(reader: &mut Reader<'_>, drafts: &[Draft]) {
     }
 }
 
+/// The endpoint of all servers is a server, too.
+#[cfg(feature = "gateway")]
+pub(super) fn merged_name(reader: &mut Reader<'_>, drafts: &[Draft]) {
+    let is_taken = |draft: &&Draft| draft.server.enabled && draft.server.policy.name == super::gateway::NAME;
+    for draft in drafts.iter().filter(is_taken) {
+        let text = "is what the endpoint of all servers is called; give this server another name";
+        reader.problem(draft.at, &draft.prefix, text);
+    }
+}
+
 /// Two servers cannot listen at one path. Disabled ones do not listen.
 fn one_socket_each(reader: &mut Reader<'_>, drafts: &[Draft]) {
     let mut owners: BTreeMap<PathBuf, &Draft> = BTreeMap::new();

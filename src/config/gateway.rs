@@ -64,7 +64,19 @@ impl Default for GatewayConfig {
     }
 }
 
+/// What the merged endpoint is called among the servers.
+pub const NAME: &str = "gateway";
+
 impl Config {
+    /// Whether there is a merged endpoint: with HTTP, or if anything is said about it.
+    pub fn has_merged_endpoint(&self) -> bool {
+        #[cfg(feature = "http")]
+        if !self.http.listen.is_empty() {
+            return true;
+        }
+        self.gateway != GatewayConfig::default()
+    }
+
     /// What the merged endpoint, or that of a profile, is made of; `number` gives the mux's number of a server,
     /// or `None` if it does not run. `None`: there is no such profile.
     pub fn gateway_setup(

@@ -191,6 +191,10 @@ impl Reader<'_> {
         if !config.http.listen.is_empty() {
             finish::url_names(self, &drafts);
         }
+        #[cfg(feature = "gateway")]
+        if config.has_merged_endpoint() {
+            finish::merged_name(self, &drafts);
+        }
         config.servers = finish::servers(self, drafts);
         #[cfg(feature = "gateway")]
         self.check_references(&config.servers);

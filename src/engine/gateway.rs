@@ -69,7 +69,7 @@ impl Engine {
             self.restart_server(now, server);
             return server;
         }
-        let server = self.add_server(setup, usize::MAX);
+        let server = self.place_server(setup);
         self.merged = Some(Merged { server, gateway: Gateway::new(parts), running: None });
         server
     }

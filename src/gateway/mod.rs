@@ -54,7 +54,7 @@ pub trait Floor {
 }
 
 /// What the gateway is made of.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
     pub naming: Naming,
     /// In the order in which their things are listed: the mux's number of a server, its key, its offer.

@@ -118,6 +118,17 @@ fn a_profile_is_a_part_of_the_gateway() {
 }
 
 #[test]
+fn no_server_has_the_name_of_the_merged_endpoint() {
+    let named = "[servers.gateway]\ncmd = \"x\"\n";
+    let told = "f:12:10: servers.gateway: is what the endpoint of all servers is called; give this server another \
+                name";
+    assert_eq!(problems(&format!("[gateway]\nnames = \"plain\"\n{named}")), [told.replace("12", "13")]);
+    // Nobody is in its way where there is none.
+    assert!(!config(named).has_merged_endpoint());
+    assert!(!config(&format!("{named}enabled = false\n")).has_merged_endpoint());
+}
+
+#[test]
 fn lazy_tools_are_a_word_or_a_table() {
     for lines in ["[gateway]\ntools = \"lazy\"\n", "[gateway]\ntools.mode = \"lazy\"\n"] {
         let loaded = read(&format!("{SERVERS}{lines}")).unwrap();
