@@ -105,6 +105,9 @@ pub struct ServerPolicy {
     #[serde(default)]
     pub found: Option<Found>,
     pub roots: Vec<Root>,
+    /// Nothing that it says of itself is kept to be given to clients without asking it.
+    #[serde(default)]
+    pub no_cache: bool,
     #[serde(default)]
     pub rate: RateLimits,
 }
@@ -133,6 +136,7 @@ impl ServerPolicy {
             era: EraPolicy::Auto,
             found: None,
             roots: Vec::new(),
+            no_cache: false,
             rate: RateLimits::default(),
         }
     }

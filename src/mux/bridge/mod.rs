@@ -83,13 +83,19 @@ impl Mux {
 
     /// A child's answer in the words of its client, or as it is where the client reads it so.
     pub(super) fn cross_answer(&self, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
+        let era = self.instances.get(request.instance)?.era?;
+        self.cross_answer_of(era, request, msg)
+    }
+
+    /// The same of an answer that is in the words of this era.
+    pub(super) fn cross_answer_of(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let instance = self.instances.get(request.instance)?;
         let version = match &request.origin {
             Origin::Peer { peer, .. } => self.version_of(*peer, request),
             Origin::Suspended(_) => Version::LATEST,
             Origin::Own(_) => return None,
         };
-        match (instance.era?, request.era) {
+        match (era, request.era) {
             (Era::Legacy, Era::Modern) if msg.envelope.kind == Kind::Error => {
                 error::to_modern(msg, request.capabilities)
             }

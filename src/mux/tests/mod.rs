@@ -18,6 +18,7 @@ mod interactive;
 mod ladder;
 mod lifecycle;
 mod listen;
+mod lists;
 mod operate;
 mod queue;
 mod retry;
