@@ -92,6 +92,7 @@ impl Mux {
         self.forget_if_unready(key, out);
         self.clear_handshake(key);
         self.disarm(key);
+        self.note_rest(key, false);
         self.fall_back_on_memory(key);
         let random = self.next_random();
         let Some(instance) = self.instances.get_mut(key) else { return };
@@ -240,6 +241,7 @@ impl Mux {
         match then {
             Then::Rest => {
                 log::debug!(target: &self.target_of(key), "stopped: {why}");
+                self.note_rest(key, true);
                 if let Some(instance) = self.instances.get_mut(key) {
                     instance.phase = Phase::Stopped;
                     instance.ready_since = None;

@@ -59,9 +59,16 @@ pub(super) struct Lists {
     remembered: Option<Rc<Hello>>,
     /// What the server says of itself is of an earlier run: no process of this one has been asked for a list.
     is_recalled: bool,
+    /// The process before was stopped because nobody needed it.
+    is_rested: bool,
 }
 
 impl Lists {
+    /// The tools, and the bytes of their list; of an earlier process or run, if nothing newer is known.
+    pub(super) fn tools(&self) -> Option<(usize, usize)> {
+        self.pages.extent(Listed::Tools)
+    }
+
     fn changes(&self, list: Listed) -> u64 {
         self.changes[list.kind() as usize]
     }

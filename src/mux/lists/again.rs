@@ -28,7 +28,7 @@ impl Mux {
         }
     }
 
-    /// Asks a restarted child again for the lists of this kind that clients have. `false`: there is nothing to
+    /// Asks a child that rested, or that an earlier run had, again for the lists of this kind that clients have. `false`: there is nothing to
     /// compare, so they have to be told that it may be another one.
     pub(in crate::mux) fn looks_again(
         &mut self,
@@ -38,6 +38,11 @@ impl Mux {
         out: &mut dyn Sink,
     ) -> bool {
         let Some(id) = self.keeps_lists_of(instance) else { return false };
+        let lists = &self.servers[id].lists;
+        if !lists.is_recalled && !lists.is_rested {
+            // It went down under its clients: they are told in any case (P22).
+            return false;
+        }
         let mut all_known = false;
         for list in Listed::ALL.into_iter().filter(|list| list.kind() == kind) {
             let key = PageKey::first(list);
@@ -56,6 +61,14 @@ impl Mux {
     pub(in crate::mux) fn end_recall(&mut self, instance: Key) {
         if let Some(id) = self.keeps_lists_of(instance) {
             self.servers[id].lists.is_recalled = false;
+            self.servers[id].lists.is_rested = false;
+        }
+    }
+
+    /// A process is gone: because nobody needed it, or against our will.
+    pub(in crate::mux) fn note_rest(&mut self, instance: Key, rests: bool) {
+        if let Some(id) = self.keeps_lists_of(instance) {
+            self.servers[id].lists.is_rested = rests;
         }
     }
 
