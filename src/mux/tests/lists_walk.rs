@@ -186,7 +186,10 @@ impl Walk {
         };
         let seen: u64 = name.parse().unwrap();
         assert!(seen <= truth);
-        assert!(seen >= announced || downs > downs_then || is_late(since), "{seen} was given, {announced} had been announced");
+        assert!(
+            seen >= announced || downs > downs_then || is_late(since),
+            "{seen} was given, {announced} had been announced"
+        );
         client.seen = Some(seen);
         client.is_told = false;
     }

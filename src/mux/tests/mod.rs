@@ -19,6 +19,7 @@ mod ladder;
 mod lifecycle;
 mod listen;
 mod lists;
+mod lists_down;
 mod lists_walk;
 mod operate;
 mod queue;
