@@ -7,7 +7,7 @@ use crate::codec::Incoming;
 use crate::mux::handshake::read_hello;
 use crate::mux::memory::{Memory, MemoryPage};
 use crate::mux::method::{Listed, Method};
-use crate::mux::server::Phase;
+use crate::mux::server::{Era, Phase};
 use crate::mux::sink::ServerId;
 use crate::mux::{Mux, Sink, reply};
 use std::rc::Rc;
@@ -52,7 +52,12 @@ impl Mux {
         let (Some(key), name) = (server.shared, &server.policy.name) else { return Ok(()) };
         let answer = reply::result(b"0", memory.hello.as_bytes());
         let msg = one_value(&answer, &memory.hello)?;
-        let hello = Rc::new(read_hello(now, memory.era, name, &msg)?);
+        let mut hello = read_hello(now, memory.era, name, &msg)?;
+        if hello.era == Era::Modern {
+            // How long ago that was said is not known.
+            hello.fresh_until = Time::ZERO;
+        }
+        let hello = Rc::new(hello);
         let mut pages = Pages::default();
         for page in &memory.pages {
             pages.put(read_page(now, page)?);

@@ -14,7 +14,7 @@ pub(super) fn tools(names: &[&str]) -> Value {
     json!({ "tools": tools })
 }
 
-fn modern_tools(names: &[&str], ttl_ms: u64) -> Value {
+pub(super) fn modern_tools(names: &[&str], ttl_ms: u64) -> Value {
     let mut result = tools(names);
     result["resultType"] = "complete".into();
     result["ttlMs"] = ttl_ms.into();

@@ -1,10 +1,10 @@
 //! Lists of a server that rests or is down, what is made of them when it runs again, and what the next run
 //! knows of them (rows B08, C05).
 
-use super::lists::{changed, fetches, knows, list, names, tools};
+use super::lists::{changed, fetches, knows, list, modern_tools, names, tools};
 use super::world::*;
 use crate::mux::StopStep;
-use crate::mux::policy::ServerPolicy;
+use crate::mux::policy::{EraPolicy, ServerPolicy};
 use serde_json::{Value, json};
 
 /// A lazy server that has never run, and one that was stopped while idle.
@@ -246,6 +246,27 @@ fn memory_outlasts_the_run() {
     world.answers(child, asked, tools(&["2"]));
     world.hears_of(a, "notifications/tools/list_changed");
     knows(&mut world, a, &["2"]);
+}
+
+/// What a modern server said holds for no time in the next run, and for legacy clients it is in their words.
+#[test]
+fn memory_of_a_modern_server_holds_for_no_time() {
+    let (mut world, child, [a]) = World::modern(idle());
+    world.says(a, modern(1, "tools/list", json!({})));
+    let asked = world.hears_of(child, "tools/list");
+    world.answers(child, &asked, modern_tools(&["t"], 60_000));
+    world.hears(a);
+    let memory = world.mux.memory(0).unwrap();
+    let mut world = World::new([ServerPolicy { era: EraPolicy::Modern, ..idle() }]);
+    world.with(|mux, now, _| mux.recall(now, 0, &memory).unwrap());
+    let (new, old) = (world.client(), world.client());
+    for method in ["server/discover", "tools/list"] {
+        world.says(new, modern(1, method, json!({})));
+        assert_eq!(world.hears(new)["result"]["ttlMs"], 0, "{method}");
+    }
+    world.greet(old, json!({}));
+    knows(&mut world, old, &["t"]);
+    world.no_start();
 }
 
 /// One that is not lazy is started, and its own word awaited; memory is for when that fails.

@@ -25,6 +25,8 @@ struct Client {
     /// The last number it saw, and whether it was told since that it may be another one.
     seen: Option<u64>,
     is_told: bool,
+    /// Its last request before it was told: what that brings may be old.
+    told_at: u64,
 }
 
 struct Walk {
@@ -148,7 +150,7 @@ impl Walk {
                         self.asked.retain(|asked| asked["id"] != said["params"]["requestId"]);
                     }
                     Some(_) if !said["id"].is_null() => {
-                        said["announced"] = self.announced.into();
+                        (said["announced"], said["truth"]) = (self.announced.into(), self.truth.into());
                         self.asked.push(said);
                     }
                     _ => {}
@@ -167,7 +169,7 @@ impl Walk {
         let is_late = |since: Time| now.since(since) >= 30_000;
         let client = &mut self.clients[number];
         if message["method"] == "notifications/tools/list_changed" {
-            client.is_told = true;
+            (client.is_told, client.told_at) = (true, client.next_id);
             return;
         }
         if message["id"] == "init" {
@@ -191,7 +193,7 @@ impl Walk {
             "{seen} was given, {announced} had been announced"
         );
         client.seen = Some(seen);
-        client.is_told = false;
+        client.is_told &= id <= client.told_at;
     }
 
     fn goes_down(&mut self, how: impl FnOnce(&mut World)) {
@@ -210,7 +212,9 @@ impl Walk {
         let asked = self.asked.remove(at);
         if asked["method"] == "tools/list" {
             self.answered = self.answered.max(asked["announced"].as_u64());
-            let name = self.truth.to_string();
+            // It may have looked when it was asked, or just now.
+            let now = self.below(2) == 0;
+            let name = if now { self.truth.to_string() } else { asked["truth"].to_string() };
             self.world.answers(child, &asked, json!({ "tools": [{ "name": name, "inputSchema": {} }] }));
         } else {
             self.world.answers(child, &asked, json!({ "content": [] }));
