@@ -3,6 +3,7 @@
 
 use super::lists::{changed, fetches, knows, list, modern_tools, names, tools};
 use super::world::*;
+use crate::base::limits::{LIST_BYTES_IN_ALL, LIST_BYTES_PER_SERVER};
 use crate::mux::StopStep;
 use crate::mux::policy::{EraPolicy, ServerPolicy};
 use serde_json::{Value, json};
@@ -317,4 +318,22 @@ fn spoilt_memory_is_refused_as_a_whole() {
             assert_eq!(mux.memory(0), None, "{number}");
         });
     }
+}
+
+/// All servers together keep no more than a bound; what was learnt first goes first.
+#[test]
+fn the_lists_of_all_servers_are_bounded() {
+    let (mut world, child, [a]) = World::legacy(idle());
+    fetches(&mut world, child, a, tools(&["t"]));
+    let mut memory = world.mux.memory(0).unwrap();
+    let long = LIST_BYTES_PER_SERVER - 4_096;
+    memory.pages[0].result = json!({ "tools": [{ "name": "x".repeat(long) }] }).to_string();
+    let fit = LIST_BYTES_IN_ALL / long;
+    let mut world = World::new((0..fit + 2).map(|_| idle()));
+    for id in 0..fit + 2 {
+        world.with(|mux, now, _| mux.recall(now, id, &memory).unwrap());
+    }
+    let kept: Vec<bool> = (0..fit + 2).map(|id| !world.mux.memory(id).unwrap().pages.is_empty()).collect();
+    assert_eq!(kept.iter().filter(|kept| **kept).count(), fit);
+    assert_eq!(kept[..2], [false, false]);
 }
