@@ -1,49 +1,27 @@
-// Which suites are run, on which server, and what is to be said about a scenario.
+// Which suites are run, on which servers, and what is to be said about a scenario.
+
+/** The servers: one per era, and how muxloop is to run it. `era`: the one revision that it knows. */
+const LEGACY = { era: '2025-11-25', program: 'legacy.mjs', mux: { interactive: 'serialize', max_active_clients: 100 } };
+const MODERN = { era: '2026-07-28', program: 'modern.mjs', mux: { max_active_clients: 100 } };
+
+const run = (suite, version, server, other) => ({
+  title: `${version} (suite ${suite})`,
+  version,
+  suite: `conformance-${suite}`,
+  args: ['--suite', 'all', '--spec-version', version],
+  ...server,
+  other,
+});
 
 export const RUNS = [
-  {
-    title: '2025-03-26 (suite 0.2)',
-    version: '2025-03-26',
-    suite: 'conformance-0.2',
-    args: ['--suite', 'all', '--spec-version', '2025-03-26'],
-    program: 'legacy.mjs',
-    mux: { interactive: 'serialize', max_active_clients: 100 },
-  },
-  {
-    title: '2025-06-18 (suite 0.1)',
-    version: '2025-06-18',
-    suite: 'conformance-0.1',
-    args: ['--suite', 'all', '--spec-version', '2025-06-18'],
-    program: 'legacy.mjs',
-    mux: { interactive: 'serialize', max_active_clients: 100 },
-  },
-  {
-    title: '2025-11-25 (suite 0.1)',
-    version: '2025-11-25',
-    suite: 'conformance-0.1',
-    args: ['--suite', 'all', '--spec-version', '2025-11-25'],
-    program: 'legacy.mjs',
-    mux: { interactive: 'serialize', max_active_clients: 100 },
-  },
-  {
-    title: '2025-11-25 (suite 0.2)',
-    version: '2025-11-25',
-    suite: 'conformance-0.2',
-    args: ['--suite', 'all', '--spec-version', '2025-11-25'],
-    program: 'legacy.mjs',
-    mux: { interactive: 'serialize', max_active_clients: 100 },
-  },
-  {
-    title: '2026-07-28 (suite 0.2)',
-    version: '2026-07-28',
-    suite: 'conformance-0.2',
-    args: ['--suite', 'all', '--spec-version', '2026-07-28'],
-    program: 'modern.mjs',
-    mux: { era: 'modern', max_active_clients: 100 },
-  },
+  run('0.2', '2025-03-26', LEGACY, MODERN),
+  run('0.1', '2025-06-18', LEGACY, MODERN),
+  run('0.1', '2025-11-25', LEGACY, MODERN),
+  run('0.2', '2025-11-25', LEGACY, MODERN),
+  run('0.2', '2026-07-28', MODERN, { ...LEGACY, mux: { share: 'request', max_active_clients: 100 } }),
 ];
 
-/** By version (or `all`), then scenario. */
+/** By version, then scenario. */
 export const REMARKS = {
   '2025-11-25': {
     'server-sse-polling':
@@ -55,4 +33,8 @@ export const REMARKS = {
       'muxloop checks `Mcp-Param-*` for tools that a client has listed over HTTP; it learns the annotations from that list.',
     'server-stateless': 'Without `sampling` declared, -32021 comes from the server and is passed on with status 400.',
   },
+};
+
+/** What a server behind muxloop misses in the suites of the other era, and why. By the server's revision, then scenario. */
+export const MISSES = {
 };
