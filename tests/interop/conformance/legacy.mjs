@@ -140,7 +140,7 @@ for (const [name, content] of Object.entries(F.PLAIN_TOOLS)) tools[name] = { run
 
 const ASKING_PROMPT = 'test_input_required_result_prompt';
 
-const failure = (code, message) => Object.assign(new Error(message), { code });
+const failure = (code, message, data) => Object.assign(new Error(message), { code, ...(data && { data }) });
 
 /** A server for one session (or, over stdio, for the one client). */
 function build() {
@@ -206,7 +206,7 @@ function build() {
   server.setRequestHandler(T.ListResourceTemplatesRequestSchema, () => ({ resourceTemplates: [F.TEMPLATE] }));
   server.setRequestHandler(T.ReadResourceRequestSchema, ({ params }) => {
     const contents = F.contentsOf(params.uri);
-    if (!contents) throw failure(-32002, `Resource not found: ${params.uri}`);
+    if (!contents) throw failure(-32002, `Resource not found: ${params.uri}`, { uri: params.uri });
     return { contents };
   });
   server.setRequestHandler(T.SubscribeRequestSchema, ({ params }) => (subscribed.add(params.uri), {}));

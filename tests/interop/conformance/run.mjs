@@ -5,7 +5,7 @@
 // explains of the other era. `--write` puts the tables into docs/conformance.md,
 // `--only=TEXT` takes the runs whose title has TEXT.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -78,8 +78,8 @@ async function throughMuxloop({ program, mux }, home) {
 
 /** Runs the suite against `url`: scenario → its checks. */
 async function judge(run, url, home) {
-  mkdirSync(home, { recursive: true });
-  const args = [join(modules, run.suite, 'dist/index.js'), 'server', '--url', url, '-o', home, ...run.args];
+  const chosen = ['--suite', 'all', '--spec-version', run.version];
+  const args = [join(modules, run.suite, 'dist/index.js'), 'server', '--url', url, '-o', home, ...chosen];
   const child = start(suiteNode, args, ['ignore', 'pipe', 'pipe']);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { output += data; });
@@ -136,7 +136,7 @@ async function judgeAll(run) {
     const results = [];
     for (const open of [() => direct(run), () => throughMuxloop(run, home), () => throughMuxloop(run.other, home)]) {
       const { child, url } = await open();
-      results.push(await judge(run, url, join(home, String(results.length))));
+      results.push(await judge(run, url, mkdtempSync(join(home, 'run-'))));
       await stop(child);
     }
     const names = [...new Set(results.flatMap((checks) => [...checks.keys()]))].sort();

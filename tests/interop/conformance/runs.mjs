@@ -8,11 +8,12 @@ const run = (suite, version, server, other) => ({
   title: `${version} (suite ${suite})`,
   version,
   suite: `conformance-${suite}`,
-  args: ['--suite', 'all', '--spec-version', version],
   ...server,
   other,
 });
 
+// The suite of 2026-07-28 leaves calls behind in the middle of a question. Until such a call is given up (after
+// `request_timeout_max_ms`) its process is its own, so an older server gets a process for each request there.
 export const RUNS = [
   run('0.2', '2025-03-26', LEGACY, MODERN),
   run('0.1', '2025-06-18', LEGACY, MODERN),
