@@ -105,6 +105,10 @@ pub struct ServerPolicy {
     #[serde(default)]
     pub found: Option<Found>,
     pub roots: Vec<Root>,
+    /// With a process per client: requests that stand each for itself (HTTP without a session) have one each,
+    /// too, rather than one together.
+    #[serde(default)]
+    pub guests_apart: bool,
     #[serde(default)]
     pub rate: RateLimits,
 }
@@ -133,6 +137,7 @@ impl ServerPolicy {
             era: EraPolicy::Auto,
             found: None,
             roots: Vec::new(),
+            guests_apart: false,
             rate: RateLimits::default(),
         }
     }

@@ -414,6 +414,10 @@ impl Mux {
                     peer.alone.push(request.instance);
                 }
             }
+            Some(instance) if instance.owner.is_some() => {
+                instance.owner = Some(peer_key);
+                peer.instance = Some(request.instance);
+            }
             _ => _ = peer.instance.get_or_insert(request.instance),
         }
         server.tally.requests += 1;
