@@ -13,13 +13,14 @@ const run = (suite, version, server, other) => ({
 });
 
 // The suite of 2026-07-28 leaves calls behind in the middle of a question. Until such a call is given up (after
-// `request_timeout_max_ms`) its process is its own, so an older server gets a process for each request there.
+// `request_timeout_max_ms`) its process is its own, so an older server gets a process for each request there, started
+// before it is needed: some checks wait half a second.
 export const RUNS = [
   run('0.2', '2025-03-26', LEGACY, MODERN),
   run('0.1', '2025-06-18', LEGACY, MODERN),
   run('0.1', '2025-11-25', LEGACY, MODERN),
   run('0.2', '2025-11-25', LEGACY, MODERN),
-  run('0.2', '2026-07-28', MODERN, { ...LEGACY, mux: { share: 'request', max_active_clients: 100 } }),
+  run('0.2', '2026-07-28', MODERN, { ...LEGACY, mux: { share: 'request', spare: 4, max_active_clients: 100 } }),
 ];
 
 /** By version, then scenario. */
@@ -38,4 +39,10 @@ export const REMARKS = {
 
 /** What a server behind muxloop misses in the suites of the other era, and why. By the server's revision, then scenario. */
 export const MISSES = {
+  '2025-11-25': {
+    'input-required-result-basic-elicitation':
+      'the suite wants its question under the name `user_name`. A 2025 server asks by a request, which has an id but no name; muxloop calls the questions `q1`, `q2`, … (§4.2).',
+    'input-required-result-ignore-extra-params':
+      'the suite answers with the first call, before it was asked and without `requestState`. A 2025 server has not asked yet, so the call is a new one and the answers are nobody\'s (§4.2).',
+  },
 };
