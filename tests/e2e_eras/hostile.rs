@@ -102,7 +102,8 @@ fn each_round_has_a_state_of_its_own() {
 /// A client that does not come back holds the others up for so long and no longer.
 #[test]
 fn a_state_expires() {
-    let keys = "interactive = \"serialize\"\nera = \"legacy\"\nrequest_timeout_ms = 200\nrequest_timeout_max_ms = 400";
+    let keys =
+        "interactive = \"serialize\"\nera = \"legacy\"\nrequest_timeout_ms = 200\nanswer_timeout_ms = 400";
     let station = Station::start(
         crate::support::station::PLAIN,
         &[Server::demo(SERIALIZE, &["--era", "legacy"]).keys(keys)],

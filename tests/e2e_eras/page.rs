@@ -41,7 +41,7 @@ const LIMITS: &str = "
 - A call of a new client that an old server has a question about lives in muxloop until the client comes back: a restart
   of muxloop or of the server ends it, and the client gets an error for its `requestState`.
 - Under `serialize` such a call has the old server for itself. Others wait until its client has come back, or for
-  `request_timeout_max_ms` if it never does.
+  `answer_timeout_ms` if it never does.
 - Log messages of a server of 2026-07-28 do not say which request they belong to. They are delivered if only one request
   under way wants their level, otherwise dropped.
 - A client of 2026-07-28 has no session: no lists or tools of its own, no `tasks/list`, no streams that are resumed.

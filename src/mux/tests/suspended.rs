@@ -5,7 +5,7 @@ use crate::base::Key;
 use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy, Share};
 use serde_json::{Value, json};
 
-pub(super) const EXPIRY_MS: u64 = 600_000;
+pub(super) const EXPIRY_MS: u64 = 300_000;
 
 pub(super) fn serialize() -> ServerPolicy {
     ServerPolicy { interactive: Interactive::Serialize, ..policy() }
