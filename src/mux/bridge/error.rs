@@ -31,7 +31,11 @@ pub(super) fn to_modern(
         }
         code => {
             let lacks = lacks.filter(|need| need.unsupported().to_string().as_bytes() == code)?;
-            Some(missing(msg, lacks, "the server asks its client during this request, which declares too little for that"))
+            Some(missing(
+                msg,
+                lacks,
+                "the server asks its client during this request, which declares too little for that",
+            ))
         }
     }
 }
