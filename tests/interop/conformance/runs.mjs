@@ -30,7 +30,7 @@ export const REMARKS = {
   '2026-07-28': {
     'http-custom-header-server-validation':
       'muxloop checks `Mcp-Param-*` for tools that a client has listed over HTTP; it learns the annotations from that list.',
-    'server-stateless': 'Without `sampling` declared, -32021 comes from the server and is passed on with status 400.',
+    'server-stateless': 'Without `sampling` declared, -32021 comes from the server and is passed on with status 400; an older server is refused its question, fails, and muxloop says -32021 for it.',
   },
 };
 
@@ -38,8 +38,8 @@ export const REMARKS = {
 export const MISSES = {
   '2025-11-25': {
     'input-required-result-basic-elicitation':
-      'the suite wants its question under the name `user_name`. A 2025 server asks by a request, which has an id but no name; muxloop calls the questions `q1`, `q2`, … (§4.2).',
+      'the suite wants its question under the name `user_name`. A 2025 server asks by a request, which has an id but no name; muxloop calls the questions `q1`, `q2`, ….',
     'input-required-result-ignore-extra-params':
-      'the suite answers with the first call, before it was asked and without `requestState`. A 2025 server has not asked yet, so the call is a new one and the answers are nobody\'s (§4.2).',
+      'the suite answers with the first call, before it was asked and without `requestState`. A 2025 server has not asked yet, so the call is a new one and the answers are nobody\'s.',
   },
 };
