@@ -140,6 +140,7 @@ impl Mux {
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
             call: None,
+            lacks: None,
             // 2026-07-28: what the request says. Before: what its client said last.
             log_level: match asked.era {
                 Era::Modern => env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
@@ -193,6 +194,7 @@ impl Mux {
             state: State::Sent { since: now, aged: false },
             token: None,
             capabilities: Capabilities::default(),
+            lacks: None,
             call: None,
             log_level: None,
             task: false,

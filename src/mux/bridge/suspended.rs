@@ -183,6 +183,32 @@ impl Mux {
         }
     }
 
+    /// A question of the child's was refused: kept in mind if it was asked because of one request, whose client
+    /// cannot be asked that.
+    pub(in crate::mux) fn note_refused(&mut self, instance: Key, method: Method, msg: &Incoming<'_>) {
+        let is_question = matches!(method, Method::Sampling | Method::Elicit | Method::RootsList);
+        if !is_question || msg.envelope.meta_related_task.is_some() {
+            return;
+        }
+        let about = match self.instances.get(instance).and_then(|i| i.holder) {
+            Some(Holder::Call(key)) => Some(key),
+            Some(Holder::Peer(_)) => {
+                let mut held = self.requests.iter().filter(|(_, request)| {
+                    request.instance == instance && request.is_sent() && request.method.is_interactive()
+                });
+                held.next().map(|(key, _)| key).filter(|_| held.next().is_none())
+            }
+            None => None,
+        };
+        let need = Need::of(method, msg);
+        if let Some(request) = about.and_then(|key| self.requests.get_mut(key))
+            && request.era == Era::Modern
+            && !need.met_by(request.capabilities)
+        {
+            request.lacks = Some(need);
+        }
+    }
+
     /// Its questions are together: its client is told, unless it is too late for that.
     pub(in crate::mux) fn on_gathered(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };

@@ -5,7 +5,7 @@ use super::world::*;
 use crate::base::limits::{KEPT_ANSWER_MAX, QUESTIONS_PER_CALL, SUSPENDED_PER_SERVER};
 use crate::mux::StopStep;
 use crate::mux::policy::{Interactive, ServerPolicy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A call that ends while its client is away leaves its answer to the retry, once, for as long as it was to
 /// come back.
@@ -286,4 +286,46 @@ fn questions_and_calls_are_bounded() {
     assert_eq!(world.hears(a)["result"]["resultType"], "complete");
     world.advance(EXPIRY_MS);
     is_over(&world);
+}
+
+/// A call whose child may not ask, for want of a capability, and fails just as it was refused: the client is
+/// told what it would have to declare (-32021, protocol.md §4.2). Any other end is the child's own.
+#[test]
+fn a_call_that_cannot_do_without_a_question_names_what_it_lacks() {
+    let (mut world, child, [a]) = stage(serialize());
+    let asking = [
+        (request("q", "sampling/createMessage", json!({})), -32602, json!({ "sampling": {} })),
+        (
+            request("q", "sampling/createMessage", json!({ "tools": [] })),
+            -32602,
+            json!({ "sampling": { "tools": {} } }),
+        ),
+        (elicit("q"), -32602, json!({ "elicitation": { "form": {} } })),
+        (request("q", "roots/list", json!({})), -32601, json!({ "roots": {} })),
+    ];
+    let fails = |world: &mut World, asked: &Value, code: i32| {
+        let error = json!({ "code": code, "message": "no" });
+        world.says(child, json!({ "jsonrpc": "2.0", "id": asked["id"], "error": error }));
+    };
+    for (question, code, needs) in asking {
+        world.says(a, modern(1, "tools/call", json!({ "name": "t" })));
+        let call = world.hears(child);
+        world.says(child, question.clone());
+        world.hears_error(child, "q", code);
+        fails(&mut world, &call, code);
+        assert_eq!(world.hears_error(a, 1, -32021)["error"]["data"]["requiredCapabilities"], needs);
+
+        world.says(a, modern(2, "tools/call", json!({ "name": "t" })));
+        let call = world.hears(child);
+        world.says(child, question);
+        world.hears_error(child, "q", code);
+        fails(&mut world, &call, -32000);
+        world.hears_error(a, 2, -32000);
+    }
+    // One that was asked what it can be asked does not lack anything.
+    let (told, call) = interrupted(&mut world, child, a);
+    world.says(a, again(2, &told, json!({ "q1": accept() })));
+    world.hears(child);
+    fails(&mut world, &call, -32602);
+    world.hears_error(a, 2, -32602);
 }
