@@ -45,6 +45,14 @@ pub struct Counts {
     /// Questions that children asked, and how many reached a client.
     pub questions: u64,
     pub asked: u64,
+    /// Answers of modern children that were questions, and how many were made again with what was answered.
+    pub rounds: u64,
+    pub resolved: u64,
+    /// Calls that 2026-07-28 clients were told to make again for a legacy child, and how many that did.
+    pub suspended: u64,
+    pub continued: u64,
+    /// States that were tried by those who must not.
+    pub attacks: u64,
     /// Notifications that clients got.
     pub broadcasts: u64,
     /// What came on listens.
@@ -68,6 +76,11 @@ impl std::ops::AddAssign for Counts {
         self.cancels += other.cancels;
         self.questions += other.questions;
         self.asked += other.asked;
+        self.rounds += other.rounds;
+        self.resolved += other.resolved;
+        self.suspended += other.suspended;
+        self.continued += other.continued;
+        self.attacks += other.attacks;
         self.broadcasts += other.broadcasts;
         self.listened += other.listened;
         self.logs += other.logs;

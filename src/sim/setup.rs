@@ -24,6 +24,7 @@ impl Setup {
             Eras::Legacy,
             Eras::Both,
             Eras::Modern,
+            Eras::Modern,
             Eras::LegacySilent,
             Eras::LegacyFragile,
         ]);
@@ -59,8 +60,7 @@ impl Setup {
             Interactive::PerClient,
         ]);
         policy.spare = choice.pick(&[0, 0, 1, 3]);
-        let mostly_modern = if eras == Eras::Modern { 85 } else { 5 };
-        let modern_clients = if eras == Eras::Both { choice.pick(&[0, 50, 100]) } else { mostly_modern };
+        let modern_clients = choice.pick(&[0, 30, 50, 70, 100]);
         Setup { policy, eras, modern_clients }
     }
 
