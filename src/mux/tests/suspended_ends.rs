@@ -4,7 +4,7 @@ use super::suspended::*;
 use super::world::*;
 use crate::base::limits::{KEPT_ANSWER_MAX, QUESTIONS_PER_CALL, SUSPENDED_PER_SERVER};
 use crate::mux::StopStep;
-use crate::mux::policy::{Interactive, ServerPolicy};
+use crate::mux::policy::{Interactive, ServerPolicy, Share};
 use serde_json::json;
 
 /// A call that ends while its client is away leaves its answer to the retry, once, for as long as it was to
@@ -285,5 +285,30 @@ fn questions_and_calls_are_bounded() {
     world.answers(child, &call, json!({}));
     assert_eq!(world.hears(a)["result"]["resultType"], "complete");
     world.advance(EXPIRY_MS);
+    is_over(&world);
+}
+
+/// A process of one request that ends while its client is away is not started again: the client is told when
+/// it comes, and nothing is left of it.
+#[test]
+fn a_process_of_one_request_ends_with_its_suspended_call() {
+    let mut world = World::new([ServerPolicy { share: Share::Request, ..serialize() }]);
+    let guest = world.guest();
+    world.says(guest, ask(1, json!({ "name": "t" })));
+    let child = world.child();
+    world.shake_hands(child, all_capabilities());
+    world.hears_of(child, "tools/call");
+    world.says(child, elicit("e"));
+    world.advance(25);
+    let told = world.hears(guest);
+    assert_eq!(told["result"]["resultType"], "input_required", "{told}");
+    world.leaves(guest);
+    world.exits(child, "exited with status 1");
+    world.advance(60_000);
+    world.no_start();
+    assert_eq!(world.mux.sizes().instances, 0);
+    let guest = world.guest();
+    world.says(guest, again(2, &told, json!({ "q1": accept() })));
+    world.hears_failure(guest, 2, "restarting");
     is_over(&world);
 }
