@@ -186,6 +186,9 @@ impl Client {
         let failed = complaint.is_some() && nonce.is_none();
         let unknown = failed && complaint.is_some_and(|words| words.contains("was used before"));
         let in_vain = matches!(plan.how, How::Forged | How::Replay);
+        // What has ended meanwhile is told whatever the answers are, and only once.
+        let told_why = plan.how == How::Forged
+            || failed && complaint.is_some_and(|words| words.contains("`inputResponses."));
         match plan.how {
             _ if in_vain && !failed => {
                 ledger.fail(format!(
@@ -197,7 +200,7 @@ impl Client {
                 ledger.forgotten(kernel.now, self.index, self.server, plan.nonce, since);
             }
             // The true state is still good.
-            How::Forged | How::Misshapen if failed && !unknown || plan.how == How::Forged => {
+            How::Forged | How::Misshapen if told_why => {
                 if kernel.choice.chance(60) {
                     self.plan(kernel, Plan { how: How::Right, ..plan }, 200);
                 }
