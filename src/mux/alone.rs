@@ -14,7 +14,7 @@ use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message};
 use crate::mux::method::Method;
 use crate::mux::queue::Asked;
-use crate::mux::request::{Origin, State};
+use crate::mux::request::{Origin, Request, State};
 use crate::mux::server::{Era, Hello, Instance, Phase, Then};
 use crate::mux::{Mux, Sink, reply};
 use std::rc::Rc;
@@ -152,6 +152,19 @@ impl Mux {
         let only = self.instances.get(key).and_then(|instance| instance.only);
         if only.is_some_and(|request| !self.requests.contains(request)) {
             self.forget_reverse(key, out);
+            return self.stop(now, key, Then::Remove, out);
+        }
+        let owner = self.instances.get(key).and_then(|instance| instance.owner);
+        if owner.is_some_and(|owner| !self.peers.contains(owner)) {
+            self.end_unowned(now, key, out);
+        }
+    }
+
+    /// A process of one client that has left ends, unless a suspended call of it may still need it.
+    pub(super) fn end_unowned(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let is_suspended =
+            |(_, r): (Key, &Request)| r.instance == key && matches!(r.origin, Origin::Suspended(_));
+        if !self.requests.iter().any(is_suspended) {
             self.stop(now, key, Then::Remove, out);
         }
     }

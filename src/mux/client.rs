@@ -275,7 +275,7 @@ impl Mux {
         if peer.instance.is_some() {
             return peer.instance;
         }
-        if peer.guest {
+        if peer.guest && !self.servers[peer.server].policy.guests_apart {
             let (instances, server) = (&mut self.instances, peer.server);
             let for_guests = &mut self.servers[server].for_guests;
             peer.instance =
@@ -428,7 +428,7 @@ impl Mux {
         self.end_retired(now, server, out);
         let Some(instance_key) = instance_key else { return };
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
-            return self.stop(now, instance_key, Then::Remove, out);
+            return self.end_unowned(now, instance_key, out);
         }
         if let Some(instance) = self.instances.get_mut(instance_key) {
             instance.used = now;

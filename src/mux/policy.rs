@@ -85,6 +85,9 @@ pub struct ServerPolicy {
     pub request_timeout_ms: u64,
     /// Latest moment to which progress may extend a request.
     pub request_timeout_max_ms: u64,
+    /// How long a client has to come again with the answer to what its call was asked (2026-07-28).
+    #[serde(default = "answer_timeout_ms")]
+    pub answer_timeout_ms: u64,
     pub startup_timeout_ms: u64,
     pub restart_backoff_ms: u64,
     pub restart_backoff_max_ms: u64,
@@ -105,6 +108,10 @@ pub struct ServerPolicy {
     #[serde(default)]
     pub found: Option<Found>,
     pub roots: Vec<Root>,
+    /// With a process per client: requests that stand each for itself (HTTP without a session) have one each,
+    /// too, rather than one together.
+    #[serde(default)]
+    pub guests_apart: bool,
     #[serde(default)]
     pub rate: RateLimits,
 }
@@ -120,6 +127,7 @@ impl ServerPolicy {
             max_request_bytes: 1 << 20,
             request_timeout_ms: 30_000,
             request_timeout_max_ms: 600_000,
+            answer_timeout_ms: answer_timeout_ms(),
             startup_timeout_ms: 60_000,
             restart_backoff_ms: 1_000,
             restart_backoff_max_ms: 30_000,
@@ -133,6 +141,7 @@ impl ServerPolicy {
             era: EraPolicy::Auto,
             found: None,
             roots: Vec::new(),
+            guests_apart: false,
             rate: RateLimits::default(),
         }
     }
@@ -151,4 +160,8 @@ impl ServerPolicy {
     pub fn is_per_request(&self) -> bool {
         self.share == Share::Request
     }
+}
+
+fn answer_timeout_ms() -> u64 {
+    300_000
 }

@@ -219,7 +219,8 @@ impl Mux {
         let text = inputs::input_required(id, &call.questions, &state, info);
         out.send(link, &Message::new(&text));
         call.questions.iter_mut().for_each(|question| question.shown = true);
-        let patience = self.servers[server].policy.request_timeout_max_ms;
+        let policy = &self.servers[server].policy;
+        let patience = policy.answer_timeout_ms.min(policy.request_timeout_max_ms);
         let until = *call.until.get_or_insert(now + patience);
         let (method, name, since) = (request.method, request.name.clone(), request.started);
         let (bytes, arguments) = (request.bytes, request.arguments.take());
@@ -387,6 +388,10 @@ impl Mux {
                 if !peer.alone.contains(&request.instance) {
                     peer.alone.push(request.instance);
                 }
+            }
+            Some(instance) if instance.owner.is_some() => {
+                instance.owner = Some(peer_key);
+                peer.instance = Some(request.instance);
             }
             _ => _ = peer.instance.get_or_insert(request.instance),
         }

@@ -40,3 +40,25 @@ fn a_legacy_client_uses_a_modern_child() {
     assert_eq!(world.hears(old)["error"]["code"], -32602);
     world.silent(child);
 }
+
+/// P20, protocol.md §1.2.8: that a page was seen is told to the client that was sent there, if its era has the
+/// words for it.
+#[test]
+fn a_page_that_was_seen_is_told_in_the_old_era_only() {
+    let (mut world, child, [new, old]) = World::legacy(policy());
+    let page = json!({ "mode": "url", "message": "m", "url": "https://a/", "elicitationId": "e" });
+    let error = json!({ "code": -32042, "message": "m", "data": { "elicitations": [page] } });
+    let mut call_of_new = modern(1, "tools/call", json!({ "name": "t" }));
+    let capabilities = "io.modelcontextprotocol/clientCapabilities";
+    call_of_new["params"]["_meta"][capabilities] = json!({ "elicitation": { "url": {} } });
+    for (who, ask) in [(new, call_of_new), (old, call(1, "t"))] {
+        world.says(who, ask);
+        let asked = world.hears_of(child, "tools/call");
+        world.says(child, json!({ "id": asked["id"], "error": error }));
+        let told = world.hears(who);
+        assert_eq!(told["result"]["resultType"] == "input_required", who == new, "{told}");
+        world.says(child, note("notifications/elicitation/complete", json!({ "elicitationId": "e" })));
+        world.silent(new);
+    }
+    assert_eq!(world.hears(old)["params"]["elicitationId"], "e");
+}

@@ -298,7 +298,12 @@ fn modern_log_lines_are_for_the_request_that_wants_them() {
 /// A child that was started anew in the other era does not know what was subscribed before.
 #[test]
 fn a_subscription_of_the_era_before_is_not_taken_back() {
-    let (mut world, child, [a]) = World::legacy::<1>(policy());
+    let mut world = World::new([auto()]);
+    let (child, a) = (world.child(), world.client());
+    let probe = world.hears_of(child, "server/discover");
+    world.says(child, json!({ "id": probe["id"], "error": { "code": -32601, "message": "no" } }));
+    world.shake_hands(child, all_capabilities());
+    world.greet(a, json!({}));
     world.says(a, json!({ "id": 1, "method": "resources/subscribe", "params": { "uri": "u:1" } }));
     let asked = world.hears_of(child, "resources/subscribe");
     world.answers(child, &asked, json!({}));

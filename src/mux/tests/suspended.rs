@@ -5,7 +5,7 @@ use crate::base::Key;
 use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy, Share};
 use serde_json::{Value, json};
 
-pub(super) const EXPIRY_MS: u64 = 600_000;
+pub(super) const EXPIRY_MS: u64 = 300_000;
 
 pub(super) fn serialize() -> ServerPolicy {
     ServerPolicy { interactive: Interactive::Serialize, ..policy() }
@@ -490,4 +490,44 @@ fn a_modern_childs_state_passes() {
     assert_eq!(asked["params"]["requestState"], "its own");
     world.answers(child, &asked, json!({ "resultType": "input_required", "requestState": "next" }));
     assert_eq!(world.hears(a)["result"]["requestState"], "next");
+}
+
+/// Where each request over HTTP has a process of its own, that waits for the answer to what it asked, goes on for
+/// whoever comes with it, and ends with the call.
+#[test]
+fn a_guests_own_process_waits_for_its_answer() {
+    for comes_again in [true, false] {
+        let policy = ServerPolicy { share: Share::Session, guests_apart: true, ..policy() };
+        let mut world = World::new([policy]);
+        let (first, other) = (world.guest(), world.guest());
+        world.says(first, ask(1, json!({ "name": "t" })));
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
+        let call = world.hears_of(child, "tools/call");
+        world.says(other, ask(1, json!({ "name": "t" })));
+        let another = world.child();
+        world.leaves(other);
+        assert!(!world.stops(another).is_empty());
+        world.exits(another, "exited with status 0");
+        world.says(child, elicit("e"));
+        world.advance(25);
+        let told = world.hears(first);
+        world.leaves(first);
+        assert_eq!(world.stops(child), []);
+        if comes_again {
+            let second = world.guest();
+            world.says(second, again(1, &told, json!({ "q1": accept() })));
+            assert_eq!(world.hears(child)["id"], "e");
+            world.answers(child, &call, json!({ "content": [] }));
+            assert_eq!(world.hears(second)["result"]["resultType"], "complete");
+            assert_eq!(world.stops(child), []);
+            world.leaves(second);
+        } else {
+            world.advance(EXPIRY_MS);
+        }
+        assert_eq!(world.stops(child)[0], crate::mux::StopStep::CloseInput);
+        world.exits(child, "exited with status 0");
+        is_over(&world);
+        world.no_start();
+    }
 }
