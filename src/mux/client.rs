@@ -7,7 +7,7 @@ use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
 use crate::mux::request::Origin;
-use crate::mux::server::{Era, Holder, Instance, Then};
+use crate::mux::server::{Era, Holder, Instance};
 use crate::mux::tally::Outcome;
 use crate::mux::{CloseReason, Mux, Sink, bridge, parse_key, reply};
 use serde_json::json;

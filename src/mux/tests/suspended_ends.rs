@@ -312,3 +312,34 @@ fn a_process_of_one_request_ends_with_its_suspended_call() {
     world.hears_failure(guest, 2, "restarting");
     is_over(&world);
 }
+
+/// An answer that cannot be read ends the call, with its client there or away: the child is told that nobody
+/// answers its questions, and a process of one request ends.
+#[test]
+fn an_answer_that_cannot_be_read_ends_the_questions() {
+    for away in [true, false] {
+        let mut world = World::new([ServerPolicy { share: Share::Request, ..serialize() }]);
+        let guest = world.guest();
+        world.says(guest, ask(1, json!({ "name": "t" })));
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
+        let call = world.hears_of(child, "tools/call");
+        world.says(child, elicit("e"));
+        let told = away.then(|| {
+            world.advance(25);
+            world.hears(guest)
+        });
+        world.says_raw(child, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}"#, call["id"]));
+        assert_eq!(world.hears(child)["result"]["action"], "cancel");
+        assert_eq!(world.stops(child), [StopStep::CloseInput]);
+        world.exits(child, "exited with status 0");
+        if let Some(told) = told {
+            world.says(guest, again(2, &told, json!({ "q1": accept() })));
+            world.hears_failure(guest, 2, "malformed");
+        } else {
+            world.hears_failure(guest, 1, "malformed");
+        }
+        assert_eq!(world.mux.sizes().instances, 0);
+        is_over(&world);
+    }
+}
