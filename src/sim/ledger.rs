@@ -296,9 +296,9 @@ impl Ledger {
             self.fail(format!("nonce {nonce} reached process {process} after process {before}"));
         }
         if self.policies[server].is_per_client() {
-            let principal = self.principal(client);
-            let owner = *self.owners.entry(process).or_insert(principal);
-            if owner != principal {
+            let own = self.owner(server, client);
+            let owner = *self.owners.entry(process).or_insert(own);
+            if owner != own {
                 self.fail(format!("process {process} of client {owner} got a request of client {client}"));
             }
         }
@@ -414,7 +414,7 @@ impl Ledger {
             self.fail(format!("client {client} of server {at} got a notification of server {server:?}"));
         }
         if let Some(owner) = process.and_then(|process| self.owner_of(process))
-            && owner != self.principal(client)
+            && owner != self.owner(at, client)
         {
             self.fail(format!("client {client} got a notification of the process of client {owner}"));
         }

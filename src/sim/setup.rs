@@ -39,6 +39,8 @@ impl Setup {
         policy.lazy_start = choice.chance(40);
         policy.request_timeout_ms = choice.pick(&[400, 1_500]);
         policy.request_timeout_max_ms = policy.request_timeout_ms * choice.between(1, 3);
+        policy.answer_timeout_ms = choice.pick(&[300, 300_000]);
+        policy.guests_apart = choice.chance(30);
         policy.startup_timeout_ms = choice.pick(&[500, 2_000]);
         policy.restart_backoff_ms = choice.pick(&[10, 100]);
         policy.restart_backoff_max_ms = 400;

@@ -38,8 +38,14 @@ impl Ledger {
         self.guests.contains(&client)
     }
 
+    /// Whose a process of this client's is, where each has its own.
+    pub(super) fn owner(&self, server: usize, client: usize) -> usize {
+        let policy = &self.policies[server];
+        if policy.guests_apart || policy.is_per_request() { client } else { self.principal(client) }
+    }
+
     /// Whoever this client is to muxloop.
-    pub(super) fn principal(&self, client: usize) -> usize {
+    fn principal(&self, client: usize) -> usize {
         if self.is_guest(client) { GUESTS } else { client }
     }
 
@@ -153,7 +159,7 @@ impl Ledger {
     /// call that it waits for since `since`.
     pub fn forgotten(&mut self, now: Time, client: usize, server: usize, nonce: u64, since: Time) {
         let policy = &self.policies[server];
-        let in_time = now.since(since) < policy.request_timeout_max_ms;
+        let in_time = now.since(since) < policy.request_timeout_max_ms.min(policy.answer_timeout_ms);
         if in_time && !self.forgetful.contains(&server) {
             self.fail(format!("client {client} made {nonce} again in time, but its state was unknown"));
         }

@@ -63,7 +63,7 @@ impl World {
             let mine = status.iter().filter(|i| i.server == setup.policy.name && !rests(i.state));
             let (count, spare) = (mine.count(), setup.policy.spare);
             // Clients whose requests stand for themselves have one in common, which stays for a while.
-            let for_guests = usize::from(!setup.policy.is_per_request());
+            let for_guests = usize::from(!setup.policy.is_per_request() && !setup.policy.guests_apart);
             if count > spare + for_guests {
                 wrong.push(format!("without a client: {count} instances, {spare} spares: {status:?}"));
             }
