@@ -200,10 +200,8 @@ impl Client {
                 ledger.forgotten(kernel.now, self.index, self.server, plan.nonce, since);
             }
             // The true state is still good.
-            How::Forged | How::Misshapen if told_why => {
-                if kernel.choice.chance(60) {
-                    self.plan(kernel, Plan { how: How::Right, ..plan }, 200);
-                }
+            How::Forged | How::Misshapen if told_why && kernel.choice.chance(60) => {
+                self.plan(kernel, Plan { how: How::Right, ..plan }, 200);
             }
             How::Right if !failed => {
                 ledger.counts.continued += u64::from(owned);
