@@ -343,3 +343,50 @@ fn an_answer_that_cannot_be_read_ends_the_questions() {
         is_over(&world);
     }
 }
+
+/// A connection with a process of its own that goes on with another one's call: if that is gone it has the
+/// call's process from then on, and its own ends; if not each keeps what it has.
+#[test]
+fn no_process_is_left_by_who_goes_on_with_a_call() {
+    for first_leaves in [true, false] {
+        let policy = ServerPolicy { share: Share::Session, guests_apart: true, ..policy() };
+        let mut world = World::new([policy]);
+        let (first, second) = (world.guest(), world.guest());
+        let [child, own] = [first, second].map(|guest| {
+            world.says(guest, ask(1, json!({ "name": "t" })));
+            let child = world.child();
+            world.shake_hands(child, all_capabilities());
+            child
+        });
+        let done = world.hears_of(own, "tools/call");
+        world.answers(own, &done, json!({ "content": [] }));
+        world.hears(second);
+        let call = world.hears_of(child, "tools/call");
+        world.says(child, elicit("e"));
+        world.advance(25);
+        let told = world.hears(first);
+        if first_leaves {
+            world.leaves(first);
+        }
+        world.says(second, again(2, &told, json!({ "q1": accept() })));
+        assert_eq!(world.stops(own).is_empty(), !first_leaves);
+        world.hears(child);
+        world.answers(child, &call, json!({ "content": [] }));
+        assert_eq!(world.hears(second)["id"], 2);
+        world.leaves(second);
+        assert_eq!(world.stops(child).is_empty(), !first_leaves);
+        assert!(first_leaves || !world.stops(own).is_empty());
+        world.exits(own, "exited with status 0");
+        if !first_leaves {
+            // Whose process it is can still use it.
+            world.says(first, ask(3, json!({ "name": "t" })));
+            let asked = world.hears_of(child, "tools/call");
+            world.answers(child, &asked, json!({ "content": [] }));
+            assert_eq!(world.hears(first)["id"], 3);
+            world.leaves(first);
+        }
+        world.exits(child, "exited with status 0");
+        assert_eq!(world.mux.sizes().instances, 0);
+        is_over(&world);
+    }
+}
