@@ -10,6 +10,10 @@
 //! Clients speak lines on a socket, or HTTP to the front by any of its ways (`web`); what they mean, and what
 //! must hold for them, is the same.
 //!
+//! Both are of every version, in all pairs (protocol.md §4). Children ask their clients by requests or by
+//! `input_required`; each question has a secret which its answer says again. A client of 2026-07-28 makes its call
+//! again rightly, partly, wrongly, late or never, with states that are forged, used, or another client's.
+//!
 //! A world has three ages. In the first everything goes wrong that can: bytes come in pieces and late,
 //! readiness comes in any order, processes die, clients misbehave. Then it is calm: every request still
 //! owed must be answered. Then all leave and muxloop stops: nothing may remain.
