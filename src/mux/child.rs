@@ -172,10 +172,14 @@ impl Mux {
             return;
         }
         let Some(mut request) = self.take(key) else { return };
+        self.refuse_questions(&mut request, out);
         self.answer_taken(now, &mut request, why, out);
         match request.peer() {
             Some(peer) => self.settle(now, peer, out),
-            None => self.dispatch(now, instance, out),
+            None => {
+                self.end_if_served(now, instance, out);
+                self.dispatch(now, instance, out);
+            }
         }
     }
 

@@ -511,6 +511,10 @@ impl Mux {
     /// A kept request has its turn.
     pub(super) fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
+        // One whose client is being asked something may have got a new process meanwhile.
+        if !matches!(request.state, State::Waiting(_)) {
+            return;
+        }
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
         let (instance_key, method, era, since) =
             (request.instance, request.method, request.era, request.started);
