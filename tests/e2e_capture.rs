@@ -141,7 +141,7 @@ fn config(secret: &str, more: &str) -> String {
     let path = serde_json::to_string(MUXLOOP).unwrap();
     format!(
         "[servers.demo]\ncmd = {path}\nargs = [\"demo-server\", \"--instructions\", \"argument-s3cret\"]\n\
-         socket = \"demo.sock\"\nrestart_backoff_ms = 10\nenv = {{ DEMO_KEY = \"{secret}\" }}\n\
+         socket = \"demo.sock\"\nera = \"legacy\"\nrestart_backoff_ms = 10\nenv = {{ DEMO_KEY = \"{secret}\" }}\n\
          [servers.noisy]\ncmd = {path}\nargs = [\"demo-server\", \"--invalid-utf8\"]\nsocket = \"noisy.sock\"\n\
          {more}"
     )

@@ -11,3 +11,5 @@ mod calls;
 mod eras;
 #[path = "e2e_demo/faults.rs"]
 mod faults;
+#[path = "e2e_demo/interviews.rs"]
+mod interviews;

@@ -122,8 +122,8 @@ fn a_good_server_of_either_era_has_no_findings() {
         ("ok", json!(true)),
         ("era", json!("legacy")),
         ("protocol_version", json!("2025-11-25")),
-        ("prompts", json!(1)),
-        ("resources", json!(1)),
+        ("prompts", json!(2)),
+        ("resources", json!(2)),
     ] {
         assert_eq!(legacy[member], value, "{member}");
     }

@@ -68,6 +68,10 @@ while IFS= read -r file; do
     esac
 done <"$manifest"
 rm -f "$manifest"
+# What was found out about servers, to be found out again.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}
+rm -f "$cache/muxloop/eras.json"
+rmdir "$cache/muxloop" 2>/dev/null || true
 rmdir "$data/muxloop" 2>/dev/null || true
 if command -v systemctl >/dev/null; then
     systemctl --user daemon-reload >/dev/null 2>&1 || true

@@ -23,6 +23,10 @@ pub const IN_FLIGHT_PER_CLIENT: usize = 32;
 pub const REQUESTS_PER_CLIENT: usize = 256;
 /// Bytes of waiting requests per client. Past it the client is not read from until they are sent.
 pub const WAITING_BYTES_PER_CLIENT: usize = 1 << 20;
+/// Bytes of one client's requests that are kept because they may have to be asked again, and of what is told
+/// with them; four longest requests where that is more. Past it a request is not kept, and fails with -32603
+/// if its server asks something.
+pub const KEPT_BYTES_PER_CLIENT: usize = 4 << 20;
 /// Requests of all clients and of muxloop's own at once. Past it a request is refused with -32603; the
 /// rest of the table's 65,536 places is for what muxloop cannot do without.
 pub const REQUESTS_IN_ALL: usize = 60_000;
@@ -49,6 +53,20 @@ pub const TASKS_PER_SERVER: usize = 4_096;
 pub const ELICITATIONS_PER_SERVER: usize = 1_024;
 /// Requests of a child to clients at once. Past it the child gets -32603.
 pub const REVERSE_PER_CHILD: usize = 1_024;
+/// Unanswered questions of a legacy child because of one call of a 2026-07-28 client, and their bytes. Past it
+/// the child gets -32603.
+pub const QUESTIONS_PER_CALL: usize = 64;
+/// See [`QUESTIONS_PER_CALL`].
+pub const QUESTION_BYTES_PER_CALL: usize = 1 << 20;
+/// Calls of one server that wait for their 2026-07-28 clients to ask again with answers. Past it the child
+/// gets -32603.
+pub const SUSPENDED_PER_SERVER: usize = 256;
+/// The same, of all servers.
+pub const SUSPENDED_IN_ALL: usize = 4_096;
+/// Longest final answer that is kept for such a client, in bytes. Longer: it gets -32603.
+pub const KEPT_ANSWER_MAX: usize = 4 << 20;
+/// Bytes of all of them together.
+pub const KEPT_ANSWERS_IN_ALL: usize = 64 << 20;
 /// Bytes of a child's standard error that are kept to be shown.
 pub const STDERR_RING: usize = 64 << 10;
 /// Longest piece of a message that is quoted in a log line or an error.

@@ -1,5 +1,6 @@
 //! [`Time`]: a point on the loop's own clock.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, Sub};
 
@@ -7,7 +8,7 @@ use std::ops::{Add, Sub};
 ///
 /// There is no `now()`: only a platform's clock makes one, and everything below the reactor is
 /// handed the time. That is what lets the simulator turn the clock by hand.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub u64);
 
 impl Time {

@@ -42,8 +42,9 @@ Only `--help` and `--version` have none, nor has `demo-server`, whose options be
 servers have one environment.
 
 `RUST_LOG` filters log lines in the syntax of env_logger (`info,server::memory=debug`), after option and variable and
-before the file. `HOME`, `XDG_RUNTIME_DIR` and `XDG_CONFIG_HOME` tell the default places of files. muxloop itself sets
-`MUXLOOP_OWNER` and `MUXLOOP_CHILD` for its servers, by which it finds what they leave behind.
+before the file. `HOME`, `XDG_RUNTIME_DIR` and `XDG_CONFIG_HOME` tell the default places of files. In `muxloop` below
+`XDG_CACHE_HOME`, else `~/.cache`, is kept which protocol era servers speak (`eras.json`); it may be deleted at any
+time. muxloop itself sets `MUXLOOP_OWNER` and `MUXLOOP_CHILD` for its servers, by which it finds what they leave behind.
 ";
 
 #[cfg(test)]

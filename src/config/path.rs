@@ -17,6 +17,8 @@ pub struct Surroundings {
     pub runtime_dir: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`.
+    pub cache_home: Option<PathBuf>,
     /// What the kernel can hold servers to.
     pub abilities: Abilities,
 }
@@ -29,6 +31,7 @@ impl Surroundings {
             home: dir("HOME"),
             runtime_dir: dir("XDG_RUNTIME_DIR"),
             config_home: dir("XDG_CONFIG_HOME"),
+            cache_home: dir("XDG_CACHE_HOME"),
             abilities: sandbox::abilities(),
         }
     }
@@ -67,6 +70,13 @@ impl Surroundings {
             }
         };
         Ok(dir.join(format!("{server}.sock")))
+    }
+
+    /// Where what may be lost is kept between runs: `$XDG_CACHE_HOME/muxloop`, else `~/.cache/muxloop`; `None`
+    /// if neither variable is set.
+    pub fn cache_folder(&self) -> Option<PathBuf> {
+        let cache_home = self.cache_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cache")));
+        cache_home.map(|dir| dir.join("muxloop"))
     }
 
     /// Where a configuration is looked for when none is named, in this order: `./mux.toml`, the user's
@@ -113,6 +123,8 @@ mod tests {
         let run = Surroundings { runtime_dir: Some("/run/user/7".into()), ..ana() };
         assert_eq!(run.default_socket("m"), Ok("/run/user/7/muxloop/m.sock".into()));
         assert!(Surroundings::default().default_socket("m").is_err());
+        assert_eq!(ana().cache_folder(), Some("/home/ana/.cache/muxloop".into()));
+        assert_eq!(Surroundings::default().cache_folder(), None);
         let places: Vec<String> = ana().default_configs().iter().map(|p| p.display().to_string()).collect();
         assert_eq!(
             places,

@@ -72,6 +72,7 @@ fn setup(options: &ExposeOptions) -> ServerSetup {
     };
     let policy = ServerPolicy {
         share,
+        guests_apart: !options.stateful,
         max_restarts: options.max_restarts,
         max_active_clients: CLIENTS_MAX,
         spare: options.spare,

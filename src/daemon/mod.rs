@@ -3,6 +3,7 @@
 mod audit;
 #[cfg(feature = "http")]
 pub mod expose;
+mod findings;
 #[cfg(feature = "http")]
 mod http;
 pub(crate) mod login;
@@ -25,9 +26,11 @@ use crate::engine::operate::Host;
 use crate::engine::operate::Wish;
 use crate::engine::port::{Platform, Ready};
 use crate::engine::{Engine, ServerSetup};
+use crate::mux::policy::ServerPolicy;
 use crate::reactor::activation::{Handed, is_same_place};
 use crate::reactor::{Reactor, resident};
 use audit::AuditLog;
+use findings::Findings;
 use login::LoginPath;
 use service::{Doors, Service};
 use snapshot::Snapshots;
@@ -67,6 +70,7 @@ struct Daemon<'o> {
     snapshots: Snapshots,
     service: Service,
     audit: Option<AuditLog>,
+    findings: Findings,
     unix_ms_at_start: u64,
     /// Where everything is recorded, with `muxloop record`.
     tape: Tape,
@@ -91,6 +95,8 @@ impl<'o> Daemon<'o> {
             Reactor::for_daemon().map_err(|error| format!("the poll loop cannot be set up: {error}"))?;
         let mut login = LoginPath::default();
         login.fill(&mut config, login::AT_START);
+        let unix_ms_at_start = reactor.clock.unix_ms_at_start();
+        let findings = Findings::open(surroundings.cache_folder(), unix_ms_at_start);
         let mut setups = Vec::new();
         let mut listeners = BTreeMap::new();
         for server in &config.servers {
@@ -99,12 +105,11 @@ impl<'o> Daemon<'o> {
                 None => listen(&mut reactor, server)?,
             };
             listeners.insert(server.policy.name.clone(), listener);
-            setups.push(setup(server));
+            setups.push(setup(server, &findings));
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
         let seed = u64::from_le_bytes(seed);
-        let unix_ms_at_start = reactor.clock.unix_ms_at_start();
         let tape = match &options.record {
             #[cfg(feature = "inspect")]
             Some(path) => record(path)?,
@@ -136,6 +141,7 @@ impl<'o> Daemon<'o> {
             snapshots,
             service,
             audit,
+            findings,
             unix_ms_at_start,
             tape,
             login,
@@ -172,6 +178,7 @@ impl<'o> Daemon<'o> {
                 return;
             }
             self.turn(&ready);
+            self.findings.keep(self.reactor.clock.now(), &mut self.engine);
             #[cfg(feature = "http")]
             if self.engine.is_stopping() {
                 self.http.close(&mut self.reactor);
@@ -275,9 +282,9 @@ fn take_over(reactor: &mut Reactor, server: &ServerConfig, socket: Handed) -> Re
     reactor.listen_at(socket).map_err(|error| format!("server '{name}': {error}"))
 }
 
-fn setup(server: &ServerConfig) -> ServerSetup {
+fn setup(server: &ServerConfig, findings: &Findings) -> ServerSetup {
     ServerSetup {
-        policy: server.policy.clone(),
+        policy: ServerPolicy { found: findings.of(&server.spawn), ..server.policy.clone() },
         spawn: server.spawn.clone(),
         socket: server.socket.display().to_string(),
         service_name: server.service_name.clone(),

@@ -90,7 +90,8 @@ impl Daemon<'_> {
                 Some(Fate::Unchanged) => {}
                 Some(Fate::Renamed | Fate::Restart) => {
                     if let Some(id) = self.engine.server_named(&name) {
-                        self.change(now, id, setup(server), fate == Some(&Fate::Restart));
+                        let setup = setup(server, &self.findings);
+                        self.change(now, id, setup, fate == Some(&Fate::Restart));
                     }
                 }
             }
@@ -165,7 +166,7 @@ impl Daemon<'_> {
     }
 
     fn add(&mut self, now: Time, server: &ServerConfig, listener: usize) {
-        let setup = setup(server);
+        let setup = setup(server, &self.findings);
         self.tape.add_server(&setup, listener);
         let id = self.engine.add_server(setup, listener);
         self.listeners.insert(server.policy.name.clone(), listener);

@@ -4,10 +4,14 @@
 
 use serde_json::{Value, json};
 
+use super::interview::{self, Goal, Plan};
 use super::rpc::{Handled, Request, RpcError};
+use super::server::Server;
 
 /// The subscribable resource.
 pub const COUNTER_URI: &str = "demo://counter";
+/// Reading it asks the user.
+const ASKED_URI: &str = "demo://asked";
 const TEXT_PREFIX: &str = "demo://text/";
 const TEXT_TEMPLATE: &str = "demo://text/{name}";
 
@@ -21,7 +25,13 @@ pub fn list_resources() -> Value {
         "description": "A number that the tool counter_add changes; can be subscribed to.",
         "mimeType": "text/plain",
     });
-    json!({ "resources": [counter] })
+    let asked = json!({
+        "uri": ASKED_URI,
+        "name": "asked",
+        "description": "A text that the user is asked for.",
+        "mimeType": "text/plain",
+    });
+    json!({ "resources": [counter, asked] })
 }
 
 pub fn list_templates() -> Value {
@@ -36,14 +46,18 @@ pub fn list_templates() -> Value {
 
 pub fn list_prompts() -> Value {
     let name = json!({ "name": "name", "description": "Who is greeted.", "required": true });
-    json!({ "prompts": [{ "name": "greet", "description": "Greets somebody.", "arguments": [name] }] })
+    let greet = json!({ "name": "greet", "description": "Greets somebody.", "arguments": [name] });
+    json!({ "prompts": [greet, { "name": "survey", "description": "Asks the user what it is about." }] })
 }
 
 /// `resources/read`. An unknown URI is -32002 for legacy and -32602 for modern callers (protocol.md §1.3).
-pub fn read_resource(request: &Request, counter: i64) -> Handled {
+pub fn read_resource(server: &mut Server, request: &Request) -> Handled {
     let uri = uri_of(request)?;
     let text = if uri == COUNTER_URI {
-        counter.to_string()
+        server.counter.to_string()
+    } else if uri == ASKED_URI {
+        let goal = Goal::Resource(uri.to_owned());
+        return interview::hold(server, request, Plan::one("What shall be in it?", goal));
     } else if let Some(name) = uri.strip_prefix(TEXT_PREFIX).filter(|name| !name.is_empty()) {
         format!("Text about {name}.")
     } else {
@@ -62,9 +76,13 @@ pub fn is_subscribable(uri: &str) -> bool {
     uri == COUNTER_URI
 }
 
-pub fn get_prompt(request: &Request) -> Handled {
-    if request.params.get("name").and_then(Value::as_str) != Some("greet") {
-        return Err(RpcError::invalid_params("unknown prompt; there is only `greet`"));
+pub fn get_prompt(server: &mut Server, request: &Request) -> Handled {
+    match request.params.get("name").and_then(Value::as_str) {
+        Some("greet") => {}
+        Some("survey") => {
+            return interview::hold(server, request, Plan::one("What is it about?", Goal::Prompt));
+        }
+        _ => return Err(RpcError::invalid_params("unknown prompt; there are `greet` and `survey`")),
     }
     let arguments = request.params.get("arguments");
     let Some(name) = arguments.and_then(|arguments| arguments.get("name")).and_then(Value::as_str) else {

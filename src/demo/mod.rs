@@ -7,7 +7,7 @@
 //! ```text
 //! stdin ─▶ reader (thread) ─▶ server ─▶ outbox ─▶ stdout        one main loop: lines, timers, flush
 //!                              ├─ session    eras, handshake, who the caller is
-//!                              ├─ tools, tasks, questions       what `tools/call` does
+//!                              ├─ tools, tasks, questions, interview   what `tools/call` does
 //!                              ├─ content    resources, prompts, completion
 //!                              ├─ listen     modern subscriptions and all change notifications
 //!                              └─ ledger     counts per method, protocol violations of the client
@@ -19,6 +19,8 @@
 
 mod content;
 mod echo;
+mod interview;
+mod kinds;
 mod ledger;
 mod listen;
 mod options;

@@ -237,8 +237,9 @@ muxloop demo-server: an MCP server over stdio, to try muxloop with and to test i
 
 Usage: muxloop demo-server [OPTION]...
 
-Tools: echo, add, sleep, ask, elicit_url, log, big, whoami, journal, crash, counter_add, add_tool, task.
-Resources: demo://counter, demo://text/{name}. Prompt: greet.
+Tools: echo, add, sleep, ask, interview, elicit_url, log, big, content, measure, whoami, journal, crash,
+       counter_add, add_tool, task, task_only.
+Resources: demo://counter, demo://asked, demo://text/{name}. Prompts: greet, survey.
 
 Options:
   --help                    print this text

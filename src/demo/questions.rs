@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::interview;
 use super::listen::notification;
 use super::rpc::{Handled, Object, Request, RpcError, tool_error, tool_result};
 use super::server::{Job, Server};
@@ -45,6 +46,8 @@ pub enum Then {
         elicitation_id: String,
         complete_after: Duration,
     },
+    /// One of the questions of an interview, by serial and index.
+    Interview(u64, usize),
     /// The result of a task.
     Task(String),
     Nothing,
@@ -52,14 +55,26 @@ pub enum Then {
 
 /// How `ask` reaches the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Via {
+pub enum Via {
     Elicitation,
     Sampling,
     Roots,
 }
 
 impl Via {
-    fn method(self) -> &'static str {
+    /// Its name in arguments.
+    pub fn parse(name: &str) -> Result<Via, RpcError> {
+        match name {
+            "elicitation" => Ok(Via::Elicitation),
+            "sampling" => Ok(Via::Sampling),
+            "roots" => Ok(Via::Roots),
+            other => {
+                Err(RpcError::invalid_params(format!("via: elicitation, sampling or roots, not {other}")))
+            }
+        }
+    }
+
+    pub fn method(self) -> &'static str {
         match self {
             Via::Elicitation => "elicitation/create",
             Via::Sampling => "sampling/createMessage",
@@ -67,7 +82,7 @@ impl Via {
         }
     }
 
-    fn capability(self) -> &'static str {
+    pub fn capability(self) -> &'static str {
         match self {
             Via::Elicitation => "elicitation",
             Via::Sampling => "sampling",
@@ -75,7 +90,7 @@ impl Via {
         }
     }
 
-    fn params(self, question: &str) -> Value {
+    pub fn params(self, question: &str) -> Value {
         match self {
             Via::Elicitation => elicitation_params(question),
             Via::Sampling => sampling_params(question),
@@ -86,16 +101,7 @@ impl Via {
 
 /// The tool `ask`.
 pub fn ask(server: &mut Server, request: &Request, arguments: &Arguments) -> Handled {
-    let via = match arguments.text_or("via", "elicitation")? {
-        "elicitation" => Via::Elicitation,
-        "sampling" => Via::Sampling,
-        "roots" => Via::Roots,
-        other => {
-            return Err(RpcError::invalid_params(format!(
-                "via: elicitation, sampling or roots, not {other}"
-            )));
-        }
-    };
+    let via = Via::parse(arguments.text_or("via", "elicitation")?)?;
     let question = arguments.text_or("question", "How are you?")?;
     let may = request.caller.can(&format!("/{}", via.capability()));
     if request.caller.modern {
@@ -165,7 +171,7 @@ pub fn ask_unprompted(server: &mut Server) {
 /// Takes back the questions that belonged to a request which the client cancelled.
 pub fn withdraw(server: &mut Server, serial: u64) {
     let of_request = |then: &Then| match then {
-        Then::Answer(own) | Then::Visit { serial: own, .. } => *own == serial,
+        Then::Answer(own) | Then::Visit { serial: own, .. } | Then::Interview(own, _) => *own == serial,
         Then::Task(_) | Then::Nothing => false,
     };
     withdraw_if(server, of_request);
@@ -207,6 +213,7 @@ pub fn on_response(server: &mut Server, id: &Value, message: &Object) {
             server.answer(serial, Ok(result));
             server.after(complete_after, Job::ElicitationComplete(elicitation_id));
         }
+        Then::Interview(serial, index) => interview::on_answer(server, serial, index, &result),
         Then::Task(task) => tasks::finish(server, &task, result),
         Then::Nothing => server.questions.unprompted.push(Value::Object(message.clone())),
     }
@@ -263,7 +270,7 @@ fn require_input(request: &Request, entry: Value, asked: impl Hash) -> Handled {
 }
 
 /// A tool result that repeats what the client said: its words as text, all of it as structured content.
-fn render(message: &Object) -> Value {
+pub fn render(message: &Object) -> Value {
     let Some(result) = message.get("result") else {
         let error = message.get("error").unwrap_or(&Value::Null);
         let mut result = tool_error(format!("the client answered with an error: {error}"));

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::interview::Interviews;
 use super::ledger::Ledger;
 use super::listen::{Listeners, notification};
 use super::options::Options;
@@ -61,6 +62,7 @@ pub struct Server {
     pub ledger: Ledger,
     pub listeners: Listeners,
     pub questions: Questions,
+    pub interviews: Interviews,
     pub tasks: Tasks,
     pub timers: Timers<Job>,
     pub counter: i64,
@@ -113,6 +115,7 @@ fn start(options: Options) -> Result<(Server, Receiver<Event>), Failure> {
         ledger: Ledger::default(),
         listeners: Listeners::default(),
         questions: Questions::default(),
+        interviews: Interviews::new(),
         tasks: Tasks::default(),
         timers: Timers::new(),
         counter: 0,
@@ -302,6 +305,7 @@ impl Server {
             self.ledger.close_token(request.token.as_ref());
         }
         self.listeners.close(serial);
+        self.interviews.remove(&serial);
         Some(request)
     }
 
@@ -444,9 +448,9 @@ impl Server {
             "tools/call" => tools::call(self, request),
             "resources/list" => Ok(Some(content::list_resources())),
             "resources/templates/list" => Ok(Some(content::list_templates())),
-            "resources/read" => content::read_resource(request, self.counter),
+            "resources/read" => content::read_resource(self, request),
             "prompts/list" => Ok(Some(content::list_prompts())),
-            "prompts/get" => content::get_prompt(request),
+            "prompts/get" => content::get_prompt(self, request),
             "completion/complete" => content::complete(request),
             "resources/subscribe" if !modern => {
                 self.listeners.subscribe(content::check_subscribable(request)?);

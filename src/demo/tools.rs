@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::content::COUNTER_URI;
+use super::interview;
+use super::kinds;
 use super::listen::notification;
 use super::questions;
 use super::rpc::{Caller, Handled, LEVELS, Object, Request, RpcError, level_rank, tool_result};
@@ -53,6 +55,10 @@ impl<'a> Arguments<'a> {
         self.read(name, "a whole number", Value::as_u64).map(|number| number.unwrap_or(default))
     }
 
+    pub fn list(&self, name: &str) -> Result<Option<&'a Vec<Value>>, RpcError> {
+        self.read(name, "an array", Value::as_array)
+    }
+
     /// False if absent.
     pub fn flag(&self, name: &str) -> Result<bool, RpcError> {
         self.read(name, "true or false", Value::as_bool).map(|flag| flag.unwrap_or(false))
@@ -90,7 +96,7 @@ pub fn call(server: &mut Server, request: &Rc<Request>) -> Handled {
     let name = request.params.get("name").and_then(Value::as_str).unwrap_or_default();
     let arguments = &Arguments::of(request)?;
     let as_task = request.caller.has_tasks() && request.params.contains_key("task");
-    if as_task && name != "task" {
+    if as_task && !matches!(name, "task" | "task_only") {
         return Err(RpcError::new(-32601, format!("the tool {name} cannot run as a task")));
     }
     match name {
@@ -105,9 +111,12 @@ pub fn call(server: &mut Server, request: &Rc<Request>) -> Handled {
             Ok(None)
         }
         "ask" => questions::ask(server, request, arguments),
+        "interview" => interview::hold(server, request, interview::Plan::read(arguments)?),
         "elicit_url" => questions::elicit_url(server, request, arguments),
         "log" => log(server, request, arguments),
         "big" => big(arguments),
+        "content" => kinds::content(arguments),
+        "measure" => Ok(Some(kinds::measure(request.caller.modern))),
         "whoami" => Ok(Some(whoami(server, request))),
         "journal" => {
             let counts = server.ledger.counts();
@@ -121,7 +130,10 @@ pub fn call(server: &mut Server, request: &Rc<Request>) -> Handled {
         }
         "counter_add" => counter_add(server, arguments),
         "add_tool" => Ok(Some(add_tool(server))),
-        "task" if as_task => tasks::create(server, request, Plan::read(arguments)?),
+        "task" | "task_only" if as_task => tasks::create(server, request, Plan::read(arguments)?),
+        "task_only" if request.caller.has_tasks() => {
+            Err(RpcError::new(-32601, "the tool task_only runs as a task only"))
+        }
         "task" => {
             let plan = Plan::read(arguments)?;
             Nap::begin(server, request, plan.duration(), 1, Some(plan.outcome()));
@@ -313,6 +325,14 @@ fn descriptions(caller: &Caller, added: usize) -> Vec<Value> {
             &[],
         ),
         tool("add_tool", "Adds a tool to this list.", json!({}), &[]),
+        tool(
+            "interview",
+            "Asks several questions at once, in rounds. pause: a result with nothing but state first.",
+            json!({ "questions": { "type": "array" }, "rounds": whole(), "pause": flag() }),
+            &["questions"],
+        ),
+        tool("content", "Returns content of these kinds.", json!({ "kinds": { "type": "array" } }), &[]),
+        kinds::measure_tool(caller.modern),
     ];
     for tool in &mut tools {
         if READ_ONLY.contains(&tool["name"].as_str().unwrap_or_default()) {
@@ -320,17 +340,19 @@ fn descriptions(caller: &Caller, added: usize) -> Vec<Value> {
         }
     }
     if caller.has_tasks() {
-        let properties = json!({ "ms": whole(), "fail": flag(), "question": text() });
-        let mut task = tool("task", "Works for a while; can run as a task.", properties, &[]);
+        let properties = || json!({ "ms": whole(), "fail": flag(), "question": text() });
+        let mut task = tool("task", "Works for a while; can run as a task.", properties(), &[]);
         task["execution"] = json!({ "taskSupport": "optional" });
-        tools.push(task);
+        let mut only = tool("task_only", "Works for a while, as a task only.", properties(), &[]);
+        only["execution"] = json!({ "taskSupport": "required" });
+        tools.extend([task, only]);
     }
     tools
         .extend((1..=added).map(|number| tool(&format!("dummy_{number}"), "Says its name.", json!({}), &[])));
     tools
 }
 
-fn tool(name: &str, description: &str, properties: Value, required: &[&str]) -> Value {
+pub fn tool(name: &str, description: &str, properties: Value, required: &[&str]) -> Value {
     let mut schema = json!({ "type": "object", "properties": properties });
     if !required.is_empty() {
         schema["required"] = json!(required);

@@ -47,12 +47,13 @@ mod servers;
 use crate::base::limits::{ACCEPT_BUDGET, CONTROL_LINE_MAX};
 use crate::base::{Key, Time};
 use crate::codec::Message;
-use crate::mux::policy::ServerPolicy;
+use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep};
 use conn::{Conns, Role};
 use operate::{ControlPlane, Taps, Wish};
 use port::{Platform, Ready, Signal, SpawnSpec};
 use process::Processes;
+use std::collections::BTreeMap;
 use std::io;
 
 /// A server as the engine runs it. Clients come in by the listener of the same index.
@@ -87,6 +88,8 @@ pub struct Engine {
     order: Vec<ServerId>,
     actions: Vec<Action>,
     exited: Vec<Key>,
+    /// What is news about servers' eras.
+    found: BTreeMap<ServerId, Option<Found>>,
     accepting: Vec<bool>,
     /// By listener.
     doors: Vec<Door>,
@@ -106,6 +109,7 @@ pub struct Engine {
 enum Action {
     Start(Key, ServerId),
     Stop(Key, StopStep),
+    Found(ServerId, Option<Found>),
 }
 
 /// The mux's verbs, applied to the connections or kept for the act phase.
@@ -123,6 +127,16 @@ impl Sink for Outbox<'_> {
             self.taps.note(to, false, message);
         }
         self.conns.send(to, message);
+    }
+    fn send_about(&mut self, to: Key, message: &Message<'_>, request: &[u8]) {
+        // The front has it told in front of the message.
+        #[cfg(feature = "http")]
+        if self.conns.get_mut(to).is_some_and(|conn| conn.role == Role::Link) {
+            self.conns.send(to, &Message::new(&crate::front::about(request)));
+        }
+        #[cfg(not(feature = "http"))]
+        let _ = request;
+        self.send(to, message);
     }
     fn close(&mut self, link: Key, _why: CloseReason) {
         self.conns.close(self.now, link);
@@ -144,6 +158,9 @@ impl Sink for Outbox<'_> {
     fn stop(&mut self, instance: Key, step: StopStep) {
         self.actions.push(Action::Stop(instance, step));
     }
+    fn found(&mut self, server: ServerId, found: Option<&Found>) {
+        self.actions.push(Action::Found(server, found.cloned()));
+    }
 }
 
 impl Engine {
@@ -164,6 +181,7 @@ impl Engine {
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
+            found: BTreeMap::new(),
             stopping: false,
             abandoned: false,
             http_ended: Vec::new(),
@@ -182,6 +200,12 @@ impl Engine {
         self.conns.backlog.now = now;
         for event in ready {
             self.mark(now, *event);
+        }
+        if self.mux.lacks_random() {
+            let mut bytes = [0; 16 * SECRETS_AT_ONCE];
+            platform.random(&mut bytes);
+            let (words, _) = bytes.as_chunks::<16>();
+            self.mux.feed_random(&words.iter().map(|word| u128::from_le_bytes(*word)).collect::<Vec<_>>());
         }
         if self.mux.poll_timeout().is_some_and(|at| at <= now) {
             tell!(self, now, handle_timeout);
@@ -440,3 +464,6 @@ impl Engine {
         self.conns.remove(key, platform);
     }
 }
+
+/// Secrets that the mux is given at a time.
+const SECRETS_AT_ONCE: usize = 16;

@@ -22,6 +22,9 @@ impl Engine {
                 match action {
                     Action::Start(instance, server) => self.start_process(now, instance, server, platform),
                     Action::Stop(instance, step) => self.stop_process(instance, step, platform),
+                    Action::Found(server, found) => {
+                        self.found.insert(server, found);
+                    }
                 }
             }
         }

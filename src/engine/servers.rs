@@ -3,8 +3,9 @@
 
 use super::{Door, Engine, ServerSetup};
 use crate::base::Time;
+use crate::engine::port::SpawnSpec;
 use crate::mux::ServerId;
-use crate::mux::policy::ServerPolicy;
+use crate::mux::policy::{Found, ServerPolicy};
 
 impl Engine {
     /// Whether [`Engine::stop`] was asked for.
@@ -41,6 +42,12 @@ impl Engine {
         if !self.setups[id].policy.lazy_start {
             tell!(self, now, start_server, id);
         }
+    }
+
+    /// What was found out about servers' eras since the last call, with how each is started: the latest for each.
+    pub fn take_found(&mut self) -> Vec<(SpawnSpec, Option<Found>)> {
+        let news = std::mem::take(&mut self.found).into_iter();
+        news.filter_map(|(id, found)| Some((self.setups.get(id)?.spawn.clone(), found))).collect()
     }
 
     /// Keeps what becomes of each request, see [`crate::mux::Mux::set_audit`].

@@ -210,6 +210,15 @@ impl Front {
         self.respond(now, conn, &answer, below);
     }
 
+    /// The next question to a session is about its request with this raw id.
+    pub(super) fn note_about(&mut self, session: Key, request: &[u8]) {
+        if let Some(Kinds::Streamable(streamable)) =
+            self.sessions.get_mut(session).map(|known| &mut known.kind)
+        {
+            streamable.about = Some(request.into());
+        }
+    }
+
     /// A message of the mux to a session.
     pub(super) fn hear_session(&mut self, now: Time, session: Key, line: &[u8], below: &mut dyn Below) {
         let Some(known) = self.sessions.get_mut(session) else { return };
@@ -231,6 +240,9 @@ impl Front {
         let Some(number) = streamable.stream_for(&message) else {
             return log::debug!(target: "http", "an answer that nobody waits for any more was dropped");
         };
+        if message.envelope.kind == Kind::Request {
+            streamable.about = None;
+        }
         match (message.envelope.kind, message.envelope.id) {
             (Kind::Response | Kind::Error, Some(id)) => {
                 let greets = streamable.version.is_none();

@@ -37,6 +37,7 @@ mod tests;
 pub use below::Below;
 pub use guard::Guard;
 pub use route::{Routes, Target};
+pub use session::about;
 pub use sizes::Sizes;
 
 use crate::base::{Arena, Key, KeyMap, RecvBuf, Time, TimerKey, TimerWheel};
@@ -48,7 +49,7 @@ use conn::{HEAD_MS, patience};
 use guard::Reach;
 use lifetime::unavailable;
 use serde::{Deserialize, Serialize};
-use session::Session;
+use session::{ABOUT, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -325,10 +326,12 @@ impl Front {
         self.watchers.retain(|watcher| *watcher != conn);
     }
 
-    /// What the mux said to a link: whole messages, one a line.
+    /// What the mux said to a link: whole messages, one a line, and in front of a question a line [`about`] what
+    /// it is asked for, if that is known.
     pub fn hear(&mut self, now: Time, link: Key, lines: &[u8], below: &mut dyn Below) {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match self.links.get(link).copied() {
+                Some(Owner::Session(session)) if line[0] == ABOUT => self.note_about(session, &line[1..]),
                 Some(Owner::Conn(conn)) => self.hear_single(now, conn, line, below),
                 Some(Owner::Session(session)) => self.hear_session(now, session, line, below),
                 None => {}

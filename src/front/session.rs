@@ -34,6 +34,8 @@ pub struct Streamable {
     /// As negotiated; none before `initialize` was answered.
     pub version: Option<String>,
     pub streams: BTreeMap<u32, Stream>,
+    /// Raw id of the client's request that the next question is about, if that is known.
+    pub about: Option<Box<[u8]>>,
     newest: u32,
 }
 
@@ -56,11 +58,19 @@ const ENDED_MAX: usize = 8;
 /// Most bytes of events that a session keeps.
 const KEPT_MAX: usize = 1 << 20;
 
+/// First byte of a line that says what the question behind it is about; no message begins like that.
+pub const ABOUT: u8 = b'@';
+
+/// The line in front of a question that is about a client's request with this raw id.
+pub fn about(request: &[u8]) -> Vec<u8> {
+    [&[ABOUT], request].concat()
+}
+
 impl Streamable {
     pub fn new() -> Streamable {
         let mut streams = BTreeMap::new();
         streams.insert(STANDALONE, Stream::standalone());
-        Streamable { version: None, streams, newest: 0 }
+        Streamable { version: None, streams, about: None, newest: 0 }
     }
 
     /// Adds the stream of a POST.
@@ -80,8 +90,18 @@ impl Streamable {
                 let id = message.text(envelope.id?);
                 waiting().find(|(_, stream)| stream.pending.iter().any(|own| **own == *id))
             }
-            // Such a request is asked because of a request of this client (protocol.md §2.6 rule 3).
-            Kind::Request => reachable().or_else(|| self.streams.first_key_value()),
+            // Such a request is asked because of a request of this client (protocol.md §2.6 rule 3), of which is
+            // not always known.
+            Kind::Request => {
+                let about = self.about.as_deref();
+                let asked = about.and_then(|id| {
+                    waiting().find(|(_, stream)| {
+                        stream.pending.iter().any(|own| **own == *id)
+                            && (stream.conn.is_some() || stream.committed)
+                    })
+                });
+                asked.or_else(reachable).or_else(|| self.streams.first_key_value())
+            }
             Kind::Notification => {
                 let token = envelope.token.map(|span| message.text(span));
                 let asked = token.and_then(|token| {

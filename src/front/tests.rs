@@ -140,7 +140,11 @@ impl Bench {
     }
 
     fn hear(&mut self, link: Key, message: &Value) {
-        self.front.hear(self.now, link, format!("{message}\n").as_bytes(), &mut self.floor);
+        self.hear_line(link, &message.to_string());
+    }
+
+    fn hear_line(&mut self, link: Key, line: &str) {
+        self.front.hear(self.now, link, format!("{line}\n").as_bytes(), &mut self.floor);
         self.settle();
     }
 

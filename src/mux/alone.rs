@@ -11,10 +11,10 @@
 //! `server/discover` comes from the newest handshake, whichever request it was made for.
 
 use crate::base::{Key, Time};
-use crate::codec::{Incoming, Message, Span, json};
+use crate::codec::{Incoming, Message};
 use crate::mux::method::Method;
 use crate::mux::queue::Asked;
-use crate::mux::request::State;
+use crate::mux::request::{Origin, Request, State};
 use crate::mux::server::{Era, Hello, Instance, Phase, Then};
 use crate::mux::{Mux, Sink, reply};
 use std::rc::Rc;
@@ -49,14 +49,11 @@ impl Mux {
         let instance = self.instances.insert(Instance::new(server, Some(peer_key)));
         let asked = Asked { peer: peer_key, link, instance, method, era, since: now, msg };
         let known = self.servers[server].hello.clone().filter(|hello| now < hello.fresh_until);
-        let speaks_other = known.as_ref().is_some_and(|hello| hello.era != era)
-            && self.choose_era(now, instance) == Some(era.other());
-        let failure = speaks_other.then(|| self.era_failure(instance, era));
-        if let Some(failure) = failure.or_else(|| self.cannot_wait(now, asked)) {
+        if let Some(failure) = self.cannot_wait(now, asked) {
             self.instances.remove(instance);
             return self.answer_failure(link, msg, &failure, out);
         }
-        if let Some(hello) = known.filter(|hello| hello.era == era && is_known_without_process(method)) {
+        if let Some(hello) = known.filter(|_| is_known_without_process(method)) {
             self.answer_known(now, asked, &hello, out);
             self.instances.remove(instance);
             return;
@@ -73,7 +70,7 @@ impl Mux {
         match asked.method {
             Method::Initialize => self.greet(asked, hello, out),
             Method::SetLevel => self.on_set_level(now, asked, hello, out),
-            _ => out.send(asked.link, &Message::new(&reply::result(id, &hello.result))),
+            _ => out.send(asked.link, &Message::new(&reply::result(id, &hello.discovered))),
         }
     }
 
@@ -96,8 +93,7 @@ impl Mux {
             let id = peer.server;
             let key = self.take_spare_instead(now, id, peer_key, at);
             let Some(request) = self.instances.get(key).and_then(|instance| instance.only) else { return };
-            let Some(era) = self.requests.get(request).map(|request| request.era) else { return };
-            if let Some(failure) = self.need(now, key, era, out) {
+            if let Some(failure) = self.need(now, key, out) {
                 self.fail_request(now, key, request, &failure, out);
             }
             // Nothing was started, so nothing would end this either.
@@ -148,6 +144,39 @@ impl Mux {
         for key in served {
             self.forget_reverse(key, out);
             self.stop(now, key, Then::Remove, out);
+        }
+    }
+
+    /// Ends a process whose request is over while no client stood for it.
+    pub(super) fn end_if_served(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let only = self.instances.get(key).and_then(|instance| instance.only);
+        if only.is_some_and(|request| !self.requests.contains(request)) {
+            self.forget_reverse(key, out);
+            return self.stop(now, key, Then::Remove, out);
+        }
+        let owner = self.instances.get(key).and_then(|instance| instance.owner);
+        if owner.is_some_and(|owner| !self.peers.contains(owner)) {
+            self.end_unowned(now, key, out);
+        }
+    }
+
+    /// A process of one client that has left ends, unless a suspended call of it may still need it.
+    pub(super) fn end_unowned(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let is_suspended =
+            |(_, r): (Key, &Request)| r.instance == key && matches!(r.origin, Origin::Suspended(_));
+        if !self.requests.iter().any(is_suspended) {
+            self.stop(now, key, Then::Remove, out);
+        }
+    }
+
+    /// A client leaves: its processes end, but for those that a suspended call of it may still need.
+    pub(super) fn end_alone(&mut self, now: Time, keys: Vec<Key>, out: &mut dyn Sink) {
+        for key in keys {
+            let only = self.instances.get(key).and_then(|instance| instance.only);
+            let request = only.and_then(|request| self.requests.get(request));
+            if !request.is_some_and(|request| matches!(request.origin, Origin::Suspended(_))) {
+                self.stop(now, key, Then::Remove, out);
+            }
         }
     }
 
@@ -214,22 +243,21 @@ fn is_known_without_process(method: Method) -> bool {
 
 /// Takes out of an answer to a handshake what needs a process that lives on.
 pub(super) fn confine(hello: &mut Hello) {
-    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&hello.result) else { return };
-    let Some(capabilities) = value["capabilities"].as_object_mut() else { return };
-    capabilities.remove("tasks");
-    for kind in ["tools", "prompts", "resources"] {
-        if let Some(members) = capabilities.get_mut(kind).and_then(|kind| kind.as_object_mut()) {
-            members.remove("listChanged");
-            members.remove("subscribe");
+    for text in [&mut hello.initialized, &mut hello.discovered] {
+        let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(text) else { continue };
+        let Some(capabilities) = value["capabilities"].as_object_mut() else { continue };
+        capabilities.remove("tasks");
+        for kind in ["tools", "prompts", "resources"] {
+            if let Some(members) = capabilities.get_mut(kind).and_then(|kind| kind.as_object_mut()) {
+                members.remove("listChanged");
+                members.remove("subscribe");
+            }
         }
+        if let Some(extensions) = capabilities.get_mut("extensions").and_then(|value| value.as_object_mut()) {
+            extensions.remove("io.modelcontextprotocol/tasks");
+        }
+        *text = value.to_string().into_bytes();
     }
-    if let Some(extensions) = capabilities.get_mut("extensions").and_then(|value| value.as_object_mut()) {
-        extensions.remove("io.modelcontextprotocol/tasks");
-    }
-    hello.result = value.to_string().into_bytes();
-    hello.version = hello
-        .version
-        .and_then(|_| json::member(&hello.result, Span::new(0, hello.result.len()), "protocolVersion"));
     hello.subscribe = false;
     hello.tools_changed = false;
     hello.prompts_changed = false;

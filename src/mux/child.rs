@@ -40,25 +40,43 @@ impl Mux {
             let text = quote(msg.bytes);
             return log::debug!(target: &self.target_of(instance), "an answer nobody waits for was dropped: {text}");
         };
+        if self.begins_round(key, msg) {
+            return self.begin_round(now, key, msg, out);
+        }
         let Some(mut request) = self.take(key) else { return };
+        // It does not wait for what it asked.
+        if request.call.is_some() {
+            self.refuse_questions(&mut request, out);
+        }
         let (peer, link, raw_id) = match &request.origin {
             Origin::Own(own) => {
                 let own = own.clone();
                 return self.on_own_answer(now, instance, key, &request, &own, msg, out);
             }
             Origin::Peer { peer, link, id, .. } => (*peer, *link, id.clone()),
+            Origin::Suspended(call) => {
+                let told = self.cross_answer(&request, msg).unwrap_or_else(|| msg.bytes.to_vec());
+                self.keep_answer(*call, told);
+                self.end_if_served(now, instance, out);
+                return self.dispatch(now, instance, out);
+            }
         };
         self.counters.answers += 1;
         let outcome = if msg.envelope.kind == Kind::Error { Outcome::Error } else { Outcome::Ok };
         self.note_end(now, &mut request, outcome, msg.bytes.len());
-        let mut message = Message::new(msg.bytes);
-        message.replace(id, Value::Raw(&raw_id));
+        let crossed = self.cross_answer(&request, msg);
+        let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
+        let told = crossed.as_ref().unwrap_or(msg);
+        let mut message = Message::new(told.bytes);
+        if let Some(id) = told.envelope.id {
+            message.replace(id, Value::Raw(&raw_id));
+        }
         let ours = match request.method {
             Method::TasksList => self.own_tasks_only(instance, peer, msg),
             Method::Discover => self
                 .refresh_hello(now, instance, msg)
                 .zip(msg.envelope.result)
-                .map(|(hello, at)| (at, hello.result.clone())),
+                .map(|(hello, at)| (at, hello.discovered.clone())),
             _ => None,
         };
         if let Some((at, ours)) = &ours {
@@ -82,7 +100,7 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         match own {
-            Own::Handshake => self.on_handshake_answer(now, instance, msg, out),
+            Own::Handshake => self.on_handshake_answer(now, instance, key, msg, out),
             Own::Heartbeat => {
                 self.refresh_hello(now, instance, msg);
                 self.on_heartbeat_answer(now, instance, now.since(request.started));
@@ -101,14 +119,14 @@ impl Mux {
         match method {
             Method::Progress => self.on_child_progress(now, instance, msg, out),
             Method::Cancelled => self.on_child_cancel(now, instance, msg, out),
-            Method::Acknowledged => self.on_acknowledged(instance, msg, out),
+            Method::Acknowledged => self.on_acknowledged(now, instance, msg, out),
             Method::ListChanged(_) | Method::ResourceUpdated | Method::TaskStatus if is_modern => {
-                self.route_to_listens(instance, method, msg, out);
+                self.route_to_listens(now, instance, method, msg, out);
             }
             Method::LogMessage if is_modern => self.route_modern_log(instance, msg, out),
-            Method::LogMessage => self.fan_out_log(instance, msg, out),
+            Method::LogMessage => self.route_legacy_log(instance, msg, out),
             Method::ListChanged(kind) => self.on_list_changed(now, instance, kind, out),
-            Method::ResourceUpdated => self.fan_out_update(instance, msg, out),
+            Method::ResourceUpdated => self.route_update(instance, msg, out),
             Method::ElicitComplete => self.on_elicit_complete(instance, msg, out),
             Method::TaskStatus => self.on_task_status(instance, msg, out),
             Method::Other if !is_modern => self.fan_out(instance, msg, out),
@@ -154,9 +172,14 @@ impl Mux {
             return;
         }
         let Some(mut request) = self.take(key) else { return };
+        self.refuse_questions(&mut request, out);
         self.answer_taken(now, &mut request, why, out);
-        if let Some(peer) = request.peer() {
-            self.settle(now, peer, out);
+        match request.peer() {
+            Some(peer) => self.settle(now, peer, out),
+            None => {
+                self.end_if_served(now, instance, out);
+                self.dispatch(now, instance, out);
+            }
         }
     }
 
@@ -168,6 +191,11 @@ impl Mux {
         why: &reply::Failure,
         out: &mut dyn Sink,
     ) {
+        if let Origin::Suspended(call) = &request.origin {
+            let why = reply::Failure { retry_in_ms: None, ..why.clone() };
+            return self.keep_answer(*call, why.answer(b"0"));
+        }
+        self.withdraw_questions(request, &why.message, out);
         let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };
         self.note_end(now, request, outcome, 0);
         if let Origin::Peer { peer, link, id, .. } = &request.origin {

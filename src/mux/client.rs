@@ -7,9 +7,9 @@ use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
 use crate::mux::request::Origin;
-use crate::mux::server::{Era, Instance, Then};
+use crate::mux::server::{Era, Holder, Instance};
 use crate::mux::tally::Outcome;
-use crate::mux::{CloseReason, Mux, Sink, parse_key, reply};
+use crate::mux::{CloseReason, Mux, Sink, bridge, parse_key, reply};
 use serde_json::json;
 
 impl Mux {
@@ -127,6 +127,7 @@ impl Mux {
             version: Version::negotiate(text(msg.envelope.protocol_version)),
             capabilities: Capabilities::parse(text(msg.envelope.capabilities)),
             params: text(msg.envelope.params).into(),
+            identity: bridge::legacy_identity(text(msg.envelope.params)),
             initialized: false,
         };
         if let Some(peer) = self.peers.get_mut(peer_key) {
@@ -193,12 +194,15 @@ impl Mux {
         {
             return self.answer_failure(link, msg, &failure, out);
         }
+        if era == Era::Modern && self.resume(now, peer, link, method, msg, out) {
+            return;
+        }
         if self.is_per_request(peer) {
             return self.route_alone(now, peer, link, method, era, msg, out);
         }
         let Some(instance) = self.instance_for(now, peer) else { return };
         let asked = Asked { peer, link, instance, method, era, since: now, msg };
-        if let Some(failure) = self.need(now, instance, era, out) {
+        if let Some(failure) = self.need(now, instance, out) {
             return self.answer_failure(link, msg, &failure, out);
         }
         match method {
@@ -244,7 +248,7 @@ impl Mux {
     /// Methods that muxloop answers, or parks until the handshake is done.
     pub(super) fn answer_here(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get(asked.instance) else { return };
-        let hello = instance.hello.clone().filter(|hello| hello.era == asked.era);
+        let hello = instance.hello.clone();
         // The list of what a child can do outlives its process; subscribing needs the process.
         let ready = match asked.method {
             Method::Initialize | Method::SetLevel => hello.is_some(),
@@ -256,7 +260,7 @@ impl Mux {
             Method::Initialize => self.greet(asked, &hello, out),
             Method::Discover if now < hello.fresh_until => {
                 let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
-                out.send(asked.link, &Message::new(&reply::result(id, &hello.result)));
+                out.send(asked.link, &Message::new(&reply::result(id, &hello.discovered)));
             }
             Method::SetLevel => self.on_set_level(now, asked, &hello, out),
             Method::Subscribe => self.on_subscribe(now, asked, &hello, out),
@@ -267,8 +271,15 @@ impl Mux {
 
     /// The instance that serves a client; made on its first request where it has one of its own.
     pub(super) fn instance_for(&mut self, now: Time, peer_key: Key) -> Option<Key> {
-        let peer = self.peers.get(peer_key)?;
+        let peer = self.peers.get_mut(peer_key)?;
         if peer.instance.is_some() {
+            return peer.instance;
+        }
+        if peer.guest && !self.servers[peer.server].policy.guests_apart {
+            let (instances, server) = (&mut self.instances, peer.server);
+            let for_guests = &mut self.servers[server].for_guests;
+            peer.instance =
+                Some(*for_guests.get_or_insert_with(|| instances.insert(Instance::new(server, None))));
             return peer.instance;
         }
         let server = peer.server;
@@ -286,12 +297,14 @@ impl Mux {
                 }
                 if let Some(instance) = self.peers.get(peer_key).and_then(|peer| peer.instance) {
                     self.sync_level(now, instance, out);
+                    self.sync_listen(now, instance, out);
                 }
             }
             Method::Cancelled => self.on_client_cancel(now, peer_key, msg, out),
             Method::Progress => self.on_client_progress(peer_key, msg, out),
-            // A shared child asks nobody for roots of a client; a child of one's own wants to know.
             _ if self.is_per_request(peer_key) => self.tell_alone(peer_key, msg, out),
+            // A shared child asks nobody for roots of a client; a child of one's own wants to know, but for a
+            // modern one, which asks anew with each call (protocol.md §4.3).
             method => {
                 let Some(peer) = self.peers.get(peer_key) else { return };
                 let Some((instance_key, instance)) =
@@ -299,7 +312,9 @@ impl Mux {
                 else {
                     return;
                 };
-                let own = instance.owner == Some(peer_key) || instance.holder == Some(peer_key);
+                let own = (instance.owner == Some(peer_key)
+                    || instance.holder == Some(Holder::Peer(peer_key)))
+                    && instance.era == Some(Era::Legacy);
                 let passes = if method == Method::RootsChanged { own } else { method == Method::Other };
                 if let (true, Some(link)) = (passes && peer.legacy.is_some(), instance.open_link()) {
                     out.send(link, &Message::new(msg.bytes));
@@ -340,9 +355,11 @@ impl Mux {
             return;
         }
         let Some(mut request) = self.take(key) else { return };
+        self.withdraw_questions(&request, "the request was cancelled", out);
         self.note_end(now, &mut request, Outcome::Cancelled, 0);
         self.counters.cancelled += 1;
         let link = self.instances.get(request.instance).and_then(|i| i.link);
+        self.refuse_questions(&mut request, out);
         if let (true, Some(link)) = (request.is_sent(), link) {
             let mut message = Message::new(msg.bytes);
             message.replace(span, Value::Integer(key.as_u64()));
@@ -402,16 +419,16 @@ impl Mux {
             peer.paused = false;
         }
         self.cancel_requests(now, peer_key, out);
-        self.refuse_reverse_of(peer_key, out);
+        self.abandon_calls_of(now, peer_key, out);
+        self.refuse_reverse_of(now, peer_key, out);
         self.release_subscriptions(now, peer_key, out);
+        self.release_listens(now, peer_key, out);
         self.forget_peer(peer_key);
-        for key in alone {
-            self.stop(now, key, Then::Remove, out);
-        }
+        self.end_alone(now, alone, out);
         self.end_retired(now, server, out);
         let Some(instance_key) = instance_key else { return };
         if self.instances.get(instance_key).is_some_and(|instance| instance.owner == Some(peer_key)) {
-            return self.stop(now, instance_key, Then::Remove, out);
+            return self.end_unowned(now, instance_key, out);
         }
         if let Some(instance) = self.instances.get_mut(instance_key) {
             instance.used = now;
@@ -426,8 +443,10 @@ impl Mux {
         let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         for key in requests {
             let Some(mut request) = self.take(key) else { continue };
+            self.forget_questions(&request);
             self.note_end(now, &mut request, Outcome::Cancelled, 0);
             let link = self.instances.get(request.instance).and_then(|i| i.link);
+            self.refuse_questions(&mut request, out);
             if let (true, Some(link)) = (request.is_sent(), link) {
                 self.counters.cancelled += 1;
                 out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
@@ -451,7 +470,7 @@ impl Mux {
             instance.owners.forget_peer(peer_key);
             instance.queue.retain(|key| *key != peer_key);
             instance.stalled.retain(|key| *key != peer_key);
-            if instance.holder == Some(peer_key) {
+            if instance.holder == Some(Holder::Peer(peer_key)) {
                 instance.holder = None;
                 instance.holding = 0;
                 instance.contended = false;

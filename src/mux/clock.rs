@@ -16,8 +16,11 @@ impl Mux {
         // While the client is being asked something, its request's clock stands still, within the
         // absolute maximum (protocol.md §2.8).
         if let Origin::Peer { peer, .. } = &request.origin {
-            let asked = self.peers.get(*peer).is_some_and(|peer| !peer.reverse.is_empty());
-            if asked && request.is_sent() {
+            let is_about = |question: &Key| {
+                self.reverse.get(*question).is_some_and(|q| q.call.is_none_or(|(call, _)| call == key))
+            };
+            let asked = self.peers.get(*peer).is_some_and(|peer| peer.reverse.iter().any(is_about));
+            if asked && (request.is_sent() || request.is_asking()) {
                 let latest = request.started + policy.request_timeout_max_ms;
                 request.deadline = (now + policy.request_timeout_ms).min(latest).max(request.deadline);
             }
@@ -29,7 +32,7 @@ impl Mux {
         request.timer = None;
         let own = match &request.origin {
             Origin::Own(own) => Some(own.clone()),
-            Origin::Peer { .. } => None,
+            Origin::Peer { .. } | Origin::Suspended(_) => None,
         };
         match own {
             Some(Own::Heartbeat) => {
@@ -78,13 +81,23 @@ impl Mux {
         let after = now.since(request.started);
         let instance = self.instances.get(request.instance);
         let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
+        let is_held = instance.is_some_and(|i| i.is_ready() && i.holder.is_some());
         let name = self.name_of(request.instance).to_string();
         let text = match (&request.state, state) {
+            (State::Asking(_), _) => {
+                format!(
+                    "server '{name}' asked the client something, and it did not come to an end within {after} ms"
+                )
+            }
             (State::Sent { .. }, _) => format!("server '{name}' did not answer within {after} ms"),
             (_, Some(why)) => format!("server '{name}' was not ready within {after} ms: {why}"),
+            (_, None) if is_held => format!(
+                "server '{name}' had no turn for it within {after} ms: another call has it alone (`interactive`)"
+            ),
             (_, None) => format!("server '{name}' was not ready within {after} ms"),
         };
         log::warn!(target: &self.target_of(request.instance), "{text} ({:?})", request.method);
+        self.refuse_questions(&mut request, out);
         if let (true, Some(link)) =
             (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
         {
@@ -180,8 +193,14 @@ impl Mux {
     }
 
     pub(super) fn arm_idle_stop(&mut self, now: Time, key: Key) {
-        let Some(idle_ms) = self.policy_of(key).and_then(|policy| policy.idle_stop_ms) else { return };
+        let Some(idle_ms) = self.idle_ms(key) else { return };
         self.schedule_idle_stop(key, now + idle_ms);
+    }
+
+    /// How long an instance may be of no use. One that no client has for its own ends at some time.
+    fn idle_ms(&self, key: Key) -> Option<u64> {
+        let server = &self.servers[self.instances.get(key)?.server];
+        server.policy.idle_stop_ms.or((server.for_guests == Some(key)).then_some(GUESTS_IDLE_MS))
     }
 
     fn schedule_idle_stop(&mut self, key: Key, at: Time) {
@@ -192,18 +211,21 @@ impl Mux {
         }
     }
 
-    /// Stops a child nobody needed for a while: no request, no subscription, no listen, no task.
+    /// Stops a child nobody needed for a while: no request, no subscription, no client's listen, no task.
     pub(super) fn on_idle(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let is_listened_to = self.is_listened_to(key);
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.idle_timer = None;
-        let Some(idle_ms) = self.servers[instance.server].policy.idle_stop_ms else { return };
         if !instance.is_ready() {
             return;
         }
+        let Some(idle_ms) = self.idle_ms(key) else { return };
+        let Some(instance) = self.instances.get(key) else { return };
         let needed = instance.in_flight > 0
             || !instance.subscriptions.is_empty()
-            || instance.listen.current.is_some()
-            || instance.owners.has_tasks();
+            || is_listened_to
+            || instance.owners.has_tasks()
+            || self.requests.iter().any(|(_, request)| request.instance == key && request.is_asking());
         let used = if needed { now } else { instance.used };
         if now.since(used) < idle_ms {
             return self.schedule_idle_stop(key, used + idle_ms);
@@ -212,3 +234,7 @@ impl Mux {
         self.stop(now, key, Then::Rest, out);
     }
 }
+
+/// How long the process of requests that stand for themselves may be of no use, where each other client has
+/// its own, unless the policy says.
+const GUESTS_IDLE_MS: u64 = 300_000;

@@ -1,16 +1,16 @@
 //! Notifications of a legacy child to the clients they concern (protocol.md §2.5, §2.7).
 
 use crate::base::{Key, Time};
-use crate::codec::{Incoming, Message, json};
+use crate::codec::{Incoming, Message};
 use crate::mux::listen::is_sub_resource;
-use crate::mux::method::{Level, ListKind};
+use crate::mux::method::ListKind;
 use crate::mux::peer::Peer;
-use crate::mux::request::Origin;
+use crate::mux::server::Era;
 use crate::mux::{Mux, Sink, Timer, reply};
 use serde_json::json;
 
 impl Mux {
-    fn open_peers(&self, instance: Key) -> impl Iterator<Item = (Key, &Peer)> {
+    pub(super) fn open_peers(&self, instance: Key) -> impl Iterator<Item = (Key, &Peer)> {
         self.peers.iter().filter(move |(key, peer)| peer.is_open_legacy() && self.serves(instance, *key))
     }
 
@@ -21,55 +21,33 @@ impl Mux {
         }
     }
 
-    /// To every client that wants lines of this level (P18).
-    pub(super) fn fan_out_log(&self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let level = msg.envelope.level.and_then(|span| Level::parse(msg.text(span))).unwrap_or(Level::Info);
-        for (_, peer) in self.open_peers(instance) {
-            if level >= peer.level.unwrap_or(Level::DEFAULT) {
-                out.send(peer.link, &Message::new(msg.bytes));
-            }
-        }
-    }
-
-    /// Rule L of protocol.md §2.6: a modern child's log line belongs to a request it does not name. If
-    /// just one request in flight wants it, it is that one's; else it is nobody's.
-    pub(super) fn route_modern_log(&self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let level = msg.envelope.level.and_then(|span| Level::parse(msg.text(span))).unwrap_or(Level::Info);
-        let mut wanting = self.requests.iter().filter(|(_, request)| {
-            request.instance == instance
-                && request.is_sent()
-                && request.log_level.is_some_and(|wanted| wanted <= level)
-        });
-        let fence = self.instances.get(instance).and_then(|instance| instance.fence);
-        match (wanting.next(), wanting.next()) {
-            (Some((_, request)), None) if fence.is_none_or(|fence| fence.peer == request.peer()) => {
-                if let Origin::Peer { link, .. } = request.origin {
-                    out.send(link, &Message::new(msg.bytes));
-                }
-            }
-            _ => log::debug!(target: &self.target_of(instance), "log: {}", reply::quote(msg.bytes)),
-        }
-    }
-
-    /// A resource changed: exact subscribers, else subscribers of a parent, else all subscribers (P17).
-    pub(super) fn fan_out_update(&self, instance_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    /// A resource changed: exact subscribers, else subscribers of a parent, else all subscribers (P17), but
+    /// those only if no listen wants it (`is_heard`): then it is known whom it concerns. `text` is what they
+    /// are told of `uri`.
+    pub(super) fn fan_out_update(
+        &self,
+        instance_key: Key,
+        uri: &str,
+        is_heard: bool,
+        text: &[u8],
+        out: &mut dyn Sink,
+    ) {
         let Some(instance) = self.instances.get(instance_key) else { return };
-        let Some(uri) = msg.envelope.uri.and_then(|span| json::unescape(msg.text(span))) else { return };
         let mut holders: Vec<Key> = Vec::new();
-        if let Some(exact) = instance.subscriptions.get(uri.as_ref()) {
-            holders.extend(&exact.holders);
+        if let Some(exact) = instance.subscriptions.get(uri) {
+            holders.extend(exact.clients());
         }
         if holders.is_empty() {
-            let parents = instance.subscriptions.iter().filter(|(parent, _)| is_sub_resource(parent, &uri));
-            holders.extend(parents.flat_map(|(_, subscription)| &subscription.holders));
+            let parents = instance.subscriptions.iter().filter(|(parent, _)| is_sub_resource(parent, uri));
+            holders.extend(parents.flat_map(|(_, subscription)| subscription.clients()));
         }
-        if holders.is_empty() {
-            holders.extend(instance.subscriptions.values().flat_map(|subscription| &subscription.holders));
+        if holders.is_empty() && !is_heard {
+            holders.extend(instance.subscriptions.values().flat_map(|subscription| subscription.clients()));
         }
         holders.sort_unstable();
         holders.dedup();
         for peer in holders.into_iter().filter_map(|key| self.peers.get(key)) {
-            out.send(peer.link, &Message::new(msg.bytes));
+            out.send(peer.link, &Message::new(text));
         }
     }
 
@@ -78,7 +56,7 @@ impl Mux {
         let Some(instance) = self.instances.get(instance) else { return };
         for (uri, subscription) in &instance.subscriptions {
             let text = reply::notification("notifications/resources/updated", Some(json!({ "uri": uri })));
-            for peer in subscription.holders.iter().filter_map(|key| self.peers.get(*key)) {
+            for peer in subscription.clients().filter_map(|key| self.peers.get(key)) {
                 out.send(peer.link, &Message::new(&text));
             }
         }
@@ -86,20 +64,28 @@ impl Mux {
 
     /// A list changed (P19). The first of a burst passes at once, the rest of it as one.
     pub(super) fn on_list_changed(&mut self, now: Time, key: Key, kind: ListKind, out: &mut dyn Sink) {
-        // A process of one request has another list with each start, and tells nobody about it.
-        let Some(instance) = self.instances.get_mut(key).filter(|instance| instance.only.is_none()) else {
-            return;
-        };
-        let changed = instance.changed.entry(kind).or_default();
-        if changed.scheduled {
-            return;
+        if self.begins_burst(now, key, kind) {
+            self.announce_list(now, key, kind, out);
         }
+    }
+
+    /// Whether a change of a list is the first for a while, to be told at once. Otherwise it is told by a timer.
+    pub(super) fn begins_burst(&mut self, now: Time, key: Key, kind: ListKind) -> bool {
+        // A process of one request has another list with each start, and tells nobody about it.
+        let instance = self.instances.get_mut(key).filter(|instance| instance.only.is_none());
+        let Some(instance) = instance else { return false };
+        let changed = instance.changed.entry(kind).or_default();
         match changed.last {
+            _ if changed.scheduled => false,
             Some(last) if now.since(last) < COALESCE_MS => {
                 changed.scheduled = true;
                 self.timers.schedule(last + COALESCE_MS, Timer::Changed(key, kind));
+                false
             }
-            _ => self.announce_list(now, key, kind, out),
+            _ => {
+                changed.last = Some(now);
+                true
+            }
         }
     }
 
@@ -116,6 +102,10 @@ impl Mux {
         let text = reply::notification(&format!("notifications/{}/list_changed", kind.name()), None);
         for (_, peer) in self.open_peers(key) {
             out.send(peer.link, &Message::new(&text));
+        }
+        // Those at a modern child were told as it said it.
+        if self.instances.get(key).is_some_and(|instance| instance.era == Some(Era::Legacy)) {
+            self.announce_list_to_listens(key, kind, out);
         }
     }
 }

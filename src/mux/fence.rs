@@ -4,8 +4,8 @@
 
 use crate::base::{Key, Time};
 use crate::codec::Message;
+use crate::mux::hold::serializes;
 use crate::mux::method::Method;
-use crate::mux::queue::serializes;
 use crate::mux::request::{Own, Request};
 use crate::mux::server::{Era, Fence};
 use crate::mux::{Mux, Sink, reply};
@@ -14,15 +14,21 @@ use serde_json::json;
 impl Mux {
     /// A request was cancelled at the child, which may not have read that yet. Whether that matters here.
     pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
-        let (key, Some(peer)) = (request.instance, request.peer()) else { return false };
+        let key = request.instance;
+        // Whoever has the child for one request is nobody that may go on.
+        let peer = request.peer().filter(|_| request.call.is_none());
         let Some(instance) = self.instances.get(key) else { return false };
         let policy = &self.servers[instance.server].policy;
-        let logs = instance.era == Some(Era::Modern) && request.log_level.is_some();
-        let needed = logs || serializes(policy, instance, request.method);
+        let names_level = instance.era == Some(Era::Modern) || request.era == Era::Modern;
+        let logs = names_level && request.log_level.is_some();
+        // A client that has the child alone is asked at any rate, unless it can be asked in two ways.
+        let owner = instance.owner.and_then(|owner| self.peers.get(owner));
+        let is_moot = request.call.is_none() && owner.is_some_and(|owner| !owner.modern);
+        let needed = logs || (serializes(policy, instance, request.method) && !is_moot);
         let Some(link) = instance.open_link().filter(|_| needed) else { return false };
         let timeout = policy.request_timeout_ms;
-        let before = instance.fence.map_or(Some(peer), |fence| fence.peer);
-        self.send_fence(now, key, link, Some(peer).filter(|_| before == Some(peer)), timeout, out);
+        let before = instance.fence.map_or(peer, |fence| fence.peer);
+        self.send_fence(now, key, link, peer.filter(|_| before == peer), timeout, out);
         true
     }
 

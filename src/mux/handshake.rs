@@ -3,13 +3,14 @@
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::alone::confine;
+use crate::mux::era::{Refusal, Search};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::{MODERN_VERSION, Version};
-use crate::mux::policy::{EraPolicy, Interactive};
+use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::queue::Asked;
 use crate::mux::request::Own;
-use crate::mux::server::{Era, Hello, Phase, Then};
-use crate::mux::{Mux, Sink, Timer, quote, reply};
+use crate::mux::server::{Era, Hello, Phase};
+use crate::mux::{Mux, Sink, Timer, bridge, quote, reply};
 use serde_json::json;
 use std::rc::Rc;
 
@@ -21,14 +22,26 @@ impl Mux {
         if !matches!(instance.phase, Phase::Starting { .. }) || instance.handshake.is_some() {
             return;
         }
-        let policy = &self.servers[instance.server].policy;
-        // A child that knows no `server/discover` may ignore it: do not wait as long as for a slow start.
-        let is_known = self.fresh_verdict(now, instance.server) == Some(era);
-        let guess = era == Era::Modern && policy.era == EraPolicy::Auto && !is_known;
-        let patience =
-            if guess { policy.startup_timeout_ms.min(PROBE_MS) } else { policy.startup_timeout_ms };
+        let patience = self.patience_of(now, key, era);
+        let until = now + self.policy_of(key).map_or(0, |policy| policy.startup_timeout_ms);
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.search.until = until;
+        }
+        self.send_greeting(now, key, link, era, now + patience, out);
+    }
+
+    /// Asks a child who it is, in the words of an era; it may think about that until `until`.
+    pub(super) fn send_greeting(
+        &mut self,
+        now: Time,
+        key: Key,
+        link: Key,
+        era: Era,
+        until: Time,
+        out: &mut dyn Sink,
+    ) {
         let request = self.file_own(now, key, Own::Handshake, Method::Initialize, None);
-        let timer = self.timers.schedule(now + patience, Timer::Handshake(key));
+        let timer = self.timers.schedule(until, Timer::Handshake(key));
         let text = match era {
             Era::Legacy => self.initialize_request(key, request),
             Era::Modern => reply::request(request.as_u64(), "server/discover", self.own_meta(json!({}))),
@@ -59,7 +72,10 @@ impl Mux {
         }
         let policy = self.policy_of(key);
         let mut capabilities = json!({});
-        if policy.is_some_and(|policy| policy.interactive == Interactive::Serialize) {
+        // A client of 2026-07-28 says what it can be asked with each request.
+        let asks =
+            |policy: &ServerPolicy| policy.interactive == Interactive::Serialize || policy.is_per_client();
+        if policy.is_some_and(asks) {
             capabilities =
                 json!({ "sampling": { "tools": {} }, "elicitation": { "form": {}, "url": {} }, "roots": {} });
         } else if policy.is_some_and(|policy| !policy.roots.is_empty()) {
@@ -79,7 +95,8 @@ impl Mux {
         if let Phase::Starting { timer: Some(timer) } = instance.phase {
             self.timers.cancel(timer);
         }
-        if let Some(request) = instance.handshake.take() {
+        let asked = [instance.handshake.take(), instance.search.probe.take()];
+        for request in asked.into_iter().flatten() {
             self.take(request);
         }
     }
@@ -88,9 +105,8 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Phase::Starting { timer } = &mut instance.phase else { return };
         *timer = None;
-        if instance.era == Some(Era::Modern) && self.may_try_other_era(key) {
-            log::info!(target: &self.target_of(key), "no answer to `server/discover`: trying `initialize`");
-            return self.stop(now, key, Then::Respawn(Era::Legacy), out);
+        if self.on_silence(now, key, out) {
+            return;
         }
         let ms = self.policy_of(key).map_or(0, |policy| policy.startup_timeout_ms);
         self.handshake_failed(
@@ -105,50 +121,34 @@ impl Mux {
         &mut self,
         now: Time,
         key: Key,
+        request: Key,
         msg: &Incoming<'_>,
         out: &mut dyn Sink,
     ) {
-        let Some(instance) = self.instances.get_mut(key) else { return };
-        instance.handshake = None;
-        if let Phase::Starting { timer } = &mut instance.phase {
-            if let Some(timer) = timer.take() {
-                self.timers.cancel(timer);
-            }
-        } else {
+        let name = self.name_of(key);
+        let Some(instance) = self.instances.get(key) else { return };
+        if !matches!(instance.phase, Phase::Starting { .. }) {
             return;
         }
-        let Some(era) = self.instances.get(key).and_then(|i| i.era) else { return };
-        if msg.envelope.kind == Kind::Error {
-            return self.on_handshake_error(now, key, era, msg, out);
+        let is_probe = instance.search.probe == Some(request);
+        let Some(era) = (if is_probe { Some(Era::Modern) } else { instance.era }) else { return };
+        let answer = read_answer(now, era, name, msg);
+        if is_probe {
+            return self.on_late_probe(now, key, answer, out);
         }
-        match read_hello(now, era, msg) {
-            Ok(hello) => self.on_ready(now, key, hello, out),
-            Err(why) if self.may_try_other_era(key) => {
-                log::info!(target: &self.target_of(key), "{why}: trying the other era");
-                self.stop(now, key, Then::Respawn(era.other()), out);
-            }
-            Err(why) => self.handshake_failed(now, key, &why, out),
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.handshake = None;
+        }
+        match answer {
+            Ok(hello) if self.is_final(now, key, out) => self.on_ready(now, key, hello, out),
+            Ok(_) => {}
+            Err(refusal) => self.on_refusal(now, key, era, &refusal, out),
         }
     }
 
-    /// An error says that the child is of the other era, unless it names a modern version (P50).
-    fn on_handshake_error(&mut self, now: Time, key: Key, era: Era, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        let error = msg.envelope.error.map_or(&b"{}"[..], |span| msg.text(span));
-        let value: serde_json::Value = serde_json::from_slice(error).unwrap_or_default();
-        let names_modern = value["code"] == reply::UNSUPPORTED_VERSION
-            && value["data"]["supported"]
-                .as_array()
-                .is_some_and(|list| list.iter().any(|v| v.as_str() >= Some(MODERN_VERSION)));
-        let may_switch = self.may_try_other_era(key) && !(era == Era::Modern && names_modern);
-        if may_switch {
-            log::info!(target: &self.target_of(key), "it refused the handshake of {}: trying the other era", era.describe());
-            return self.stop(now, key, Then::Respawn(era.other()), out);
-        }
-        self.handshake_failed(now, key, &format!("it refused the handshake: {}", quote(error)), out);
-    }
-
-    fn handshake_failed(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
+    pub(super) fn handshake_failed(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
         log::warn!(target: &self.target_of(key), "{why}");
+        self.forget_verdict(key, out);
         let text = format!("server '{}': {why}", self.name_of(key));
         let failure = reply::Failure::new("handshake", text);
         self.fail_all(now, key, &failure, out);
@@ -157,11 +157,12 @@ impl Mux {
 
     /// A modern child said anew what it can do: clients are told this from now on.
     pub(super) fn refresh_hello(&mut self, now: Time, key: Key, msg: &Incoming<'_>) -> Option<Rc<Hello>> {
-        let instance = self.instances.get_mut(key)?;
+        let instance = self.instances.get(key)?;
         if instance.era != Some(Era::Modern) || msg.envelope.kind == Kind::Error {
             return None;
         }
-        let mut hello = read_hello(now, Era::Modern, msg).ok()?;
+        let mut hello = read_hello(now, Era::Modern, self.name_of(key), msg).ok()?;
+        let instance = self.instances.get_mut(key)?;
         let server = &mut self.servers[instance.server];
         if server.policy.is_per_request() {
             confine(&mut hello);
@@ -174,7 +175,9 @@ impl Mux {
         Some(hello)
     }
 
-    fn on_ready(&mut self, now: Time, key: Key, mut hello: Hello, out: &mut dyn Sink) {
+    pub(super) fn on_ready(&mut self, now: Time, key: Key, mut hello: Hello, out: &mut dyn Sink) {
+        self.clear_handshake(key);
+        self.note_verdict(now, key, &hello, out);
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Some(link) = instance.link else { return };
         let server = &mut self.servers[instance.server];
@@ -186,16 +189,14 @@ impl Mux {
             server.hello = Some(hello.clone());
         }
         let era = hello.era;
-        let again =
-            instance.hello.as_ref().is_some_and(|old| old.era == era) && instance.ready_since.is_none();
+        let again = instance.hello.is_some() && instance.ready_since.is_none();
         instance.phase = Phase::Ready;
         instance.ready_since = Some(now);
-        instance.tried_other_era = false;
+        instance.search = Search::default();
         instance.missed_heartbeats = 0;
         instance.used = now;
         instance.hello = Some(hello);
         let server = instance.server;
-        self.servers[server].verdict = Some((era, now + VERDICT_MS));
         log::info!(target: &self.target(server), "ready, speaking {}", era.describe());
         if era == Era::Legacy {
             out.send(link, &Message::new(&reply::notification("notifications/initialized", None)));
@@ -204,11 +205,12 @@ impl Mux {
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
         if era == Era::Legacy {
-            let failure = self.era_failure(key, Era::Modern);
-            self.refuse_listens(now, key, &failure, |_| true, out);
+            self.read_capabilities(key);
         }
         self.sync_level(now, key, out);
+        self.hold_anew(key);
         self.replay_subscriptions(now, key, out);
+        self.serve_listens(now, key, out);
         self.dispatch(now, key, out);
         self.sync_listen(now, key, out);
         if again {
@@ -219,30 +221,41 @@ impl Mux {
     /// After a restart every client is told to look at the lists again (P22).
     fn announce_restart(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(hello) = self.instances.get(key).and_then(|i| i.hello.clone()) else { return };
-        if hello.era == Era::Modern {
-            return self.announce_to_listens(key, out);
-        }
         for kind in ListKind::ALL.into_iter().filter(|kind| hello.announces(*kind)) {
             self.on_list_changed(now, key, kind, out);
+            if hello.era == Era::Modern {
+                self.announce_list_to_listens(key, kind, out);
+            }
         }
         self.announce_updates(key, out);
+        self.announce_updates_to_listens(key, out);
     }
 
     /// `initialize` from the cache, at the version the client asked for.
     pub(super) fn greet(&mut self, asked: Asked<'_, '_>, hello: &Hello, out: &mut dyn Sink) {
         let Some(legacy) = self.peers.get(asked.peer).and_then(|peer| peer.legacy.as_ref()) else { return };
-        let version = format!("\"{}\"", legacy.version.name());
-        let mut result = Message::new(&hello.result);
-        if let Some(span) = hello.version {
-            result.replace(span, Value::Raw(version.as_bytes()));
-        }
+        let result = bridge::hello::at_version(&hello.initialized, legacy.version);
         let id = asked.msg.envelope.id.map_or(&b"null"[..], |span| asked.msg.text(span));
-        out.send(asked.link, &Message::new(&reply::result(id, &result.to_vec())));
+        out.send(asked.link, &Message::new(&reply::result(id, &result)));
     }
 }
 
+/// Reads a child's answer to the handshake.
+fn read_answer(now: Time, era: Era, name: &str, msg: &Incoming<'_>) -> Result<Hello, Refusal> {
+    if msg.envelope.kind != Kind::Error {
+        return read_hello(now, era, name, msg).map_err(|why| Refusal { why, names_modern: false });
+    }
+    let error = msg.envelope.error.map_or(&b"{}"[..], |span| msg.text(span));
+    let value: serde_json::Value = serde_json::from_slice(error).unwrap_or_default();
+    let names_modern = value["code"] == reply::UNSUPPORTED_VERSION
+        && value["data"]["supported"]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|v| v.as_str() >= Some(MODERN_VERSION)));
+    Err(Refusal { why: format!("it refused the handshake: {}", quote(error)), names_modern })
+}
+
 /// Reads what a child says of itself.
-fn read_hello(now: Time, era: Era, msg: &Incoming<'_>) -> Result<Hello, String> {
+fn read_hello(now: Time, era: Era, name: &str, msg: &Incoming<'_>) -> Result<Hello, String> {
     let text = msg.envelope.result.map_or(&b"null"[..], |span| msg.text(span));
     let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let whole = Span::new(0, text.len());
@@ -251,14 +264,14 @@ fn read_hello(now: Time, era: Era, msg: &Incoming<'_>) -> Result<Hello, String> 
         return Err(format!("its answer to the handshake has no capabilities: {}", quote(text)));
     }
     let list_changed = |name: &str| capabilities[name]["listChanged"] == true;
-    let mut result = text.to_vec();
-    let (version, fresh_until) = match era {
+    let (initialized, discovered, server_info, fresh_until) = match era {
         Era::Legacy => {
             let version = json::member(text, whole, "protocolVersion");
             if version.is_none_or(|span| !span.of(text).starts_with(b"\"")) {
                 return Err(format!("its answer to `initialize` has no protocolVersion: {}", quote(text)));
             }
-            (version, Time(u64::MAX))
+            let info = bridge::hello::legacy_server_info(text);
+            (text.to_vec(), bridge::hello::discovered(text), info, Time(u64::MAX))
         }
         Era::Modern => {
             let supported = value["supportedVersions"].as_array();
@@ -266,19 +279,23 @@ fn read_hello(now: Time, era: Era, msg: &Incoming<'_>) -> Result<Hello, String> 
                 return Err(format!("it does not speak {MODERN_VERSION}: {}", quote(text)));
             }
             // Clients are offered what works through muxloop (P43).
+            let mut discovered = text.to_vec();
             if let Some(span) = json::member(text, whole, "supportedVersions") {
                 let mut edited = Message::new(text);
                 let only = format!("[\"{MODERN_VERSION}\"]");
                 edited.replace(span, Value::Raw(only.as_bytes()));
-                result = edited.to_vec();
+                discovered = edited.to_vec();
             }
-            (None, now + value["ttlMs"].as_u64().unwrap_or(0))
+            let info = bridge::hello::modern_server_info(text, name);
+            let initialized = bridge::hello::initialized(text, name);
+            (initialized, discovered, info, now + value["ttlMs"].as_u64().unwrap_or(0))
         }
     };
     Ok(Hello {
         era,
-        result,
-        version,
+        initialized,
+        discovered,
+        server_info,
         logging: capabilities["logging"].is_object(),
         subscribe: capabilities["resources"]["subscribe"] == true,
         tools_changed: list_changed("tools"),
@@ -287,8 +304,3 @@ fn read_hello(now: Time, era: Era, msg: &Incoming<'_>) -> Result<Hello, String> 
         fresh_until,
     })
 }
-
-/// How long `server/discover` may stay unanswered while the era is a guess.
-const PROBE_MS: u64 = 10_000;
-/// How long a finding about a server's era is believed: a server may be updated (protocol.md §3.6).
-const VERDICT_MS: u64 = 24 * 3_600_000;

@@ -1,7 +1,7 @@
 //! Starting, restarting, stopping: the phases of an instance (picture in `server.rs`).
 
 use crate::base::{Key, Time};
-use crate::mux::request::State;
+use crate::mux::request::{Origin, State};
 use crate::mux::server::{Era, Phase, Then, backoff_ms};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, StopStep, Timer, reply};
 
@@ -11,12 +11,12 @@ impl Mux {
         let era = self.choose_era(now, key);
         // After a pause both eras are open again: that the other one failed before need not be its fault.
         if let Some(instance) = self.instances.get_mut(key) {
-            instance.tried_other_era = false;
+            instance.search = Default::default();
         }
         self.start_in(now, key, era, out);
     }
 
-    fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
+    pub(super) fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         if instance.has_process() || self.draining || self.servers[instance.server].held {
             return;
@@ -25,30 +25,6 @@ impl Mux {
         instance.phase = Phase::Starting { timer: None };
         instance.heard = now;
         out.start(key, instance.server);
-    }
-
-    /// The era to start in: the operator's word, a fresh finding, or that of the clients at hand.
-    pub(super) fn choose_era(&self, now: Time, key: Key) -> Option<Era> {
-        let instance = self.instances.get(key).filter(|instance| !instance.spare)?;
-        let server = &self.servers[instance.server];
-        let decided = match server.policy.era {
-            crate::mux::policy::EraPolicy::Legacy => Some(Era::Legacy),
-            crate::mux::policy::EraPolicy::Modern => Some(Era::Modern),
-            crate::mux::policy::EraPolicy::Auto => None,
-        };
-        let found = self.fresh_verdict(now, instance.server);
-        let mut mine = self.peers.iter().filter(|(peer, _)| self.serves(key, *peer));
-        let present = mine.find_map(|(_, peer)| match (&peer.legacy, peer.modern) {
-            (Some(_), _) => Some(Era::Legacy),
-            (None, true) => Some(Era::Modern),
-            (None, false) => None,
-        });
-        decided.or(found).or(present)
-    }
-
-    /// The era that a server was found to speak, while that is believed.
-    pub(super) fn fresh_verdict(&self, now: Time, server: usize) -> Option<Era> {
-        self.servers[server].verdict.filter(|(_, until)| now < *until).map(|(era, _)| era)
     }
 
     /// The engine started the process of an instance; `link` is its stdin and stdout.
@@ -96,42 +72,24 @@ impl Mux {
         };
         match then {
             Some(then) => self.after_stop(now, key, then, why, out),
-            None => {
-                log::warn!(target: &self.target_of(key), "{why}");
-                self.on_unexpected_exit(now, key, why, out);
-            }
+            None => self.on_unexpected_exit(now, key, why, out),
         }
         self.check_invariants();
     }
 
     fn on_unexpected_exit(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
-        let Some(instance) = self.instances.get(key) else { return };
-        let probing = instance.handshake.is_some() && instance.era == Some(Era::Modern);
-        if probing && self.may_try_other_era(key) {
-            log::info!(target: &self.target_of(key), "{why} on `server/discover`: trying `initialize`");
-            return self.respawn(now, key, Era::Legacy, out);
+        let target = self.target_of(key);
+        if let Some(next) = self.next_era(key) {
+            log::info!(target: &target, "{why} during its handshake: trying {}", next.describe());
+            return self.respawn(now, key, next, out);
         }
+        log::warn!(target: &target, "{why}");
         self.after_failure(now, key, why.to_string(), false, out);
-    }
-
-    pub(super) fn may_try_other_era(&self, key: Key) -> bool {
-        let auto =
-            self.policy_of(key).is_some_and(|policy| policy.era == crate::mux::policy::EraPolicy::Auto);
-        auto && self.instances.get(key).is_some_and(|instance| !instance.tried_other_era)
-    }
-
-    /// Starts again at once in the other era; its process is gone.
-    pub(super) fn respawn(&mut self, now: Time, key: Key, era: Era, out: &mut dyn Sink) {
-        self.clear_handshake(key);
-        if let Some(instance) = self.instances.get_mut(key) {
-            instance.tried_other_era = true;
-            instance.phase = Phase::Stopped;
-        }
-        self.start_in(now, key, Some(era), out);
     }
 
     /// Its process is gone, or never was, against our will: a pause, then another start.
     fn after_failure(&mut self, now: Time, key: Key, why: String, spawn_failed: bool, out: &mut dyn Sink) {
+        self.forget_if_unready(key, out);
         self.clear_handshake(key);
         self.disarm(key);
         let random = self.next_random();
@@ -200,11 +158,10 @@ impl Mux {
         if matches!(self.instances.get(key).map(|i| &i.phase), Some(Phase::Stopping { .. })) {
             return;
         }
-        let probing =
-            self.instances.get(key).is_some_and(|i| i.handshake.is_some() && i.era == Some(Era::Modern));
-        if probing && self.may_try_other_era(key) {
-            return self.stop(now, key, Then::Respawn(Era::Legacy), out);
+        if let Some(next) = self.next_era(key) {
+            return self.stop(now, key, Then::Respawn(next), out);
         }
+        self.forget_if_unready(key, out);
         let text = match why {
             CloseReason::Io(error) => format!("it {error}"),
             CloseReason::SlowReader => format!("it {why}"),
@@ -327,52 +284,28 @@ impl Mux {
         self.requests.iter().any(|(_, r)| r.instance == key && matches!(r.state, State::Waiting(_)))
     }
 
-    /// Makes sure that an instance is up or coming up in this era, or says why it cannot be.
-    pub(super) fn need(
-        &mut self,
-        now: Time,
-        key: Key,
-        era: Era,
-        out: &mut dyn Sink,
-    ) -> Option<reply::Failure> {
+    /// Makes sure that an instance is up or coming up, or says why it cannot be.
+    pub(super) fn need(&mut self, now: Time, key: Key, out: &mut dyn Sink) -> Option<reply::Failure> {
         if self.draining {
             return Some(reply::Failure::new("stopped", "muxloop is stopping"));
         }
         let instance = self.instances.get_mut(key)?;
         instance.used = now;
-        let is_down = matches!(instance.phase, Phase::Stopped);
-        let is_open = instance.era.is_none();
-        let chosen = if is_down || is_open { self.choose_era(now, key).or(Some(era)) } else { instance.era };
-        let instance = self.instances.get(key)?;
-        // An era that is still being tried is not an answer yet.
-        let is_known = instance.hello.as_ref().is_some_and(|hello| Some(hello.era) == chosen);
-        if is_known && chosen != Some(era) {
-            return Some(self.era_failure(key, era));
-        }
-        if is_down {
-            self.start_in(now, key, chosen, out);
-        } else if is_open {
-            self.instances.get_mut(key)?.era = chosen;
+        if matches!(instance.phase, Phase::Stopped) {
+            self.start(now, key, out);
+        } else if instance.era.is_none() {
+            let era = self.choose_era(now, key);
+            self.instances.get_mut(key)?.era = era;
             self.begin_handshake(now, key, out);
         }
         None
     }
 
-    pub(super) fn era_failure(&self, key: Key, asked: Era) -> reply::Failure {
-        let actual = asked.other();
-        let text = format!(
-            "server '{}' speaks MCP of {}, but this client asked in {}; this version of muxloop does not translate between them",
-            self.name_of(key),
-            actual.describe(),
-            asked.describe(),
-        );
-        reply::Failure::new("era", text)
-    }
-
     /// Ends every request that is at the child: it will not be answered.
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.requeue_lost(key, why);
-        self.fail_where(now, key, why, out, |state| !matches!(state, State::Waiting(_)));
+        self.forget_floor(key);
+        self.fail_where(now, key, why, out, |state| matches!(state, State::Sent { .. } | State::Joined));
         self.forget_reverse(key, out);
         let stalled = self.instances.get_mut(key).map(|instance| std::mem::take(&mut instance.stalled));
         for peer in stalled.unwrap_or_default() {
@@ -390,6 +323,7 @@ impl Mux {
             for subscription in instance.subscriptions.values_mut() {
                 subscription.pending = false;
                 subscription.joined.clear();
+                subscription.listens.clear();
             }
             instance.subscriptions.retain(|_, subscription| !subscription.holders.is_empty());
             instance.owners.clear();
@@ -418,13 +352,18 @@ impl Mux {
             .map(|(key, _)| key)
             .collect();
         let mut peers = Vec::new();
+        let mut were_suspended = false;
         for request in doomed {
             let Some(mut request) = self.take(request) else { continue };
             self.answer_taken(now, &mut request, why, out);
             peers.extend(request.peer());
+            were_suspended |= matches!(request.origin, Origin::Suspended(_));
         }
         for peer in peers {
             self.settle(now, peer, out);
+        }
+        if were_suspended {
+            self.end_if_served(now, key, out);
         }
     }
 

@@ -1,10 +1,12 @@
 //! `subscriptions/listen` (protocol.md §1.2.7, §2.7): each client's listens end here and are served
-//! from one merged listen at the child, whose filter is the union of theirs.
+//! from one merged listen at the child, whose filter is the union of theirs and of what legacy clients want.
+//! What a legacy child has instead is `bridge::listens`.
 //!
 //! A filter cannot be edited in place: when the union changes, a new listen is opened and the old one
-//! is cancelled once the new one is acknowledged, so that no notification falls between the two.
+//! is cancelled once the new one is acknowledged, so that no notification falls between the two. What changes
+//! meanwhile waits for that, so that a hundred changes at once make two listens.
 
-use crate::base::limits::LISTENS_PER_CLIENT;
+use crate::base::limits::{LISTENS_PER_CLIENT, SUBSCRIPTIONS_PER_CLIENT};
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
@@ -19,20 +21,31 @@ use std::collections::BTreeSet;
 /// One client's open listen.
 #[derive(Debug)]
 pub(super) struct Listen {
+    /// Tells it from all others, whatever ids clients choose.
+    pub serial: u64,
     /// The id of its request, as written: the tag of everything sent on it.
     pub id: ShortBytes,
     pub link: Key,
     pub wants: Filter,
+    /// URIs that a legacy child has not answered for yet.
+    pub waits: BTreeSet<String>,
     /// What was acknowledged; `None` until then.
     pub honoured: Option<Filter>,
+}
+
+/// Names one listen of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ListenKey {
+    pub peer: Key,
+    pub serial: u64,
 }
 
 /// What a listen asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Filter {
-    lists: BTreeSet<ListKind>,
-    uris: BTreeSet<String>,
-    tasks: BTreeSet<String>,
+    pub lists: BTreeSet<ListKind>,
+    pub uris: BTreeSet<String>,
+    pub tasks: BTreeSet<String>,
 }
 
 /// The merged listen of an instance.
@@ -87,11 +100,17 @@ impl Filter {
         }
     }
 
+    fn covers(&self, other: &Filter) -> bool {
+        self.lists.is_superset(&other.lists)
+            && self.uris.is_superset(&other.uris)
+            && self.tasks.is_superset(&other.tasks)
+    }
+
     fn is_empty(&self) -> bool {
         self.lists.is_empty() && self.uris.is_empty() && self.tasks.is_empty()
     }
 
-    fn to_json(&self) -> serde_json::Value {
+    pub(super) fn to_json(&self) -> serde_json::Value {
         let mut value = json!({});
         for kind in &self.lists {
             value[kind.listen_key()] = true.into();
@@ -106,7 +125,7 @@ impl Filter {
     }
 
     /// Whether an update of `uri` belongs here: it, or a sub-resource of a subscribed one (P17).
-    fn has_uri(&self, uri: &str) -> bool {
+    pub(super) fn has_uri(&self, uri: &str) -> bool {
         self.uris.iter().any(|own| own == uri || is_sub_resource(own, uri))
     }
 }
@@ -153,16 +172,26 @@ impl Mux {
         }
         let method = Method::Listen;
         let asked = Asked { peer: peer_key, link, instance, method, era: Era::Modern, since: now, msg };
-        let failure = self.need(now, instance, Era::Modern, out).or_else(|| self.cannot_wait(now, asked));
+        let failure = self.need(now, instance, out).or_else(|| self.cannot_wait(now, asked));
         if let Some(failure) = failure {
             return self.answer_failure(link, msg, &failure, out);
         }
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        if peer.listens.len() >= LISTENS_PER_CLIENT {
-            return self.answer_failure(link, msg, &too_many_listens(), out);
-        }
-        peer.listens.push(Listen { id: ShortBytes::new(id), link, wants, honoured: None });
-        self.sync_listen(now, instance, out);
+        let uris: usize = peer.listens.iter().map(|listen| listen.wants.uris.len()).sum();
+        let failure = if peer.listens.len() >= LISTENS_PER_CLIENT {
+            too_many_listens()
+        } else if uris + wants.uris.len() > SUBSCRIPTIONS_PER_CLIENT {
+            let why = format!("more than {SUBSCRIPTIONS_PER_CLIENT} subscriptions of one client");
+            reply::Failure::new("overload", why)
+        } else {
+            self.listens_ever += 1;
+            let serial = self.listens_ever;
+            let (id, waits) = (ShortBytes::new(id), BTreeSet::new());
+            peer.listens.push(Listen { serial, id, link, wants, waits, honoured: None });
+            self.serve_listen(now, instance, ListenKey { peer: peer_key, serial }, out);
+            return self.sync_listen(now, instance, out);
+        };
+        self.answer_failure(link, msg, &failure, out);
     }
 
     /// A listen where no process lives longer than a request: nothing of it is honoured.
@@ -181,7 +210,16 @@ impl Mux {
         let (id, nothing) = (ShortBytes::new(id), Filter::default());
         let member = format!(",\"notifications\":{}", nothing.to_json());
         let text = tagged("notifications/subscriptions/acknowledged", &id, &member);
-        peer.listens.push(Listen { id, link, wants: nothing.clone(), honoured: Some(nothing) });
+        self.listens_ever += 1;
+        let (serial, waits) = (self.listens_ever, BTreeSet::new());
+        peer.listens.push(Listen {
+            serial,
+            id,
+            link,
+            wants: nothing.clone(),
+            waits,
+            honoured: Some(nothing),
+        });
         out.send(link, &Message::new(&text));
     }
 
@@ -199,11 +237,11 @@ impl Mux {
             for listen in peer.listens.extract_if(.., |listen| which(listen)) {
                 self.counters.failures += 1;
                 out.send(listen.link, &Message::new(&why.answer(&listen.id)));
-                concerned.push(key);
+                concerned.push((key, listen));
             }
         }
-        concerned.dedup();
-        for peer in concerned {
+        for (peer, listen) in concerned {
+            self.release_listen(now, instance_key, peer, &listen, out);
             self.settle(now, peer, out);
         }
     }
@@ -212,8 +250,9 @@ impl Mux {
     pub(super) fn cancel_listen(&mut self, now: Time, peer_key: Key, id: &[u8], out: &mut dyn Sink) -> bool {
         let Some(peer) = self.peers.get_mut(peer_key) else { return false };
         let Some(at) = peer.listens.iter().position(|listen| *listen.id == *id) else { return false };
-        peer.listens.remove(at);
+        let listen = peer.listens.remove(at);
         if let Some(instance) = peer.instance {
+            self.release_listen(now, instance, peer_key, &listen, out);
             self.sync_listen(now, instance, out);
         }
         self.close_if_finished(now, peer_key, out);
@@ -226,30 +265,24 @@ impl Mux {
         if instance.era != Some(Era::Modern) || !instance.is_ready() {
             return;
         }
-        let mut union = Filter::default();
-        let mut any = false;
+        let mut union = self.wants_of_clients(instance_key);
         for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(instance_key)) {
-            for listen in &peer.listens {
-                union.merge(&listen.wants);
-                any = true;
-            }
-        }
-        if instance.listen.opening.as_ref().is_some_and(|(_, asked)| *asked == union) {
-            return;
-        }
-        if let Some((stale, _)) = self.instances.get_mut(instance_key).and_then(|i| i.listen.opening.take()) {
-            self.cancel_own(stale, "replaced", out);
+            peer.listens.iter().for_each(|listen| union.merge(&listen.wants));
         }
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
-        match &instance.listen.current {
-            Some(open) if open.asked == union && any => self.acknowledge(instance_key, out),
-            Some(_) if union.is_empty() => {
-                if let Some(open) = instance.listen.current.take() {
-                    self.cancel_own(open.request, "no listener left", out);
+        match (&instance.listen.opening, &instance.listen.current) {
+            // What is new follows once this is acknowledged; what is covered already need not wait.
+            (Some(_), _) if !union.is_empty() => self.acknowledge(now, instance_key, out),
+            (Some(_), _) | (_, Some(_)) if union.is_empty() => {
+                let Upstream { current, opening } = std::mem::take(&mut instance.listen);
+                let opening = opening.map(|(request, _)| request);
+                for request in current.map(|open| open.request).into_iter().chain(opening) {
+                    self.cancel_own(request, "no listener left", out);
                 }
-                self.acknowledge(instance_key, out);
+                self.acknowledge(now, instance_key, out);
             }
-            None if union.is_empty() => self.acknowledge(instance_key, out),
+            (None, Some(open)) if open.asked == union => self.acknowledge(now, instance_key, out),
+            (None, None) if union.is_empty() => self.acknowledge(now, instance_key, out),
             _ => self.open_listen(now, instance_key, union, out),
         }
     }
@@ -270,7 +303,13 @@ impl Mux {
     }
 
     /// The child acknowledged a listen.
-    pub(super) fn on_acknowledged(&mut self, instance_key: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+    pub(super) fn on_acknowledged(
+        &mut self,
+        now: Time,
+        instance_key: Key,
+        msg: &Incoming<'_>,
+        out: &mut dyn Sink,
+    ) {
         let key = msg.envelope.meta_subscription_id.and_then(|span| super::parse_key(msg.text(span)));
         let honoured = msg
             .envelope
@@ -281,39 +320,34 @@ impl Mux {
         match instance.listen.opening.take() {
             Some((request, asked)) if key == Some(request) => {
                 self.unbind(request);
-                self.replace_listen(instance_key, Open { request, asked, honoured }, out);
+                self.replace_listen(now, instance_key, Open { request, asked, honoured }, out);
             }
             other => instance.listen.opening = other,
         }
     }
 
-    fn replace_listen(&mut self, instance_key: Key, open: Open, out: &mut dyn Sink) {
+    fn replace_listen(&mut self, now: Time, instance_key: Key, open: Open, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         if let Some(old) = instance.listen.current.replace(open) {
-            self.cancel_own(old.request, "replaced by a wider one", out);
+            self.cancel_own(old.request, "replaced by another one", out);
         }
-        self.acknowledge(instance_key, out);
+        self.acknowledge(now, instance_key, out);
+        self.sync_listen(now, instance_key, out);
     }
 
-    /// Tells every client whose listen is covered now what is honoured of it.
-    fn acknowledge(&mut self, instance_key: Key, out: &mut dyn Sink) {
-        let honoured = self
-            .instances
-            .get(instance_key)
-            .and_then(|i| i.listen.current.as_ref())
-            .map(|open| open.honoured.clone());
-        let honoured = honoured.unwrap_or_default();
+    /// Tells every client whose listen or subscription is covered now what is honoured of it.
+    fn acknowledge(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
+        let current = self.instances.get(instance_key).and_then(|i| i.listen.current.as_ref());
+        let (asked, honoured) = match current {
+            Some(open) => (open.asked.clone(), open.honoured.clone()),
+            None => Default::default(),
+        };
         for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.instance == Some(instance_key)) {
-            for listen in &mut peer.listens {
-                let subset = listen.wants.intersection(&honoured);
-                if listen.honoured.is_none() {
-                    let member = format!(",\"notifications\":{}", subset.to_json());
-                    let text = tagged("notifications/subscriptions/acknowledged", &listen.id, &member);
-                    out.send(listen.link, &Message::new(&text));
-                }
-                listen.honoured = Some(subset);
+            for listen in peer.listens.iter_mut().filter(|listen| asked.covers(&listen.wants)) {
+                listen.acknowledge(listen.wants.intersection(&honoured), out);
             }
         }
+        self.settle_subscriptions(now, instance_key, &asked, &honoured, out);
     }
 
     /// The child's listen ended: by a result, an error, or a cancel.
@@ -331,7 +365,7 @@ impl Mux {
                 if refused {
                     // It has no listen: nothing is honoured, which is an answer, not an error.
                     let open = Open { request, asked, honoured: Filter::default() };
-                    return self.replace_listen(instance_key, open, out);
+                    return self.replace_listen(now, instance_key, open, out);
                 }
             }
             other => instance.listen.opening = other,
@@ -346,6 +380,7 @@ impl Mux {
     /// A tagged notification of a modern child, for the listens that asked for it (P45).
     pub(super) fn route_to_listens(
         &mut self,
+        now: Time,
         instance_key: Key,
         method: Method,
         msg: &Incoming<'_>,
@@ -361,6 +396,7 @@ impl Mux {
         };
         let uri = msg.envelope.uri.and_then(|span| json::unescape(msg.text(span)));
         let task = msg.envelope.task_id.and_then(|span| json::unescape(msg.text(span)));
+        let mut was_wanted = false;
         for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(instance_key)) {
             for listen in &peer.listens {
                 let Some(filter) = &listen.honoured else { continue };
@@ -374,19 +410,17 @@ impl Mux {
                 };
                 if wanted {
                     send_tagged(msg, tag, &listen.id, listen.link, out);
+                    was_wanted = true;
                 }
             }
         }
+        self.route_to_clients(now, instance_key, method, was_wanted, msg, out);
     }
 
     /// After a restart: whoever listens is told to look again (protocol.md §2.8).
-    pub(super) fn announce_to_listens(&self, instance_key: Key, out: &mut dyn Sink) {
+    pub(super) fn announce_updates_to_listens(&self, instance_key: Key, out: &mut dyn Sink) {
         for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.instance == Some(instance_key)) {
             for listen in &peer.listens {
-                for kind in listen.honoured.iter().flat_map(|filter| &filter.lists) {
-                    let method = format!("notifications/{}/list_changed", kind.name());
-                    out.send(listen.link, &Message::new(&tagged(&method, &listen.id, "")));
-                }
                 for uri in listen.honoured.iter().flat_map(|filter| &filter.uris) {
                     let member = format!(",\"uri\":{}", json!(uri));
                     let text = tagged("notifications/resources/updated", &listen.id, &member);
@@ -397,9 +431,8 @@ impl Mux {
     }
 
     /// Ends a client's listens with a result, then the cancel that stdio asks for (P46, §8.1).
-    pub(super) fn end_listens(&mut self, peer_key: Key, out: &mut dyn Sink) {
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        for listen in std::mem::take(&mut peer.listens) {
+    pub(super) fn end_listens(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
+        for listen in self.release_listens(now, peer_key, out) {
             let mut result =
                 b"{\"resultType\":\"complete\",\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":"
                     .to_vec();
@@ -425,6 +458,18 @@ impl Mux {
     }
 }
 
+impl Listen {
+    /// Says what is honoured of it, once.
+    pub(super) fn acknowledge(&mut self, honoured: Filter, out: &mut dyn Sink) {
+        if self.honoured.is_none() {
+            let member = format!(",\"notifications\":{}", honoured.to_json());
+            let text = tagged("notifications/subscriptions/acknowledged", &self.id, &member);
+            out.send(self.link, &Message::new(&text));
+        }
+        self.honoured = Some(honoured);
+    }
+}
+
 fn send_tagged(msg: &Incoming<'_>, tag: Span, id: &[u8], link: Key, out: &mut dyn Sink) {
     let mut message = Message::new(msg.bytes);
     message.replace(tag, Value::Raw(id));
@@ -447,7 +492,7 @@ fn tasks_extension() -> serde_json::Value {
 }
 
 /// A notification under a listen's id; `members` are further ones of its params, each after a comma.
-fn tagged(method: &str, id: &[u8], members: &str) -> Vec<u8> {
+pub(super) fn tagged(method: &str, id: &[u8], members: &str) -> Vec<u8> {
     let mut text = format!(
         "{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{{\"_meta\":{{\"io.modelcontextprotocol/subscriptionId\":"
     )

@@ -10,12 +10,15 @@
 //! Knows nothing of descriptors and framing. Equal inputs give equal outputs in equal order.
 
 mod alone;
+mod bridge;
 mod child;
 mod client;
 mod clock;
+mod era;
 mod fanout;
 mod fence;
 mod handshake;
+mod hold;
 mod lifecycle;
 mod listen;
 mod method;
@@ -72,10 +75,18 @@ enum Timer {
     /// A client's requests may have been at the child for long.
     Aged(Key),
     Relisten(Key),
+    /// Modern requests may need less of a legacy child's log level.
+    Level(Key),
     /// A refused client that says nothing.
     Refused(Key),
     /// Spares of a server may be lacking.
     TopUp(ServerId),
+    /// A request whose child wants to be asked again later.
+    Round(Key),
+    /// A request has been asked something, and its client is to be told.
+    Gather(Key),
+    /// A suspended call waits for its client no longer.
+    Suspended(Key),
 }
 
 /// The state of everything that is routed.
@@ -96,7 +107,10 @@ pub struct Mux {
     counters: status::Counters,
     /// Clients since the start; the newest one's number.
     clients_ever: u64,
+    /// Listens since the start.
+    listens_ever: u64,
     audit: tally::Audit,
+    suspended: bridge::suspended::Table,
 }
 
 impl Mux {
@@ -115,7 +129,9 @@ impl Mux {
             closing: false,
             counters: status::Counters::default(),
             clients_ever: 0,
+            listens_ever: 0,
             audit: tally::Audit::default(),
+            suspended: bridge::suspended::Table::default(),
         };
         for policy in policies {
             mux.add_server(policy);
@@ -227,7 +243,7 @@ impl Mux {
                 let why = format!("{what} (`max_request_bytes` of this server)");
                 if line.has_method() == Some(false) {
                     let peer = *peer;
-                    return self.refuse_answered(peer, line.id(), &why, out);
+                    return self.refuse_answered(now, peer, line.id(), &why, out);
                 }
                 let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
                 out.send(link, &Message::new(&text));
@@ -252,7 +268,10 @@ impl Mux {
                 let peer_key = *peer;
                 let Some(peer) = self.peers.get_mut(peer_key) else { return };
                 peer.draining = true;
-                self.refuse_reverse_of(peer_key, out);
+                self.refuse_reverse_of(now, peer_key, out);
+                // It will not ask again with an answer.
+                self.refuse_questions_of(peer_key, out);
+                self.abandon_calls_of(now, peer_key, out);
                 self.settle(now, peer_key, out);
             }
             Some(LinkOf::Child(_)) => self.handle_closed(now, link, CloseReason::PeerClosed, out),
@@ -287,7 +306,7 @@ impl Mux {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
                 Timer::Request(key) => self.on_request_timeout(now, key, out),
-                Timer::Reverse(key) => self.on_reverse_timeout(key, out),
+                Timer::Reverse(key) => self.on_reverse_timeout(now, key, out),
                 Timer::Handshake(instance) => self.on_handshake_timeout(now, instance, out),
                 Timer::Stop(instance) => self.on_stop_timeout(now, instance, out),
                 Timer::Restart(instance) => self.on_restart_timeout(now, instance, out),
@@ -296,8 +315,12 @@ impl Mux {
                 Timer::Changed(instance, kind) => self.on_changed_timeout(now, instance, kind, out),
                 Timer::Aged(peer) => self.on_aged(now, peer, out),
                 Timer::Relisten(instance) => self.sync_listen(now, instance, out),
+                Timer::Level(instance) => self.on_level_timeout(now, instance, out),
                 Timer::Refused(peer) => self.close_refused(peer, out),
                 Timer::TopUp(server) => self.on_top_up(now, server, out),
+                Timer::Round(key) => self.on_pause_over(now, key, out),
+                Timer::Gather(request) => self.on_gathered(now, request, out),
+                Timer::Suspended(call) => self.on_suspended_expired(now, call, out),
             }
         }
         self.check_invariants();
@@ -317,12 +340,13 @@ impl Mux {
             self.fail_all(now, instance, &failure, out);
         }
         for peer_key in self.peers.keys() {
-            self.end_listens(peer_key, out);
+            self.end_listens(now, peer_key, out);
             if let Some(peer) = self.peers.get(peer_key) {
                 out.close(peer.link, CloseReason::Shutdown);
                 self.forget_peer(peer_key);
             }
         }
+        self.forget_suspended();
         self.check_invariants();
     }
 
@@ -370,7 +394,7 @@ impl Mux {
                     out.send(link, &Message::new(&text));
                 } else {
                     let peer = *peer;
-                    self.refuse_answered(peer, id, &format!("the client's answer is {error}"), out);
+                    self.refuse_answered(now, peer, id, &format!("the client's answer is {error}"), out);
                 }
             }
             Some(LinkOf::Child(instance)) => {
@@ -442,7 +466,7 @@ impl Mux {
             for (at, request) in peer.requests.iter().enumerate() {
                 match &self.requests.get(*request).expect("a listed request exists").origin {
                     Origin::Peer { peer, position, .. } => assert_eq!((*peer, *position), (key, at)),
-                    Origin::Own(_) => panic!("an own request in a client's list"),
+                    _ => panic!("a request in the list of a client that is not its asker"),
                 }
             }
             let is_aged = |key: &&Key| {
@@ -451,17 +475,28 @@ impl Mux {
             assert_eq!(peer.requests.iter().filter(is_aged).count(), peer.aged, "aged count of a client");
             let bytes: usize = peer.requests.iter().map(|key| waiting_len(&self.requests, *key)).sum();
             assert_eq!(bytes, peer.waiting_bytes, "waiting bytes of a client");
+            let kept = |key: &Key| self.requests.get(*key).map_or(0, Request::kept_bytes);
+            assert_eq!(
+                peer.requests.iter().map(kept).sum::<usize>(),
+                peer.kept_bytes,
+                "kept bytes of a client"
+            );
         }
         for (key, instance) in self.instances.iter() {
             let sent = self
                 .requests
                 .iter()
-                .filter(|(_, r)| r.instance == key && r.is_sent() && r.peer().is_some())
+                .filter(|(_, r)| r.instance == key && r.is_sent() && !matches!(r.origin, Origin::Own(_)))
                 .count();
             assert_eq!(sent, instance.in_flight, "in-flight count of a child");
             let reverse = self.reverse.iter().filter(|(_, r)| r.instance == key).count();
             assert_eq!(reverse, instance.reverse, "reverse count of a child");
         }
+        for (key, reverse) in self.reverse.iter() {
+            let is_for = |call| self.requests.get(call).is_some_and(|call| call.is_asked(key));
+            assert!(reverse.call.is_none_or(|(call, _)| is_for(call)), "a question without its call");
+        }
+        self.assert_suspended();
         for (_, request) in self.requests.iter() {
             let own_handshake = matches!(request.origin, Origin::Own(Own::Handshake));
             assert!(

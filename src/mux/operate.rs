@@ -1,7 +1,8 @@
 //! What an operator asks for while muxloop runs: start, stop and restart a server, change the set of
 //! servers, let the clients run out.
 
-use crate::base::{Key, Time};
+use crate::base::{Key, ShortBytes, Time};
+use crate::mux::method::Method;
 use crate::mux::policy::ServerPolicy;
 use crate::mux::request::Request;
 use crate::mux::server::{Instance, Phase, Server, Then};
@@ -16,8 +17,11 @@ impl Mux {
         let id = free.unwrap_or(self.servers.len());
         let is_per_client = policy.is_per_client();
         let mut server = Server::new(policy);
-        if let Some(old) = free.and_then(|id| self.servers[id].shared) {
-            self.instances.remove(old);
+        if let Some(id) = free {
+            self.forget_suspended_of(id);
+            for old in [self.servers[id].shared, self.servers[id].for_guests].into_iter().flatten() {
+                self.instances.remove(old);
+            }
         }
         server.shared = (!is_per_client).then(|| self.instances.insert(Instance::new(id, None)));
         match free {
@@ -78,7 +82,7 @@ impl Mux {
         assert!(policy.shares_as(&self.servers[id].policy), "another kind of sharing");
         let was_lazy = self.servers[id].policy.lazy_start;
         self.servers[id].policy = policy;
-        self.servers[id].verdict = None;
+        self.servers[id].verdict = self.servers[id].policy.found.clone();
         self.servers[id].hello = None;
         if self.servers[id].held {
             return self.top_up(now, id, out);
@@ -160,10 +164,12 @@ impl Mux {
     }
 
     fn run_out(&mut self, now: Time, whose: impl Fn(ServerId) -> bool, out: &mut dyn Sink) {
+        // Their clients would have to come anew.
+        self.abandon_calls_of_guests(now, &whose, out);
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key).filter(|peer| whose(peer.server)) else { continue };
             peer.draining = true;
-            self.end_listens(key, out);
+            self.end_listens(now, key, out);
             self.settle(now, key, out);
         }
     }
@@ -215,29 +221,48 @@ impl Mux {
         outcome: Outcome,
         answer_bytes: usize,
     ) {
-        let Some(peer) = request.peer().and_then(|key| self.peers.get(key)) else { return };
+        let Some(peer) = request.peer() else { return };
+        let name = request.name.take();
+        let asker = Asker { peer, method: request.method, name, since: request.started };
+        self.note_ended(now, asker, request.bytes, request.arguments.take(), outcome, answer_bytes);
+    }
+
+    /// The same, of a request whose place in the tables is another's now.
+    pub(super) fn note_ended(
+        &mut self,
+        now: Time,
+        asker: Asker,
+        request_bytes: u32,
+        arguments: Option<Box<[u8]>>,
+        outcome: Outcome,
+        answer_bytes: usize,
+    ) {
+        let Some(peer) = self.peers.get(asker.peer) else { return };
         let (server, pid) = (peer.server, peer.pid);
+        let request_bytes = request_bytes as usize;
         let ended = Ended {
-            method: request.method.text(),
-            name: request.name.take(),
+            method: asker.method.text(),
+            name: asker.name,
             client: peer.number,
-            ms: now.since(request.started),
+            ms: now.since(asker.since),
             outcome,
             at: now,
         };
         if self.audit.wanted.is_some() {
-            let (ended, arguments) = (ended.clone(), request.arguments.take());
-            let request_bytes = request.bytes as usize;
+            let ended = ended.clone();
             self.audit.push(Audited { server, ended, pid, request_bytes, answer_bytes, arguments });
         }
         let tally = &mut self.servers[server].tally;
         #[cfg(feature = "http")]
-        tally.series.entry(ended.method).or_default().note(
-            outcome,
-            ended.ms,
-            request.bytes as usize,
-            answer_bytes,
-        );
+        tally.series.entry(ended.method).or_default().note(outcome, ended.ms, request_bytes, answer_bytes);
         tally.note(ended);
     }
+}
+
+/// Whose request it was, and which.
+pub(super) struct Asker {
+    pub peer: Key,
+    pub method: Method,
+    pub name: Option<ShortBytes>,
+    pub since: Time,
 }

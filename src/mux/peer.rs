@@ -46,6 +46,8 @@ pub(super) struct Peer {
     pub waiting: VecDeque<Key>,
     /// Bytes kept for the waiting ones.
     pub waiting_bytes: usize,
+    /// Bytes kept of those that may have to be asked again.
+    pub kept_bytes: usize,
     /// Whether it stands in its instance's queue.
     pub queued: bool,
     /// Requests of the child that it has not answered yet.
@@ -69,6 +71,8 @@ pub(super) struct Legacy {
     pub capabilities: Capabilities,
     /// Its params as written, for a child of its own.
     pub params: Box<[u8]>,
+    /// The same as the `_meta` of a request, for a child of the modern era.
+    pub identity: Box<[u8]>,
     /// Has sent `notifications/initialized`: ready for what it did not ask for.
     pub initialized: bool,
 }
@@ -93,6 +97,7 @@ impl Peer {
             aging: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            kept_bytes: 0,
             queued: false,
             reverse: Vec::new(),
             level: None,
@@ -194,6 +199,9 @@ pub(super) struct Reverse {
     /// The child's progress token, as written.
     pub token: Option<ShortBytes>,
     pub timer: crate::base::TimerKey,
+    /// It is muxloop that asks, for this request of the client, whose question of this number it is
+    /// (`bridge::rounds`); `None` if the child itself asked.
+    pub call: Option<(Key, usize)>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What an operator decided about a server: the final, checked values of its configuration entry.
 
-use crate::base::limits;
+use crate::base::{Time, limits};
+use crate::mux::Era;
 use crate::mux::rate::RateLimits;
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +32,25 @@ pub enum Interactive {
 /// Which protocol era a child is spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EraPolicy {
-    /// The era of its first client, the other one if it refuses.
+    /// Modern where the server offers it, else legacy.
     #[default]
     Auto,
     /// `initialize`: 2024-11-05 to 2025-11-25.
     Legacy,
     /// Stateless: 2026-07-28.
     Modern,
+}
+
+/// What was found out about the era of a server with `era = "auto"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    pub era: Era,
+    /// Whether it was seen to refuse the other era.
+    pub is_sole: bool,
+    /// How long it is believed.
+    pub until: Time,
+    /// The server's name and version, in its own words.
+    pub server: String,
 }
 
 /// Liveness checks of an idle child.
@@ -72,6 +85,9 @@ pub struct ServerPolicy {
     pub request_timeout_ms: u64,
     /// Latest moment to which progress may extend a request.
     pub request_timeout_max_ms: u64,
+    /// How long a client has to come again with the answer to what its call was asked (2026-07-28).
+    #[serde(default = "answer_timeout_ms")]
+    pub answer_timeout_ms: u64,
     pub startup_timeout_ms: u64,
     pub restart_backoff_ms: u64,
     pub restart_backoff_max_ms: u64,
@@ -88,7 +104,14 @@ pub struct ServerPolicy {
     pub spare: usize,
     pub interactive: Interactive,
     pub era: EraPolicy,
+    /// What an earlier run found out about its era.
+    #[serde(default)]
+    pub found: Option<Found>,
     pub roots: Vec<Root>,
+    /// With a process per client: requests that stand each for itself (HTTP without a session) have one each,
+    /// too, rather than one together.
+    #[serde(default)]
+    pub guests_apart: bool,
     #[serde(default)]
     pub rate: RateLimits,
 }
@@ -104,6 +127,7 @@ impl ServerPolicy {
             max_request_bytes: 1 << 20,
             request_timeout_ms: 30_000,
             request_timeout_max_ms: 600_000,
+            answer_timeout_ms: answer_timeout_ms(),
             startup_timeout_ms: 60_000,
             restart_backoff_ms: 1_000,
             restart_backoff_max_ms: 30_000,
@@ -115,7 +139,9 @@ impl ServerPolicy {
             spare: 0,
             interactive: Interactive::Off,
             era: EraPolicy::Auto,
+            found: None,
             roots: Vec::new(),
+            guests_apart: false,
             rate: RateLimits::default(),
         }
     }
@@ -134,4 +160,8 @@ impl ServerPolicy {
     pub fn is_per_request(&self) -> bool {
         self.share == Share::Request
     }
+}
+
+fn answer_timeout_ms() -> u64 {
+    300_000
 }

@@ -7,10 +7,11 @@
 use crate::base::limits::{REQUESTS_IN_ALL, REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
 use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value};
+use crate::mux::hold::{holder_of, serializes};
 use crate::mux::method::{Level, Method};
-use crate::mux::policy::{Interactive, ServerPolicy};
+use crate::mux::peer::Capabilities;
 use crate::mux::request::{Origin, Own, Request, State};
-use crate::mux::server::{Era, Instance, Phase};
+use crate::mux::server::{Era, Holder, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
 
 /// A client's request as it came.
@@ -33,7 +34,7 @@ impl Mux {
             return self.answer_failure(asked.link, asked.msg, &failure, out);
         }
         let key = self.file(now, asked);
-        match self.can_send(asked.instance, asked.peer, asked.method, out) {
+        match self.can_send(asked.instance, asked.peer, key, out) {
             Some(child) if self.first_in_line(asked) => self.send_request(now, key, child, asked.msg, out),
             _ => self.keep(now, key, asked, out),
         }
@@ -117,7 +118,16 @@ impl Mux {
         if matches!(asked.method, Method::Initialize | Method::Discover) {
             timeout = timeout.max(policy.startup_timeout_ms);
         }
-        let position = self.peers.get(asked.peer).map_or(0, |peer| peer.requests.len());
+        let (position, level) =
+            self.peers.get(asked.peer).map_or((0, None), |peer| (peer.requests.len(), peer.level));
+        // Before the handshake its era is a guess.
+        let is_modern_child =
+            self.instances.get(asked.instance).is_some_and(|i| i.era == Some(Era::Modern) && i.is_ready());
+        // A modern child is told with the request; a legacy one may ask, and then it matters.
+        let capabilities = match env.meta_client_capabilities {
+            Some(span) if !is_modern_child => Capabilities::parse(asked.msg.text(span)),
+            _ => Capabilities::default(),
+        };
         let key = self.requests.insert(Request {
             instance: asked.instance,
             origin: Origin::Peer { peer: asked.peer, link: asked.link, id, position },
@@ -128,9 +138,19 @@ impl Mux {
             era: asked.era,
             state: State::Joined,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
-            log_level: env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
+            capabilities,
+            call: None,
+            lacks: None,
+            // 2026-07-28: what the request says. Before: what its client said last.
+            log_level: match asked.era {
+                Era::Modern => env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
+                Era::Legacy => level,
+            },
             task: env.task.is_some(),
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: asked.since,
             deadline: asked.since + timeout,
@@ -173,9 +193,15 @@ impl Mux {
             era: Era::Legacy,
             state: State::Sent { since: now, aged: false },
             token: None,
+            capabilities: Capabilities::default(),
+            lacks: None,
+            call: None,
             log_level: None,
             task: false,
             again: None,
+            may_repeat: false,
+            rounds: 0,
+            pauses: 0,
             was_lost: false,
             started: now,
             deadline: timeout.unwrap_or(Time(u64::MAX)),
@@ -232,7 +258,8 @@ impl Mux {
     }
 
     /// The child's link, if it can take this kind of request of this client now.
-    fn can_send(&self, instance: Key, peer_key: Key, method: Method, out: &dyn Sink) -> Option<Key> {
+    fn can_send(&self, instance: Key, peer_key: Key, key: Key, out: &dyn Sink) -> Option<Key> {
+        let request = self.requests.get(key)?;
         let instance = self.instances.get(instance)?;
         let peer = self.peers.get(peer_key)?;
         let link = instance.open_link()?;
@@ -240,12 +267,13 @@ impl Mux {
         if !peer.has_room(policy.max_in_flight_per_client) || out.is_congested(link) {
             return None;
         }
-        if serializes(policy, instance, method) {
-            let fenced = instance.fence.is_some_and(|fence| fence.peer != Some(peer_key));
-            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != peer_key);
+        if serializes(policy, instance, request.method) {
+            let own = holder_of(key, request, peer);
+            let fenced = instance.fence.is_some_and(|f| f.peer.is_none_or(|p| own != Holder::Peer(p)));
+            let held_by_other = fenced || instance.holder.is_some_and(|holder| holder != own);
             // A client that holds the child lets others in, unless it is being asked something.
             let turn_is_over = instance.contended && instance.allowance == 0;
-            let must_yield = turn_is_over && instance.holder == Some(peer_key) && peer.reverse.is_empty();
+            let must_yield = turn_is_over && instance.holder == Some(own) && peer.reverse.is_empty();
             if held_by_other || must_yield {
                 return None;
             }
@@ -255,9 +283,21 @@ impl Mux {
 
     /// Hands a filed request to the child, under its key.
     fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
+        if let Some(failure) = self.lost_its_round(key) {
+            let instance = self.requests.get(key).map(|request| request.instance);
+            return self.fail_request(now, instance.unwrap_or(key), key, &failure, out);
+        }
+        let crossed = match self.cross_request(now, key, msg, out) {
+            Some(Ok(text)) => Some(text),
+            Some(Err(why)) => return self.refuse_request(now, key, &why, out),
+            None => None,
+        };
+        let is_crossed = crossed.is_some();
+        let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
+        let (original, msg) = (msg, crossed.as_ref().unwrap_or(msg));
         let Some(request) = self.requests.get_mut(key) else { return };
         request.state = State::Sent { since: now, aged: false };
-        let (instance_key, method) = (request.instance, request.method);
+        let instance_key = request.instance;
         let Origin::Peer { peer: peer_key, .. } = request.origin else { return };
         let mut message = Message::new(msg.bytes);
         if let Some(id) = msg.envelope.id {
@@ -267,33 +307,55 @@ impl Mux {
             message.replace(token, Value::Integer(key.as_u64()));
         }
         out.send(child, &message);
+        self.hold(key, instance_key, original);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         instance.in_flight += 1;
         let server = instance.server;
-        if serializes(&self.servers[instance.server].policy, instance, method) {
-            if instance.holder != Some(peer_key) {
-                instance.holder = Some(peer_key);
-                instance.contended = false;
-                // What it has waiting now is its turn; what it asks later is not.
-                instance.allowance = peer.waiting.len() + 1;
-            }
-            instance.allowance = instance.allowance.saturating_sub(1);
-            instance.holding += 1;
-        }
-        self.keep_for_retry(key, server, msg);
+        self.keep_for_retry(key, server, is_crossed, original);
+    }
+
+    /// A request that no child of this era can be asked.
+    fn refuse_request(&mut self, now: Time, key: Key, why: &str, out: &mut dyn Sink) {
+        let Some(mut request) = self.take(key) else { return };
+        self.note_end(now, &mut request, tally::Outcome::Error, 0);
+        let Origin::Peer { peer, link, id, .. } = &request.origin else { return };
+        out.send(*link, &Message::new(&reply::error(id, reply::INVALID_PARAMS, why)));
+        self.settle(now, *peer, out);
     }
 
     /// Takes a request out of every table it is in.
     pub(super) fn take(&mut self, key: Key) -> Option<Request> {
-        let request = self.requests.remove(key)?;
+        let mut request = self.requests.remove(key)?;
         if let Some(timer) = request.timer {
             self.timers.cancel(timer);
         }
-        let Origin::Peer { peer: peer_key, position, .. } = request.origin else { return Some(request) };
-        self.uncount(peer_key, request.instance, request.method, &request.state);
-        let Some(peer) = self.peers.get_mut(peer_key) else { return Some(request) };
+        if let Some(gather) = request.call.as_ref().and_then(|call| call.gather) {
+            self.timers.cancel(gather);
+        }
+        if let State::Asking(round) = &mut request.state
+            && let Some(timer) = round.pause.take()
+        {
+            self.timers.cancel(timer);
+        }
+        match request.origin {
+            Origin::Peer { peer, position, .. } => {
+                self.uncount(peer, request.instance, request.method, &request.state);
+                if let Some(peer) = self.peers.get_mut(peer) {
+                    peer.kept_bytes -= request.kept_bytes();
+                }
+                self.unlist(peer, position);
+            }
+            Origin::Suspended(_) => self.let_go(None, request.instance, request.method),
+            Origin::Own(_) => {}
+        }
+        Some(request)
+    }
+
+    /// Takes a request out of the list of its client.
+    pub(super) fn unlist(&mut self, peer_key: Key, position: usize) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.requests.swap_remove(position);
         // Those that ended while they waited are skipped at their turn, which may be far off.
         if peer.waiting.len() > 2 * peer.requests.len() + 64 {
@@ -305,7 +367,6 @@ impl Mux {
         {
             *at = position;
         }
-        Some(request)
     }
 
     /// Undoes what sending or keeping a request counted.
@@ -316,17 +377,9 @@ impl Mux {
             State::Sent { aged, .. } => {
                 peer.in_flight -= 1;
                 peer.aged -= usize::from(*aged);
-                let Some(instance) = self.instances.get_mut(instance) else { return };
-                instance.in_flight -= 1;
-                if method.is_interactive() && instance.holder == Some(peer_key) {
-                    instance.holding -= 1;
-                    if instance.holding == 0 {
-                        instance.holder = None;
-                        instance.contended = false;
-                    }
-                }
+                self.let_go(Some(peer_key), instance, method);
             }
-            State::Joined => {}
+            State::Joined | State::Asking(_) => {}
         }
     }
 
@@ -351,7 +404,8 @@ impl Mux {
     /// Closes a client that has ended its side and got its last answer.
     pub(super) fn close_if_finished(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get(peer_key) else { return };
-        if peer.draining && peer.requests.is_empty() && peer.listens.is_empty() {
+        let is_finished = peer.draining && peer.requests.is_empty() && peer.listens.is_empty();
+        if is_finished && !self.has_suspended(peer_key) {
             let link = peer.link;
             self.drop_peer(now, peer_key, &CloseReason::Finished, out);
             out.close(link, CloseReason::Finished);
@@ -418,7 +472,7 @@ impl Mux {
                 Turn::Served(_) => idle_turns = 0,
                 Turn::Blocked => {
                     idle_turns += 1;
-                    instance.contended |= instance.holder.is_some_and(|holder| holder != peer_key);
+                    instance.contended |= instance.holder.is_some_and(|h| h != Holder::Peer(peer_key));
                 }
             }
             instance.queue.push_back(peer_key);
@@ -448,8 +502,7 @@ impl Mux {
             }
             return Turn::Left;
         }
-        let Some(method) = self.requests.get(key).map(|request| request.method) else { return Turn::Left };
-        let Some(child) = self.can_send(instance_key, peer_key, method, out) else { return Turn::Blocked };
+        let Some(child) = self.can_send(instance_key, peer_key, key, out) else { return Turn::Blocked };
         self.peers.get_mut(peer_key).map(|peer| peer.waiting.pop_front());
         self.release(now, key, child, out);
         Turn::Served(key)
@@ -458,6 +511,10 @@ impl Mux {
     /// A kept request has its turn.
     pub(super) fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
+        // One whose client is being asked something may have got a new process meanwhile.
+        if !matches!(request.state, State::Waiting(_)) {
+            return;
+        }
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
         let (instance_key, method, era, since) =
             (request.instance, request.method, request.era, request.started);
@@ -467,11 +524,6 @@ impl Mux {
         }
         let Ok(msg) = Incoming::scan(&bytes) else { return };
         let Some(instance) = self.instances.get(instance_key) else { return };
-        if instance.era.is_some_and(|actual| actual != era) {
-            self.take(key);
-            let failure = self.era_failure(instance_key, era);
-            return self.answer_failure(link, &msg, &failure, out);
-        }
         // What muxloop knows may be stale by now: then the child is asked, in this same turn.
         let is_stale = method == Method::Discover
             && instance.hello.as_ref().is_none_or(|hello| now >= hello.fresh_until);
@@ -482,14 +534,6 @@ impl Mux {
         }
         self.send_request(now, key, child, &msg, out);
     }
-}
-
-/// Whether a request has to have the child for its client alone: the child may ask something during it,
-/// and does not say whom it means. That holds for clients that cannot be asked as well.
-pub(super) fn serializes(policy: &ServerPolicy, instance: &Instance, method: Method) -> bool {
-    policy.interactive == Interactive::Serialize
-        && instance.era == Some(Era::Legacy)
-        && method.is_interactive()
 }
 
 /// What came of a client's turn.

@@ -6,6 +6,7 @@
 //! (P04). Progress tokens are the same integer.
 
 use crate::base::{Key, ShortBytes, Time, TimerKey};
+use crate::mux::bridge::rounds::Round;
 use crate::mux::method::Method;
 
 /// One request that is not answered yet.
@@ -24,12 +25,25 @@ pub(super) struct Request {
     pub state: State,
     /// The progress token as its sender wrote it.
     pub token: Option<ShortBytes>,
+    /// What its client can be asked (2026-07-28: each request says so).
+    pub capabilities: crate::mux::peer::Capabilities,
+    /// Set if it has a legacy child for itself alone: whatever that asks, it asks because of this.
+    pub call: Option<Box<crate::mux::bridge::suspended::Call>>,
+    /// What its client would have to declare for the last question that the child was refused because of it.
+    pub lacks: Option<crate::mux::reverse::Need>,
     /// Is a 2026-07-28 request with this log level (protocol.md §2.6 rule L).
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.
     pub task: bool,
-    /// Its bytes, if it is at the child and may be asked again of the next process (C02).
+    /// Its bytes, if it is at the child and may have to be asked again: of the next process, or with its
+    /// client's answers. Counted in `Peer::kept_bytes`.
     pub again: Option<Box<[u8]>>,
+    /// May be asked again of the next process (C02).
+    pub may_repeat: bool,
+    /// How often its child asked for input, and how often in a row it only wanted to be asked again later
+    /// (`bridge::rounds`).
+    pub rounds: u8,
+    pub pauses: u8,
     /// A process died under it already.
     pub was_lost: bool,
     pub started: Time,
@@ -45,6 +59,8 @@ pub(super) enum Origin {
     Peer { peer: Key, link: Key, id: ShortBytes, position: usize },
     /// muxloop itself.
     Own(Own),
+    /// A client that was told to ask again with answers (protocol.md §4.2): a key of the suspended calls.
+    Suspended(Key),
 }
 
 /// Requests that muxloop makes.
@@ -73,6 +89,8 @@ pub(super) enum State {
     Sent { since: Time, aged: bool },
     /// Waits for something of muxloop's: a subscription that is under way.
     Joined,
+    /// Its child wants to hear something of its client before it is asked again.
+    Asking(Box<Round>),
 }
 
 impl Request {
@@ -80,10 +98,23 @@ impl Request {
         matches!(self.state, State::Sent { .. })
     }
 
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking(_))
+    }
+
+    /// Bytes that are kept for asking again.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let of_round = match &self.state {
+            State::Asking(round) => round.kept_bytes(),
+            _ => 0,
+        };
+        of_round + self.again.as_ref().map_or(0, |call| call.len())
+    }
+
     pub(super) fn peer(&self) -> Option<Key> {
         match self.origin {
             Origin::Peer { peer, .. } => Some(peer),
-            Origin::Own(_) => None,
+            Origin::Own(_) | Origin::Suspended(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::base::Key;
 use crate::codec::{Incoming, json};
+use crate::mux::bridge::rounds;
 use crate::mux::method::{Listed, Method};
 use crate::mux::request::{Origin, Request, State};
 use crate::mux::{Mux, reply};
@@ -57,12 +58,21 @@ impl Mux {
         }
     }
 
-    /// Keeps the bytes of a call that is being sent, if it may be made again.
-    pub(super) fn keep_for_retry(&mut self, key: Key, server: usize, msg: &Incoming<'_>) {
+    /// Keeps the bytes of a request that is being sent, if it may be made again; `crossed`: to a child of the
+    /// other era.
+    pub(super) fn keep_for_retry(&mut self, key: Key, server: usize, crossed: bool, msg: &Incoming<'_>) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let is_first = request.method == Method::ToolsCall && !request.was_lost && !request.task;
-        if is_first && msg.bytes.len() <= CALL_MAX && self.servers[server].repeatable.has(msg) {
+        let server = &self.servers[server];
+        let (len, may_ask) = (msg.bytes.len(), crossed && rounds::may_ask(request));
+        request.may_repeat = is_first && len <= CALL_MAX && server.repeatable.has(msg);
+        if !request.may_repeat && !may_ask {
+            return;
+        }
+        let Some(peer) = request.peer().and_then(|peer| self.peers.get_mut(peer)) else { return };
+        if request.may_repeat || rounds::has_room(peer.kept_bytes, len, &server.policy) {
             request.again = Some(msg.bytes.into());
+            peer.kept_bytes += len;
         }
     }
 
@@ -71,7 +81,8 @@ impl Mux {
         if why.reason != "restarting" {
             return;
         }
-        let is_lost = |request: &Request| request.instance == instance_key && request.again.is_some();
+        let is_lost =
+            |request: &Request| request.instance == instance_key && request.may_repeat && request.is_sent();
         let lost: Vec<Key> = self.requests.iter().filter(|(_, r)| is_lost(r)).map(|(key, _)| key).collect();
         // Each is put in front of what waits, so the last one first.
         for key in lost.into_iter().rev() {
@@ -87,6 +98,7 @@ impl Mux {
             self.uncount(peer_key, instance_key, Method::ToolsCall, &sent);
             let is_only = self.instances.get(instance_key).is_some_and(|instance| instance.only.is_some());
             let Some(peer) = self.peers.get_mut(peer_key) else { continue };
+            peer.kept_bytes -= len;
             peer.waiting_bytes += len;
             if is_only {
                 continue;

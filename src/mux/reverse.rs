@@ -6,8 +6,8 @@ use crate::base::{Key, ShortBytes, Time};
 use crate::codec::{Incoming, Message, Value, json};
 use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Peer, Reverse};
-use crate::mux::policy::Interactive;
-use crate::mux::server::Era;
+use crate::mux::policy::{Interactive, ServerPolicy};
+use crate::mux::server::{Era, Holder};
 use crate::mux::{Mux, Sink, Timer, parse_key, quote, reply};
 use serde_json::json;
 
@@ -31,26 +31,22 @@ impl Mux {
         if method == Method::Ping {
             return out.send(link, &Message::new(&reply::result(id, b"{}")));
         }
-        if method == Method::RootsList && !policy.roots.is_empty() {
-            let roots: Vec<_> =
-                policy.roots.iter().map(|root| json!({ "uri": root.uri, "name": root.name })).collect();
-            let roots = roots.into_iter().map(without_null_name).collect::<Vec<_>>();
-            return out.send(
-                link,
-                &Message::new(&reply::result(id, json!({ "roots": roots }).to_string().as_bytes())),
-            );
+        if let Some(roots) = configured_roots(policy).filter(|_| method == Method::RootsList) {
+            return out.send(link, &Message::new(&reply::result(id, &roots)));
         }
         match self.whom_to_ask(key, method, msg) {
-            Ok(peer) => self.ask(now, key, peer, method, msg, out),
+            Ok(Whom::Client(peer)) => self.ask(now, key, peer, method, msg, out),
+            Ok(Whom::Call(call)) => self.ask_call(now, call, method, msg),
             Err((code, why)) => {
                 log::info!(target: &self.target_of(key), "its request {} was refused: {why}", quote(msg.method()));
                 out.send(link, &Message::new(&reply::error(id, code, &why)));
+                self.note_refused(key, method, msg);
             }
         }
     }
 
-    /// The one client that a request is for (the rules of protocol.md §2.6 in their order).
-    fn whom_to_ask(&self, key: Key, method: Method, msg: &Incoming<'_>) -> Result<Key, (i32, String)> {
+    /// The one that a request is for (the rules of protocol.md §2.6 in their order).
+    fn whom_to_ask(&self, key: Key, method: Method, msg: &Incoming<'_>) -> Result<Whom, (i32, String)> {
         let Some(instance) = self.instances.get(key) else { return Err((reply::INTERNAL, "gone".into())) };
         let server = &self.servers[instance.server];
         if instance.reverse >= REVERSE_PER_CHILD || self.reverse.is_full() {
@@ -59,28 +55,38 @@ impl Mux {
                 format!("more than {REVERSE_PER_CHILD} unanswered requests to clients"),
             ));
         }
-        if let Some(owner) = instance.owner {
-            return match self.peers.get(owner) {
-                Some(peer) if !peer.draining => Ok(owner),
-                _ => Err((reply::INTERNAL, "the client disconnected".into())),
+        let need = Need::of(method, msg);
+        let unsupported = need.unsupported();
+        let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
+        if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
+            return match self.may_ask_call(call, method, need, msg.bytes.len()) {
+                Ok(()) => Ok(Whom::Call(call)),
+                Err(None) => {
+                    Err((unsupported, format!("no client with a request in flight {}", need.refusal())))
+                }
+                Err(Some(why)) => Err(why),
             };
         }
-        let unsupported =
-            if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
-        if server.policy.interactive == Interactive::Off {
+        if let Some(owner) = instance.owner {
+            match self.peers.get(owner) {
+                Some(peer) if peer.legacy.is_some() && !peer.draining => return Ok(Whom::Client(owner)),
+                Some(peer) if !peer.draining => {}
+                _ => return Err((reply::INTERNAL, "the client disconnected".into())),
+            }
+        }
+        if server.policy.interactive == Interactive::Off && !server.policy.is_per_client() {
             let why = "this server's clients cannot be asked (`interactive = \"off\"`; \"serialize\" or \"per-client\" would allow it)";
             return Err((unsupported, why.into()));
         }
         if !matches!(method, Method::Sampling | Method::Elicit | Method::RootsList) {
             return Err((reply::METHOD_NOT_FOUND, format!("no client can be asked {}", quote(msg.method()))));
         }
-        let need = Need::of(method, msg);
-        let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let Some(task) = task.and_then(|id| instance.owners.task(msg.text(id))) {
             let capable = self.peers.get(task.owner).is_some_and(|peer| need.met_by_client(peer));
-            return if capable { Ok(task.owner) } else { Err((unsupported, need.refusal().into())) };
+            let refusal = || (unsupported, need.refusal().into());
+            return if capable { Ok(Whom::Client(task.owner)) } else { Err(refusal()) };
         }
-        self.only_candidate(key, need).map_err(|code| match code {
+        self.only_candidate(key, need).map(Whom::Client).map_err(|code| match code {
             None => (unsupported, format!("no client with a request in flight {}", need.refusal())),
             Some(count) => {
                 log::error!(target: &self.target_of(key), "{count} clients could be meant by a request: none was asked");
@@ -95,7 +101,10 @@ impl Mux {
             .requests
             .iter()
             .filter(|(_, request)| {
-                request.instance == key && request.is_sent() && request.method.is_interactive()
+                request.instance == key
+                    && request.era == Era::Legacy
+                    && request.is_sent()
+                    && request.method.is_interactive()
             })
             .filter_map(|(_, request)| request.peer())
             .filter(|peer| self.peers.get(*peer).is_some_and(|peer| need.met_by_client(peer)))
@@ -132,6 +141,7 @@ impl Mux {
             id: ShortBytes::new(msg.text(id)),
             token: token.map(|span| ShortBytes::new(msg.text(span))),
             timer,
+            call: None,
         });
         if let Some(id) = msg.envelope.elicitation_id.filter(|_| method == Method::Elicit) {
             instance.owners.add_elicitation(msg.text(id), peer_key);
@@ -166,6 +176,9 @@ impl Mux {
             let text = quote(msg.bytes);
             return log::debug!(target: &self.target(server), "an answer nobody asked a client for was dropped: {text}");
         };
+        if let Some((call, number)) = reverse.call {
+            return self.on_round_answer(now, call, number, msg, out);
+        }
         if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
             let mut message = Message::new(msg.bytes);
             message.replace(id, Value::Raw(&reverse.id));
@@ -175,7 +188,7 @@ impl Mux {
         self.unpause_if_small(peer_key, out);
     }
 
-    fn take_reverse(&mut self, key: Key) -> Option<Reverse> {
+    pub(super) fn take_reverse(&mut self, key: Key) -> Option<Reverse> {
         let reverse = self.reverse.remove(key)?;
         self.timers.cancel(reverse.timer);
         if let Some(peer) = self.peers.get_mut(reverse.peer) {
@@ -205,8 +218,12 @@ impl Mux {
                 return self.on_listen_ended(now, instance, key, false, out);
             }
         }
-        let found =
-            self.reverse.iter().find(|(_, r)| r.instance == instance && *r.id == *id).map(|(key, _)| key);
+        self.take_back_question(instance, id);
+        let found = self
+            .reverse
+            .iter()
+            .find(|(_, r)| r.instance == instance && r.call.is_none() && *r.id == *id)
+            .map(|(key, _)| key);
         let Some((key, reverse)) = found.and_then(|key| Some((key, self.take_reverse(key)?))) else { return };
         if let Some(peer) = self.peers.get(reverse.peer) {
             let mut message = Message::new(msg.bytes);
@@ -216,17 +233,18 @@ impl Mux {
     }
 
     /// A client that was asked does not answer.
-    pub(super) fn on_reverse_timeout(&mut self, key: Key, out: &mut dyn Sink) {
+    pub(super) fn on_reverse_timeout(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(reverse) = self.take_reverse(key) else { return };
         if let Some(peer) = self.peers.get(reverse.peer) {
             out.send(peer.link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
         }
-        self.refuse(&reverse, "the client did not answer in time", out);
+        self.refuse(now, &reverse, "the client did not answer in time", out);
     }
 
     /// A client's answer cannot be passed on: that is what the child is told, if it was asked.
     pub(super) fn refuse_answered(
         &mut self,
+        now: Time,
         peer_key: Key,
         id: Option<&[u8]>,
         why: &str,
@@ -235,21 +253,24 @@ impl Mux {
         let key = id.and_then(parse_key);
         let asked = key.filter(|key| self.reverse.get(*key).is_some_and(|r| r.peer == peer_key));
         if let Some(reverse) = asked.and_then(|key| self.take_reverse(key)) {
-            self.refuse(&reverse, why, out);
+            self.refuse(now, &reverse, why, out);
         }
     }
 
     /// A client leaves with questions open (protocol.md §2.8).
-    pub(super) fn refuse_reverse_of(&mut self, peer_key: Key, out: &mut dyn Sink) {
+    pub(super) fn refuse_reverse_of(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         let open = self.peers.get(peer_key).map(|peer| peer.reverse.clone()).unwrap_or_default();
         for key in open {
             if let Some(reverse) = self.take_reverse(key) {
-                self.refuse(&reverse, "the client disconnected", out);
+                self.refuse(now, &reverse, "the client disconnected", out);
             }
         }
     }
 
-    fn refuse(&self, reverse: &Reverse, why: &str, out: &mut dyn Sink) {
+    fn refuse(&mut self, now: Time, reverse: &Reverse, why: &str, out: &mut dyn Sink) {
+        if let Some((call, number)) = reverse.call {
+            return self.without_answer(now, call, number, why, out);
+        }
         if let Some(link) = self.instances.get(reverse.instance).and_then(|i| i.open_link()) {
             out.send(link, &Message::new(&reply::error(&reverse.id, reply::INTERNAL, why)));
         }
@@ -257,8 +278,12 @@ impl Mux {
 
     /// The process that asked is gone: its questions are taken back.
     pub(super) fn forget_reverse(&mut self, instance: Key, out: &mut dyn Sink) {
-        let open: Vec<Key> =
-            self.reverse.iter().filter(|(_, r)| r.instance == instance).map(|(key, _)| key).collect();
+        let open: Vec<Key> = self
+            .reverse
+            .iter()
+            .filter(|(_, r)| r.instance == instance && r.call.is_none())
+            .map(|(key, _)| key)
+            .collect();
         for key in open {
             let Some(reverse) = self.take_reverse(key) else { continue };
             if let Some(peer) = self.peers.get(reverse.peer) {
@@ -271,9 +296,17 @@ impl Mux {
     }
 }
 
+/// Who is asked.
+enum Whom {
+    /// A client, by a request to it.
+    Client(Key),
+    /// A client, by the answer to this request of it.
+    Call(Key),
+}
+
 /// What a client must have declared to be asked.
-#[derive(Clone, Copy)]
-enum Need {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
     Sampling,
     SamplingWithTools,
     ElicitForm,
@@ -282,7 +315,7 @@ enum Need {
 }
 
 impl Need {
-    fn of(method: Method, msg: &Incoming<'_>) -> Need {
+    pub(super) fn of(method: Method, msg: &Incoming<'_>) -> Need {
         match method {
             Method::Sampling => {
                 let tools = msg.envelope.params.and_then(|params| json::member(msg.bytes, params, "tools"));
@@ -297,11 +330,11 @@ impl Need {
     }
 
     /// Whether it can be asked: it declared what is needed, and may still say something.
-    fn met_by_client(self, peer: &Peer) -> bool {
+    pub(super) fn met_by_client(self, peer: &Peer) -> bool {
         !peer.draining && peer.legacy.as_ref().is_some_and(|legacy| self.met_by(legacy.capabilities))
     }
 
-    fn met_by(self, capabilities: Capabilities) -> bool {
+    pub(super) fn met_by(self, capabilities: Capabilities) -> bool {
         match self {
             Need::Sampling => capabilities.sampling,
             Need::SamplingWithTools => capabilities.sampling_tools,
@@ -311,7 +344,23 @@ impl Need {
         }
     }
 
-    fn refusal(self) -> &'static str {
+    /// The code of a refusal (protocol.md §2.4).
+    pub(super) fn unsupported(self) -> i32 {
+        if self == Need::Roots { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS }
+    }
+
+    /// As `ClientCapabilities`.
+    pub(super) fn capabilities(self) -> serde_json::Value {
+        match self {
+            Need::Sampling => json!({ "sampling": {} }),
+            Need::SamplingWithTools => json!({ "sampling": { "tools": {} } }),
+            Need::ElicitForm => json!({ "elicitation": { "form": {} } }),
+            Need::ElicitUrl => json!({ "elicitation": { "url": {} } }),
+            Need::Roots => json!({ "roots": {} }),
+        }
+    }
+
+    pub(super) fn refusal(self) -> &'static str {
         match self {
             Need::Sampling => "supports sampling",
             Need::SamplingWithTools => "supports sampling with tools",
@@ -320,6 +369,13 @@ impl Need {
             Need::Roots => "has roots",
         }
     }
+}
+
+/// The answer to `roots/list` that the configuration gives, if it gives one.
+pub(super) fn configured_roots(policy: &ServerPolicy) -> Option<Vec<u8>> {
+    let roots = policy.roots.iter().map(|root| json!({ "uri": root.uri, "name": root.name }));
+    let roots: Vec<_> = roots.map(without_null_name).collect();
+    (!roots.is_empty()).then(|| json!({ "roots": roots }).to_string().into_bytes())
 }
 
 fn without_null_name(mut root: serde_json::Value) -> serde_json::Value {

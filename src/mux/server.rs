@@ -12,19 +12,22 @@
 //! ```
 
 use crate::base::{Key, Time, TimerKey};
-use crate::mux::listen::Upstream;
+use crate::mux::bridge::Floor;
+use crate::mux::era::Search;
+use crate::mux::listen::{ListenKey, Upstream};
 use crate::mux::method::{Level, ListKind};
-use crate::mux::policy::ServerPolicy;
+use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
 use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
 use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 /// The two families of protocol revisions (protocol.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Era {
     /// 2024-11-05 to 2025-11-25: `initialize` handshake.
     Legacy,
@@ -33,13 +36,6 @@ pub enum Era {
 }
 
 impl Era {
-    pub(super) fn other(self) -> Era {
-        match self {
-            Era::Legacy => Era::Modern,
-            Era::Modern => Era::Legacy,
-        }
-    }
-
     pub(super) fn describe(self) -> &'static str {
         match self {
             Era::Legacy => "the legacy era (2024-11-05 to 2025-11-25, with `initialize`)",
@@ -60,6 +56,9 @@ pub(super) struct Server {
     pub topping_up: bool,
     /// Restarts of processes that are forgotten.
     pub past_restarts: u64,
+    /// Where each client has its own: that of all requests that stand for themselves, whose client nobody
+    /// can tell from another of the same right (protocol.md §4.2).
+    pub for_guests: Option<Key>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -67,8 +66,8 @@ pub(super) struct Server {
     pub limited: u64,
     /// Those of them that no limit counts.
     pub guests: usize,
-    /// The era its process was found to speak, and until when that is believed.
-    pub verdict: Option<(Era, Time)>,
+    /// The era its process was found to speak.
+    pub verdict: Option<Found>,
     /// Tools whose calls may be made twice.
     pub repeatable: Repeatable,
     /// Stopped by its operator: stays down until it is started again.
@@ -98,16 +97,16 @@ pub(super) struct Instance {
     pub hello: Option<Rc<Hello>>,
     /// The handshake that is under way.
     pub handshake: Option<Key>,
-    /// Whether the other era was tried since the last start that was not for that.
-    pub tried_other_era: bool,
+    /// How its era is being found out.
+    pub search: Search,
     /// Clients' requests at the child.
     pub in_flight: usize,
     /// Clients with waiting requests that it could serve, in the order of their turns (B10).
     pub queue: VecDeque<Key>,
     /// Whether the turns of `queue` are being given at this moment.
     pub dispatching: bool,
-    /// Under `serialize`: whose interactive requests are at the child.
-    pub holder: Option<Key>,
+    /// Whose interactive requests are at a legacy child that may ask something during them.
+    pub holder: Option<Holder>,
     /// How many they are.
     pub holding: usize,
     /// How many more the holder may send although somebody else waits.
@@ -124,6 +123,9 @@ pub(super) struct Instance {
     pub level: Option<Level>,
     /// Whether its answer to that is still out.
     pub setting_level: bool,
+    /// What modern requests need of a legacy child's level.
+    pub floor: Floor,
+    /// What its clients want of single resources, whatever its era.
     pub subscriptions: BTreeMap<String, Subscription>,
     /// Subscriptions that a restarted child does not know yet.
     pub replays: VecDeque<String>,
@@ -196,10 +198,12 @@ pub(super) enum Then {
 #[derive(Debug)]
 pub(super) struct Hello {
     pub era: Era,
-    /// The result as written: `InitializeResult` or `DiscoverResult`.
-    pub result: Vec<u8>,
-    /// Where the version (legacy: a string; modern: the list) stands in it.
-    pub version: Option<crate::codec::Span>,
+    /// Its word on itself as an `InitializeResult`, and as a `DiscoverResult`: the one as it wrote it, the
+    /// other made of that.
+    pub initialized: Vec<u8>,
+    pub discovered: Vec<u8>,
+    /// Its name and version, a JSON object.
+    pub server_info: Vec<u8>,
     pub logging: bool,
     pub subscribe: bool,
     pub tools_changed: bool,
@@ -210,6 +214,11 @@ pub(super) struct Hello {
 }
 
 impl Hello {
+    /// Its word on itself as it wrote it, but for the versions.
+    pub(super) fn as_written(&self) -> &[u8] {
+        if self.era == Era::Legacy { &self.initialized } else { &self.discovered }
+    }
+
     /// Whether the server declares that this list can change.
     pub(super) fn announces(&self, kind: ListKind) -> bool {
         match kind {
@@ -220,14 +229,36 @@ impl Hello {
     }
 }
 
-/// A legacy resource subscription shared by its holders.
+/// A resource subscription shared by its holders: at a legacy child one of its own, at a modern one a part
+/// of the merged listen (there only legacy clients are counted here).
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
-    pub holders: BTreeSet<Key>,
+    pub holders: BTreeSet<Subscriber>,
     /// Requests that wait for the child's answer to the one that was forwarded.
     pub joined: Vec<Key>,
+    /// Listens that wait for it.
+    pub listens: Vec<ListenKey>,
     /// Whether the child's answer is still out.
     pub pending: bool,
+}
+
+/// Who is told of a resource's updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subscriber {
+    /// A legacy client.
+    Client(Key),
+    /// A modern client's listen, at a legacy child.
+    Listen(ListenKey),
+}
+
+impl Subscription {
+    /// The legacy clients among the holders.
+    pub(super) fn clients(&self) -> impl Iterator<Item = Key> + '_ {
+        self.holders.iter().filter_map(|holder| match holder {
+            Subscriber::Client(peer) => Some(*peer),
+            Subscriber::Listen(_) => None,
+        })
+    }
 }
 
 /// Until a child has read a cancel, its questions and log lines may still mean the client whose request
@@ -240,6 +271,16 @@ pub(super) struct Fence {
     pub peer: Option<Key>,
 }
 
+/// For whom a legacy child is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A client's requests: that client is asked.
+    Peer(Key),
+    /// One request of a client that is asked by way of its answer. Until it ended at the child, also while
+    /// it is suspended.
+    Call(Key),
+}
+
 /// Coalescing of `list_changed` bursts.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
@@ -249,17 +290,19 @@ pub(super) struct Changed {
 
 impl Server {
     pub(super) fn new(policy: ServerPolicy) -> Self {
+        let verdict = policy.found.clone();
         Server {
             policy,
             shared: None,
             hello: None,
             topping_up: false,
             past_restarts: 0,
+            for_guests: None,
             clients: 0,
             meter: Meter::default(),
             limited: 0,
             guests: 0,
-            verdict: None,
+            verdict,
             repeatable: Repeatable::default(),
             held: false,
             retired: false,
@@ -279,7 +322,7 @@ impl Instance {
             link: None,
             era: None,
             hello: None,
-            tried_other_era: false,
+            search: Search::default(),
             in_flight: 0,
             queue: VecDeque::new(),
             dispatching: false,
@@ -293,6 +336,7 @@ impl Instance {
             reverse: 0,
             level: None,
             setting_level: false,
+            floor: Floor::default(),
             subscriptions: BTreeMap::new(),
             replays: VecDeque::new(),
             listen: Upstream::default(),

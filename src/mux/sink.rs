@@ -2,6 +2,8 @@
 
 use crate::base::Key;
 use crate::codec::Message;
+use crate::mux::Era;
+use crate::mux::policy::Found;
 use std::fmt;
 
 /// A server by its place in the configuration.
@@ -55,6 +57,11 @@ pub enum StopStep {
 pub trait Sink {
     /// Sends to a link; to one that is closing or gone, nothing happens.
     fn send(&mut self, to: Key, message: &Message<'_>);
+    /// Sends a question to a client, asked for its request with this raw id. (Streamable HTTP has a stream for
+    /// each request.)
+    fn send_about(&mut self, to: Key, message: &Message<'_>, _request: &[u8]) {
+        self.send(to, message);
+    }
     /// Closes a link once what was sent to it is written. No `handle_closed` follows.
     fn close(&mut self, link: Key, why: CloseReason);
     /// Stops or resumes reading from a link.
@@ -65,6 +72,8 @@ pub trait Sink {
     fn start(&mut self, instance: Key, server: ServerId);
     /// Takes a step towards the end of an instance's process; answered by `handle_exited`.
     fn stop(&mut self, instance: Key, step: StopStep);
+    /// What is believed of a server's era from now on is worth keeping for the next run; `None`: nothing is.
+    fn found(&mut self, _server: ServerId, _found: Option<&Found>) {}
 }
 
 /// One verb, as plain values.
@@ -75,6 +84,7 @@ pub enum Verb {
     Pause(Key, bool),
     Start(Key, ServerId),
     Stop(Key, StopStep),
+    Found(ServerId, Option<Era>),
 }
 
 /// A [`Sink`] that writes down what it hears.
@@ -104,5 +114,8 @@ impl Sink for Recorder {
     }
     fn stop(&mut self, instance: Key, step: StopStep) {
         self.verbs.push(Verb::Stop(instance, step));
+    }
+    fn found(&mut self, server: ServerId, found: Option<&Found>) {
+        self.verbs.push(Verb::Found(server, found.map(|found| found.era)));
     }
 }

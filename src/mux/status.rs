@@ -29,6 +29,8 @@ pub struct Sizes {
     pub owners: usize,
     /// Links to clients and children.
     pub links: usize,
+    /// Calls that wait for their clients to ask again.
+    pub suspended: usize,
 }
 
 /// Where one instance stands.
@@ -132,7 +134,7 @@ impl Mux {
             heartbeat_ms: speaker.and_then(|instance| instance.heartbeat_ms),
             heartbeat_misses: speaker.map_or(0, |instance| instance.missed_heartbeats),
             era: speaker.and_then(|i| i.era).or(hello.map(|hello| hello.era)),
-            hello: hello.map(|hello| hello.result.clone()),
+            hello: hello.map(|hello| hello.as_written().to_vec()),
             recent: server.tally.recent().cloned().collect(),
         })
     }
@@ -158,6 +160,7 @@ impl Mux {
             timers: self.timers.len(),
             owners: self.instances.iter().map(|(_, instance)| instance.owners.len()).sum(),
             links: self.links.iter().count(),
+            suspended: self.suspended.len(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! State of a legacy child that its clients share by counting: log level and resource subscriptions
+//! State of a child that its legacy clients share by counting: log level and resource subscriptions
 //! (protocol.md §2.7, P16–P18).
 
 use crate::base::limits::{REPLAYS_AT_ONCE, REQUESTS_IN_ALL, SUBSCRIPTIONS_PER_CLIENT};
@@ -7,7 +7,7 @@ use crate::codec::{Incoming, Kind, Message, Value, json};
 use crate::mux::method::{Level, Method};
 use crate::mux::queue::Asked;
 use crate::mux::request::{Origin, Own};
-use crate::mux::server::{Era, Hello};
+use crate::mux::server::{Era, Hello, Subscriber};
 use crate::mux::{Mux, Sink, reply};
 use serde_json::json;
 
@@ -44,8 +44,8 @@ impl Mux {
     /// the default, whatever less another asks for; while nobody ever asked, the child chooses.
     pub(super) fn sync_level(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get(key) else { return };
-        let mut asked = instance.level.is_some();
-        let mut wanted = None;
+        let mut wanted = instance.floor.level();
+        let mut asked = instance.level.is_some() || wanted.is_some();
         for (_, peer) in self.peers.iter().filter(|(peer, _)| self.serves(key, *peer)) {
             asked |= peer.level.is_some();
             let due = peer.level.or(peer.is_open_legacy().then_some(Level::DEFAULT));
@@ -56,7 +56,9 @@ impl Mux {
         // Once a verbose client has left, the child is quiet again, even with nobody there.
         let wanted = wanted.unwrap_or(Level::DEFAULT);
         let (Some(link), true) = (instance.open_link(), has_logging && asked) else { return };
-        if instance.level == Some(wanted) || instance.setting_level {
+        // More is told at once: a request may follow that wants it. Less waits for the last answer.
+        let is_raise = instance.level.is_none_or(|level| wanted < level);
+        if instance.level == Some(wanted) || (instance.setting_level && !is_raise) {
             return;
         }
         let timeout = self.servers[instance.server].policy.request_timeout_ms;
@@ -126,7 +128,7 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(asked.instance) else { return };
         let subscription = instance.subscriptions.entry(uri.to_string()).or_default();
         if !subscription.pending && !subscription.holders.is_empty() {
-            subscription.holders.insert(asked.peer);
+            subscription.holders.insert(Subscriber::Client(asked.peer));
             if let Some(peer) = self.peers.get_mut(asked.peer) {
                 peer.subscriptions.insert(uri.to_string());
             }
@@ -141,8 +143,10 @@ impl Mux {
             subscription.joined.push(key);
         }
         self.pause_if_full(asked.peer, out);
-        if first {
-            self.send_subscribe(now, asked.instance, uri, out);
+        match self.instances.get(asked.instance).and_then(|instance| instance.era) {
+            Some(Era::Modern) => self.sync_listen(now, asked.instance, out),
+            _ if first => self.send_subscribe(now, asked.instance, uri, out),
+            _ => {}
         }
     }
 
@@ -178,8 +182,12 @@ impl Mux {
         };
         subscription.pending = false;
         let joined = std::mem::take(&mut subscription.joined);
+        let listens = std::mem::take(&mut subscription.listens);
+        if accepted {
+            subscription.holders.extend(listens.iter().copied().map(Subscriber::Listen));
+        }
         if !accepted {
-            self.lose_holders(key, uri, msg);
+            self.lose_holders(key, uri, msg.bytes);
         }
         let mut settled = Vec::new();
         for request in joined {
@@ -189,7 +197,7 @@ impl Mux {
                 if let Some(subscription) =
                     self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
                 {
-                    subscription.holders.insert(peer_key);
+                    subscription.holders.insert(Subscriber::Client(peer_key));
                 }
                 if let Some(peer) = self.peers.get_mut(peer_key) {
                     peer.subscriptions.insert(uri.to_string());
@@ -202,6 +210,7 @@ impl Mux {
             out.send(link, &message);
             settled.push(peer_key);
         }
+        self.on_listened_resource(key, uri, listens, out);
         self.drop_empty_subscription(now, key, uri, accepted, out);
         for peer in settled {
             self.settle(now, peer, out);
@@ -211,19 +220,25 @@ impl Mux {
 
     /// A restarted child refuses what was held: nobody holds it any more, so that whoever asks next is
     /// not told otherwise.
-    fn lose_holders(&mut self, key: Key, uri: &str, msg: &Incoming<'_>) {
+    pub(super) fn lose_holders(&mut self, key: Key, uri: &str, why: &[u8]) {
         let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
         else {
             return;
         };
         let holders = std::mem::take(&mut subscription.holders);
-        for peer in &holders {
-            if let Some(peer) = self.peers.get_mut(*peer) {
-                peer.subscriptions.remove(uri);
+        for holder in &holders {
+            match holder {
+                Subscriber::Client(peer) => {
+                    self.peers.get_mut(*peer).map(|peer| peer.subscriptions.remove(uri));
+                }
+                Subscriber::Listen(listen) => {
+                    let honoured = self.listen_mut(*listen).and_then(|listen| listen.honoured.as_mut());
+                    honoured.map(|filter| filter.uris.remove(uri));
+                }
             }
         }
         if !holders.is_empty() {
-            let text = reply::quote(msg.bytes);
+            let text = reply::quote(why);
             log::warn!(target: &self.target_of(key), "a subscription is lost by the restart, {uri}: {text}");
         }
     }
@@ -233,13 +248,15 @@ impl Mux {
         if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri)) {
             subscription.pending = false;
             subscription.joined.clear();
+            let listens = std::mem::take(&mut subscription.listens);
+            self.on_listened_resource(key, uri, listens, out);
         }
         self.drop_empty_subscription(now, key, uri, false, out);
         self.replay_more(now, key, out);
     }
 
     /// A subscription that nobody holds is forgotten, and taken back at the child if it is known there.
-    fn drop_empty_subscription(
+    pub(super) fn drop_empty_subscription(
         &mut self,
         now: Time,
         key: Key,
@@ -254,7 +271,7 @@ impl Mux {
         }
         instance.subscriptions.remove(uri);
         let timeout = self.servers[instance.server].policy.request_timeout_ms;
-        // A process of the other era was started since: it knows nothing of it, and not even the word.
+        // At a modern child the merged listen follows, see `sync_listen`.
         let at_child = at_child && instance.era == Some(Era::Legacy);
         if let (true, Some(link)) = (at_child, instance.open_link()) {
             let request = self.file_own(now, key, Own::Unsubscribe, Method::Unsubscribe, Some(timeout));
@@ -284,6 +301,7 @@ impl Mux {
             None => reply::error(id, reply::INVALID_PARAMS, "`uri` must be a string"),
             Some(uri) => {
                 self.leave_subscription(now, asked.peer, asked.instance, &uri, out);
+                self.sync_listen(now, asked.instance, out);
                 reply::result(id, b"{}")
             }
         };
@@ -295,7 +313,7 @@ impl Mux {
             peer.subscriptions.remove(uri);
         }
         if let Some(subscription) = self.instances.get_mut(key).and_then(|i| i.subscriptions.get_mut(uri))
-            && subscription.holders.remove(&peer_key)
+            && subscription.holders.remove(&Subscriber::Client(peer_key))
         {
             self.drop_empty_subscription(now, key, uri, true, out);
         }
@@ -313,14 +331,21 @@ impl Mux {
     /// After a restart the child is subscribed to all that is held (P22).
     pub(super) fn replay_subscriptions(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
-        if instance.era != Some(Era::Legacy) {
-            return;
-        }
         for (uri, subscription) in instance.subscriptions.iter_mut().filter(|(_, held)| !held.pending) {
             subscription.pending = true;
-            instance.replays.push_back(uri.clone());
+            if instance.era == Some(Era::Legacy) {
+                instance.replays.push_back(uri.clone());
+            }
         }
-        for _ in 0..REPLAYS_AT_ONCE {
+        self.fill_replays(now, key, out);
+    }
+
+    /// Sends as many of those that wait for it as may be at the child at once.
+    pub(super) fn fill_replays(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
+        let Some(instance) = self.instances.get(key) else { return };
+        let pending = instance.subscriptions.values().filter(|subscription| subscription.pending).count();
+        let sent = pending.saturating_sub(instance.replays.len());
+        for _ in sent..REPLAYS_AT_ONCE {
             self.replay_more(now, key, out);
         }
     }

@@ -6,6 +6,7 @@ use crate::codec::{Incoming, Message, Span, json};
 use crate::mux::method::Method;
 use crate::mux::queue::Asked;
 use crate::mux::request::Request;
+use crate::mux::server::Era;
 use crate::mux::{Mux, Sink};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -151,7 +152,9 @@ impl Mux {
             return;
         };
         if let Some(error) = env.error {
-            if msg.text(error).windows(6).any(|window| window == b"-32042") {
+            // 2026-07-28 has no word for a page that was seen (protocol.md §1.2.8).
+            let is_told = request.era == Era::Legacy;
+            if is_told && msg.text(error).windows(6).any(|window| window == b"-32042") {
                 owners.note_url_elicitations(peer, msg.text(error));
             }
             return;
@@ -198,7 +201,8 @@ impl Mux {
         if matches!(status, Some(b"\"completed\"" | b"\"failed\"" | b"\"cancelled\"")) {
             owners.end_progress(id);
         }
-        if let Some(peer) = owner.and_then(|key| self.peers.get(key)) {
+        // A modern client knows no such notification.
+        if let Some(peer) = owner.and_then(|key| self.peers.get(key)).filter(|peer| peer.legacy.is_some()) {
             out.send(peer.link, &Message::new(msg.bytes));
         }
     }

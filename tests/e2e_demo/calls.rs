@@ -236,8 +236,8 @@ fn the_list_of_tools_grows_and_comes_in_pages() {
         }
         assert_eq!(tools.len(), 5);
     }
-    assert_eq!(names.len(), 14);
-    assert_eq!((names[0].as_str(), names[13].as_str()), ("echo", "dummy_1"));
+    assert_eq!(names.len(), 18);
+    assert_eq!((names[0].as_str(), names[17].as_str()), ("echo", "dummy_1"));
     assert_eq!(client.ask("tools/list", json!({ "cursor": "" }))["error"]["code"], -32602);
 }
 

@@ -4,7 +4,7 @@ use crate::support::{Ask, Http, Server, Station, answer, call, code, initialize,
 use serde_json::{Value, json};
 
 /// A client of HTTP+SSE.
-struct Client<'a> {
+pub struct Client<'a> {
     station: &'a Station,
     stream: Http,
     endpoint: String,
@@ -22,7 +22,7 @@ impl<'a> Client<'a> {
         Client { station, stream, endpoint }
     }
 
-    fn greeted(station: &'a Station, server: &str, capabilities: Value) -> Client<'a> {
+    pub fn greeted(station: &'a Station, server: &str, capabilities: Value) -> Client<'a> {
         let mut client = Client::open(station, server);
         client.post(&initialize("2024-11-05", capabilities));
         assert_eq!(client.next()["result"]["protocolVersion"], "2024-11-05");
@@ -30,13 +30,13 @@ impl<'a> Client<'a> {
         client
     }
 
-    fn post(&self, message: &Value) {
+    pub fn post(&self, message: &Value) {
         let ask = Ask::post(&self.endpoint, message).header("Accept", "");
         let reply = self.station.ask(&ask).expect(202);
         assert_eq!(reply.text(), "Accepted", "P37");
     }
 
-    fn next(&mut self) -> Value {
+    pub fn next(&mut self) -> Value {
         let event = self.stream.event().expect("an event");
         assert_eq!(event.event.as_deref(), Some("message"), "P37");
         serde_json::from_slice(&event.data).unwrap()

@@ -152,7 +152,7 @@ fn ten_thousand_abandoned_sessions_leave_nothing() {
 #[test]
 fn streams_that_nobody_reads_keep_no_session() {
     // A connection that is open but never read from: its session is given up all the same.
-    let station = wide(10, 1, &[]);
+    let station = wide(10, 1, &["--era", "legacy"]);
     let session = Session::open(&station);
     let stalled = session.listen();
     let other = Session::open(&station);

@@ -33,9 +33,13 @@
 //! | P41 | `modern::methods_that_are_gone_or_unknown_are_not_found` |
 //! | P42 | `modern::requests_are_answered_without_a_session`, `a_stream_has_no_ids_…` |
 //! | P43, P44 | `modern::discovery_and_lists_carry_what_they_must` |
+//! | P16–P19, P45–P47 between the eras | `changes::*` |
 //! | P45, P46 | `modern::a_listen_gets_…`, `an_open_listen_is_completed_when_muxloop_stops` |
 //! | P47 | `modern::log_messages_come_only_if_asked_for` |
+//! | P48 | `questions::*` |
+//! | P49 | `rounds::*` |
 
+mod changes;
 mod drain;
 mod events;
 mod guards;
@@ -43,6 +47,8 @@ mod hostile;
 mod legacy;
 mod listeners;
 mod modern;
+mod questions;
+mod rounds;
 mod streams;
 mod support;
 mod wire;

@@ -57,7 +57,7 @@ fn streams_say_how_they_are_to_be_treated() {
 
 #[test]
 fn only_new_clients_get_the_priming_event() {
-    let station = Station::demo(&[], "");
+    let station = Station::demo(&["--era", "legacy"], "");
     for (version, primes) in [("2025-03-26", false), ("2025-06-18", false), ("2025-11-25", true)] {
         let session = Session::of(&station, "a", version, json!({}));
         let mut http = session.connect();
@@ -312,7 +312,7 @@ fn a_cancelled_request_ends_without_an_answer() {
 #[test]
 fn the_death_of_the_server_is_told_on_the_stream() {
     let keys = "interactive = \"serialize\"\nrestart_backoff_ms = 1";
-    let station = Station::demo(&[], keys);
+    let station = Station::demo(&["--era", "legacy"], keys);
     let session = Session::of(&station, "a", "2025-11-25", everything());
     let mut own = session.listen();
     let mut open = session.start(&call(1, "ask", json!({ "question": "?" })));

@@ -44,7 +44,7 @@ fn no_socket_file_or_process_is_left_after_sigterm() {
         .filter(|name| !name.ends_with(".journal"))
         .collect();
     left.sort();
-    assert_eq!(left, [".muxloop", "mux.toml", "run"]);
+    assert_eq!(left, [".cache", ".muxloop", "mux.toml", "run"]);
     // The folders of the servers' sockets and of the control socket stay, empty.
     for folder in ["run/deep", ".muxloop/run"] {
         assert_eq!(fs::read_dir(mux.path(folder)).unwrap().count(), 0, "{folder}");

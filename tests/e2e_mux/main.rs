@@ -17,7 +17,7 @@
 //! | B04 | `questions::*` |
 //! | B05 | `sharing::log_levels_…`, `subscriptions_…`, `changed_lists_…`, `tasks_…`; `questions::a_servers_questions_…` (elicitation/complete) |
 //! | B06 | `apart::*`; `daemon::a_process_per_session_and_roots_of_the_operator`; `e2e_operate::reload::*spare*`, `e2e_web::expose::*` |
-//! | B07 | `sharing::modern_clients_share_a_modern_server`, `races::an_idle_modern_server_is_asked_in_its_own_words`, `sharing::a_client_of_the_other_era_is_told_both_eras` |
+//! | B07 | `sharing::modern_clients_share_a_modern_server`, `races::an_idle_modern_server_is_asked_in_its_own_words`, `eras::*` |
 //! | B09 | `verbatim::*` |
 //! | B10 | `sharing::a_flooding_client_stands_in_its_own_way_only` |
 //! | C01 | `life::requests_wait_for_a_restart_…`, `requests_are_answered_at_once_after_the_last_restart`, `pauses_between_restarts_…`, `a_killed_child_is_replaced_…` |
@@ -54,6 +54,7 @@
 mod apart;
 mod audit;
 mod daemon;
+mod eras;
 mod hostile;
 mod life;
 mod questions;

@@ -19,7 +19,7 @@ fn a_watcher_is_told_of_changes_only() {
     assert_eq!(news["params"]["clients"], 1);
     assert!(news.get("id").is_none());
     client.call("echo", json!({}));
-    control.until(|m| m["method"] == "status" && part(&m["params"], "a")["requests"] == 2);
+    control.until(|m| m["method"] == "status" && part(&m["params"], "a")["requests"] == 1);
     control.ask("unwatch", json!({}));
     client.call("echo", json!({}));
     assert!(control.ask("hello", json!({}))["result"].is_object());

@@ -147,7 +147,8 @@ fn a_cancelled_request_and_a_timed_out_one_are_told_apart() {
 fn a_crashing_server_is_told_in_words_with_its_next_attempt() {
     let crash = "echo 'Cannot find module x' >&2; exit 3";
     let keys = "max_restarts = 2\nrestart_backoff_ms = 2000\nrestart_backoff_max_ms = 2000";
-    let station = Station::start("", &[Server::script("a", crash).keys(keys), Server::demo("b", &[])]);
+    let keys = format!("{keys}\nera = \"legacy\"");
+    let station = Station::start("", &[Server::script("a", crash).keys(&keys), Server::demo("b", &[])]);
     let server = station.until_state("a", "backoff");
     assert_eq!(station.status()["state"], "degraded");
     assert_eq!((&server["attempt"], &server["max_restarts"]), (&json!(1), &json!(2)), "{server}");

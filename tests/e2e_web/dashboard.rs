@@ -63,8 +63,9 @@ fn figures_are_those_of_the_status_command() {
             assert_eq!(shown[server][field], said[server][field], "{field}");
         }
     }
-    // The handshake is one, too.
-    assert_eq!((&shown[0]["requests"], &shown[0]["state"]), (&json!(6), &json!("ready")));
+    // A handshake is one, too, if it had to wait for the server's own.
+    let requests = shown[0]["requests"].as_u64().unwrap();
+    assert!((5..=6).contains(&requests) && shown[0]["state"] == "ready", "{}", shown[0]);
 }
 
 #[test]

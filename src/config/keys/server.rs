@@ -138,6 +138,13 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         "3600000",
         "Progress extends the timeout, but no further than this.",
     ),
+    key(
+        "answer_timeout_ms",
+        Kind::Integer { min: 1, max: MS_MAX, set: |server, ms| server.policy.answer_timeout_ms = ms },
+        "300000",
+        "60000",
+        "A 2026-07-28 client has so long to come again with the answer to a question.",
+    ),
     Key {
         near: &["startup_timeout", "start_timeout_ms"],
         ..key(
@@ -349,7 +356,9 @@ const INTERACTIVES: &[Choice<ServerConfig>] = &[
 ];
 
 const ERAS: &[Choice<ServerConfig>] = &[
-    choice("auto", "that of its first client, else the other", |server| server.policy.era = EraPolicy::Auto),
+    choice("auto", "modern where the server offers it, else legacy", |server| {
+        server.policy.era = EraPolicy::Auto
+    }),
     choice("legacy", "initialize, up to 2025-11-25", |server| server.policy.era = EraPolicy::Legacy),
     choice("modern", "stateless, 2026-07-28", |server| server.policy.era = EraPolicy::Modern),
 ];

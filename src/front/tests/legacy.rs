@@ -20,7 +20,7 @@ fn each_message_is_on_exactly_one_stream() {
     let own = bench.ask(&session.get(""));
     bench.take(own);
     let ask = json!({ "jsonrpc": "2.0", "id": 7, "method": "elicitation/create", "params": {} });
-    for (message, place) in [
+    for (at, (message, place)) in [
         (progress("u", 1), two),
         (progress("t", 1), one),
         // Of no request.
@@ -28,7 +28,15 @@ fn each_message_is_on_exactly_one_stream() {
         (progress("w", 1), own),
         // Of the oldest, if it is not known of which.
         (ask.clone(), one),
-    ] {
+        (ask.clone(), two),
+        (ask.clone(), one),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if at == 5 {
+            bench.hear_line(session.link, &String::from_utf8(super::about(b"2")).unwrap());
+        }
         bench.hear(session.link, &message);
         for conn in [one, two, own] {
             let written = bench.take(conn);

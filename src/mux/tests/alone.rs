@@ -3,11 +3,11 @@
 use super::world::*;
 use crate::base::Key;
 use crate::mux::StopStep;
-use crate::mux::policy::{Heartbeat, ServerPolicy, Share};
+use crate::mux::policy::{EraPolicy, Heartbeat, ServerPolicy, Share};
 use serde_json::{Value, json};
 
 fn per_request() -> ServerPolicy {
-    ServerPolicy { share: Share::Request, ..policy() }
+    ServerPolicy { share: Share::Request, era: EraPolicy::Auto, ..policy() }
 }
 
 /// A server with a process per request and a legacy client that has said hello; that process is gone.
@@ -340,11 +340,11 @@ fn modern_requests_have_processes_of_their_own() {
     world.no_start();
     let taken = world.hears_of(client, "notifications/subscriptions/acknowledged");
     assert_eq!(taken["params"]["notifications"], json!({}));
-    // A client of the other era is told so without a process.
+    // A client of the other era is greeted without a process.
     let other = world.client();
     world.says(other, initialize("2025-11-25", json!({})));
     world.no_start();
-    world.hears_failure(other, "init", "era");
+    assert_eq!(world.hears(other)["result"]["capabilities"]["tools"], json!({}));
 }
 
 #[test]
@@ -438,4 +438,74 @@ fn the_last_answer_closes_a_client_that_has_said_all() {
     world.advance(60_000);
     let sizes = world.mux.sizes();
     assert_eq!((sizes.instances, sizes.requests, sizes.timers, sizes.links), (0, 0, 0, 0), "{sizes:?}");
+}
+
+/// P49: a process of one request goes on with it once its client has answered.
+#[test]
+fn a_call_that_asks_first_goes_on_with_its_process() {
+    let mut world = World::new([ServerPolicy { era: EraPolicy::Modern, ..per_request() }]);
+    let client = world.client();
+    world.says(client, initialize("2025-11-25", json!({ "elicitation": {} })));
+    let child = world.child();
+    world.discover(child, 60_000);
+    world.hears(client);
+    ended(&mut world, child);
+    world.says(client, note("notifications/initialized", json!({})));
+    world.says(client, call(1, "t"));
+    let child = world.child();
+    world.discover(child, 60_000);
+    let asked = world.hears_of(child, "tools/call");
+    let params = json!({ "message": "?", "requestedSchema": { "type": "object", "properties": {} } });
+    let requests = json!({ "q": { "method": "elicitation/create", "params": params } });
+    world.answers(child, &asked, json!({ "resultType": "input_required", "inputRequests": requests }));
+    let question = world.hears_of(client, "elicitation/create");
+    assert_eq!(world.stops(child), []);
+    world.says(client, json!({ "id": question["id"], "result": { "action": "decline" } }));
+    let again = world.hears_of(child, "tools/call");
+    assert_eq!(again["params"]["inputResponses"]["q"]["action"], "decline");
+    world.answers(child, &again, json!({ "resultType": "complete", "content": [] }));
+    assert_eq!(world.hears(client)["id"], 1);
+    ended(&mut world, child);
+}
+
+/// P48: a process of one request outlives the connection of a 2026-07-28 request that it asked something, goes
+/// on for whoever comes with the answer, and ends with the call: answered, or given up.
+#[test]
+fn a_process_waits_for_the_answer_to_its_question() {
+    use super::suspended::{EXPIRY_MS, accept, again, ask, elicit, is_over};
+    for (comes_again, ends_early) in [(true, false), (true, true), (false, false), (false, true)] {
+        let mut world = World::new([ServerPolicy { era: EraPolicy::Legacy, ..per_request() }]);
+        let first = world.guest();
+        world.says(first, ask(1, json!({ "name": "t" })));
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
+        let called = world.hears_of(child, "tools/call");
+        world.says(child, elicit("e"));
+        world.advance(25);
+        let told = world.hears(first);
+        assert_eq!(told["result"]["resultType"], "input_required", "{told}");
+        world.leaves(first);
+        assert_eq!(world.stops(child), []);
+        if ends_early {
+            world.answers(child, &called, json!({ "content": [] }));
+            ended(&mut world, child);
+        }
+        if comes_again {
+            let second = world.guest();
+            world.says(second, again(2, &told, json!({ "q1": accept() })));
+            if !ends_early {
+                assert_eq!(world.hears(child)["id"], "e");
+                world.answers(child, &called, json!({ "content": [] }));
+                ended(&mut world, child);
+            }
+            assert_eq!(world.hears(second)["result"]["resultType"], "complete");
+        } else {
+            world.advance(EXPIRY_MS);
+            if !ends_early {
+                ended(&mut world, child);
+            }
+        }
+        is_over(&world);
+        world.no_start();
+    }
 }

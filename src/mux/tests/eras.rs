@@ -2,24 +2,40 @@
 
 use super::world::*;
 use crate::mux::StopStep;
-use crate::mux::policy::{EraPolicy, ServerPolicy};
+use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy};
 use serde_json::{Value, json};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
-/// P50, protocol.md §3.6: a child is greeted in the era of its first client, and not before.
+fn auto() -> ServerPolicy {
+    era(EraPolicy::Auto)
+}
+
+/// protocol.md §3.6: a shared child is asked for the modern era first, before anybody needs it.
 #[test]
-fn the_first_client_decides_the_era() {
+fn a_shared_child_is_asked_for_the_modern_era_first() {
+    let mut world = World::new([auto()]);
+    let child = world.child();
+    world.discover(child, 0);
+    let a = world.client();
+    world.greet(a, json!({}));
+    world.hears_of(child, "subscriptions/listen");
+    world.silent(child);
+}
+
+/// A child of one's own is greeted in the era of its client, and not before that has said something.
+#[test]
+fn the_only_client_decides_the_era() {
     for is_modern in [false, true] {
-        let mut world = World::new([policy()]);
-        let child = world.child();
+        let mut world = World::new([ServerPolicy { interactive: Interactive::PerClient, ..auto() }]);
+        world.no_start();
         let a = world.client();
-        world.silent(child);
         let (first, greeting) = match is_modern {
             false => (initialize("2025-11-25", json!({})), "initialize"),
             true => (modern(1, "tools/list", json!({})), "server/discover"),
         };
         world.says(a, first);
+        let child = world.child();
         world.hears_of(child, greeting);
     }
 }
@@ -42,44 +58,33 @@ fn the_operator_decides_the_era() {
     }
 }
 
-/// P50: whatever a legacy server does on `server/discover`, it is respawned and greeted with
-/// `initialize`; its modern client then learns both eras.
+/// P50: a legacy server that ends on `server/discover` is started anew and greeted with `initialize`; its
+/// modern client is served.
 #[test]
-fn a_child_that_knows_no_discover_is_respawned_as_legacy() {
-    type Reaction = fn(&mut World, Child, &Value);
-    let reactions: [Reaction; 4] = [
-        |world, child, _| world.exits(child, "exited with 1"),
-        |world, child, asked| {
-            world.says(child, json!({ "id": asked["id"], "error": { "code": -32000, "message": "?" } }));
-        },
-        |world, _, _| world.advance(10_000),
-        |world, child, _| world.leaves(child.link),
-    ];
-    for (n, react) in reactions.into_iter().enumerate() {
-        let mut world = World::new([policy()]);
+fn a_child_that_ends_on_discover_is_respawned_as_legacy() {
+    for closes_first in [false, true] {
+        let mut world = World::new([auto()]);
         let a = world.client();
         world.says(a, modern(1, "tools/list", json!({})));
         let child = world.child();
-        let asked = world.hears_of(child, "server/discover");
-        react(&mut world, child, &asked);
-        if n > 0 {
-            assert_eq!(world.stops(child), [StopStep::CloseInput], "reaction {n}");
+        world.hears_of(child, "server/discover");
+        if closes_first {
+            world.leaves(child.link);
+            assert_eq!(world.stops(child), [StopStep::CloseInput]);
             world.no_start();
-            world.exits(child, "exited with 0");
         }
+        world.exits(child, "exited with 0");
         let child = world.child();
         world.shake_hands(child, all_capabilities());
-        let failure = world.hears_failure(a, 1, "era");
-        let text = failure["error"]["message"].as_str().unwrap();
-        assert!(text.contains("2025-11-25") && text.contains("2026-07-28"), "names both: {text}");
-        world.silent(child);
+        world.hears_of(child, "tools/list");
+        world.silent(a);
     }
 }
 
 /// P50: -32022 that offers a modern version is not the word of a legacy server.
 #[test]
 fn an_offer_of_a_modern_version_never_triggers_initialize() {
-    let mut world = World::new([policy()]);
+    let mut world = World::new([auto()]);
     let a = world.client();
     world.says(a, modern(1, "tools/list", json!({})));
     let child = world.child();
@@ -96,7 +101,7 @@ fn an_offer_of_a_modern_version_never_triggers_initialize() {
 /// A server that refuses `initialize` is tried in the modern era, once.
 #[test]
 fn a_child_that_refuses_initialize_is_respawned_as_modern() {
-    let mut world = World::new([policy()]);
+    let mut world = World::new([ServerPolicy { interactive: Interactive::PerClient, ..auto() }]);
     let a = world.client();
     world.says(a, initialize("2025-11-25", json!({})));
     let child = world.child();
@@ -105,25 +110,26 @@ fn a_child_that_refuses_initialize_is_respawned_as_modern() {
     world.exits(child, "exited with 0");
     let child = world.child();
     world.discover(child, 0);
-    world.hears_failure(a, "init", "era");
-    world.says(a, modern(2, "tools/list", json!({})));
-    world.hears_of(child, "tools/list");
+    assert_eq!(world.hears(a)["result"]["protocolVersion"], "2025-11-25");
+    world.says(a, request(2, "tools/list", json!({})));
+    let asked = world.hears_of(child, "tools/list");
+    assert_eq!(asked["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
 }
 
 /// The finding outlives the process and its clients, until it expires.
 #[test]
 fn the_finding_about_an_era_is_kept_for_a_day() {
-    for (wait_ms, greeting) in [(DAY_MS - 20_000, "server/discover"), (DAY_MS + 1, "initialize")] {
-        let (mut world, child, [a]) = World::modern(policy());
-        world.leaves(a);
+    for (wait_ms, greeting) in [(DAY_MS - 20_000, "initialize"), (DAY_MS + 1, "server/discover")] {
+        let mut world = World::new([auto()]);
+        let child = world.child();
+        world.hears_of(child, "server/discover");
+        world.exits(child, "exited with 1");
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
         world.advance(wait_ms);
-        let b = world.client();
-        world.says(b, initialize("2025-11-25", json!({})));
-        world.hears_all(b);
         world.exits(child, "died");
         world.advance(1_000);
         let child = world.child();
-        world.says(b, initialize("2025-11-25", json!({})));
         world.hears_of(child, greeting);
     }
 }
@@ -131,7 +137,10 @@ fn the_finding_about_an_era_is_kept_for_a_day() {
 /// A server known to be modern may start slowly: the short patience is for guesses.
 #[test]
 fn a_known_modern_server_gets_its_whole_startup_time() {
-    let (mut world, child, [a]) = World::modern(policy());
+    let mut world = World::new([auto()]);
+    let a = world.client();
+    let child = world.child();
+    world.discover(child, 0);
     world.exits(child, "died");
     world.advance(1_000);
     let child = world.child();
@@ -142,28 +151,10 @@ fn a_known_modern_server_gets_its_whole_startup_time() {
     world.hears_of(child, "tools/list");
 }
 
-/// The client of the other era gets an error that names both eras, the first one is served on.
+/// A listen that came before the child turned out to be legacy is served by that child.
 #[test]
-fn a_client_of_the_other_era_is_told_both() {
-    let (mut world, child, [a, b]) = World::legacy(policy());
-    world.says(b, modern(7, "tools/list", json!({})));
-    let failure = world.hears_failure(b, 7, "era");
-    let text = failure["error"]["message"].as_str().unwrap();
-    assert!(text.contains("initialize") && text.contains("2026-07-28"), "{text}");
-    world.says(b, modern(8, "subscriptions/listen", json!({ "notifications": {} })));
-    world.hears_failure(b, 8, "era");
-    assert_eq!(world.closed(b), None);
-    world.says(a, call(1, "t"));
-    world.hears_of(child, "tools/call");
-    let (mut world, _child, [_a, b]) = World::modern(policy());
-    world.says(b, initialize("2025-11-25", json!({})));
-    world.hears_failure(b, "init", "era");
-}
-
-/// A listen that came before the child turned out to be legacy is refused too, not left open.
-#[test]
-fn a_listen_is_refused_once_the_child_is_known_to_be_legacy() {
-    let mut world = World::new([policy()]);
+fn a_listen_is_served_once_the_child_is_known_to_be_legacy() {
+    let mut world = World::new([auto()]);
     let a = world.client();
     world.says(
         a,
@@ -174,9 +165,11 @@ fn a_listen_is_refused_once_the_child_is_known_to_be_legacy() {
     world.exits(child, "exited with 1");
     let child = world.child();
     world.shake_hands(child, all_capabilities());
-    world.hears_failure(a, "l", "era");
+    let told = world.hears_of(a, "notifications/subscriptions/acknowledged");
+    assert_eq!(told["params"]["notifications"], json!({ "toolsListChanged": true }));
     world.says(child, note("notifications/tools/list_changed", json!({})));
-    world.silent(a);
+    let told = world.hears_of(a, "notifications/tools/list_changed");
+    assert_eq!(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "l");
 }
 
 /// P38, P39, P41: the checks of a modern request, in their order; a missing clientInfo is fine.
@@ -248,7 +241,7 @@ fn discover_is_answered_from_the_cache_while_fresh() {
 /// Clients that all ask before the child is ready, of a server whose answer is never fresh.
 #[test]
 fn several_waiting_discovers_are_all_answered() {
-    let mut world = World::new([policy()]);
+    let mut world = World::new([auto()]);
     let clients = [world.client(), world.client(), world.client()];
     for client in clients {
         world.says(client, modern("d", "server/discover", json!({})));
@@ -305,7 +298,12 @@ fn modern_log_lines_are_for_the_request_that_wants_them() {
 /// A child that was started anew in the other era does not know what was subscribed before.
 #[test]
 fn a_subscription_of_the_era_before_is_not_taken_back() {
-    let (mut world, child, [a]) = World::legacy::<1>(policy());
+    let mut world = World::new([auto()]);
+    let (child, a) = (world.child(), world.client());
+    let probe = world.hears_of(child, "server/discover");
+    world.says(child, json!({ "id": probe["id"], "error": { "code": -32601, "message": "no" } }));
+    world.shake_hands(child, all_capabilities());
+    world.greet(a, json!({}));
     world.says(a, json!({ "id": 1, "method": "resources/subscribe", "params": { "uri": "u:1" } }));
     let asked = world.hears_of(child, "resources/subscribe");
     world.answers(child, &asked, json!({}));
@@ -327,7 +325,7 @@ fn a_subscription_of_the_era_before_is_not_taken_back() {
 /// The process of the other era could not even be started: after the pause it is tried again.
 #[test]
 fn the_other_era_is_tried_anew_after_each_pause() {
-    let mut world = World::new([policy()]);
+    let mut world = World::new([auto()]);
     let client = world.client();
     world.says(client, modern(1, "tools/list", json!({})));
     for _ in 0..3 {

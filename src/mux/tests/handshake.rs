@@ -203,12 +203,10 @@ fn a_client_that_ended_its_input_is_closed_with_its_last_answer() {
 #[test]
 fn a_client_that_ended_its_input_is_closed_with_a_refusal() {
     let mut world = World::new([policy()]);
-    let (a, b) = (world.client(), world.client());
-    world.says(a, modern(1, "server/discover", json!({})));
+    let b = world.client();
     world.says(b, initialize("2025-11-25", json!({})));
     world.ends_input(b);
-    let child = world.child();
-    world.discover(child, 60_000);
-    world.hears_failure(b, "init", "era");
+    world.start_fails("no such command");
+    world.hears_failure(b, "init", "spawn");
     assert_eq!(world.closed(b), Some(&CloseReason::Finished));
 }

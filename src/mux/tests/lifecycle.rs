@@ -118,7 +118,7 @@ fn the_pause_is_jittered() {
 /// A process that cannot be started: who asks learns at once why, and the next attempt is made.
 #[test]
 fn a_start_that_fails_is_told_at_once() {
-    let mut world = World::new([policy()]);
+    let mut world = World::new([era(EraPolicy::Modern)]);
     let a = world.client();
     world.says(a, modern(1, "tools/list", json!({})));
     world.says(a, modern("l", "subscriptions/listen", json!({ "notifications": {} })));

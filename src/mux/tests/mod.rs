@@ -4,17 +4,27 @@
 //! [`world::World`] is the stage; it plays the engine, so nothing here touches a descriptor or waits.
 
 mod alone;
+mod away;
+mod bridge;
 mod clock;
+mod cross_level;
+mod cross_listen;
+mod cross_subscribe;
+mod cross_walk;
 mod eras;
 mod handshake;
 mod ids;
 mod interactive;
+mod ladder;
 mod lifecycle;
 mod listen;
 mod operate;
 mod queue;
 mod retry;
+mod rounds;
 mod shared;
 mod spare;
+mod suspended;
+mod suspended_ends;
 mod tables;
 mod world;

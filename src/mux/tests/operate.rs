@@ -195,7 +195,7 @@ fn a_retired_server_runs_out_and_its_place_is_used_again() {
     assert!(world.mux.server_status(world.now, 0).is_none() && !world.mux.is_serving(0));
     let another = |world: &mut World| {
         let mut id = 0;
-        world.with(|mux, _, _| id = mux.add_server(ServerPolicy::new("next")));
+        world.with(|mux, _, _| id = mux.add_server(ServerPolicy { name: "next".into(), ..policy() }));
         id
     };
     assert_eq!(another(&mut world), 1, "the first place is in use");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// One client of a legacy server whose tools `read` and `write` are known.
 fn listed() -> (World, Child, crate::base::Key) {
-    let policy = ServerPolicy { restart_backoff_ms: 1_000, ..ServerPolicy::new("s") };
+    let policy = ServerPolicy { restart_backoff_ms: 1_000, ..policy() };
     let (mut world, child, [a]) = World::legacy(policy);
     world.says(a, request("l", "tools/list", json!({})));
     let asked = world.hears(child);

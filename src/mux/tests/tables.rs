@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Draws what happens next; xorshift64.
-struct Chance(u64);
+pub(super) struct Chance(pub u64);
 
 impl Chance {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -24,6 +24,14 @@ impl Chance {
     }
 }
 
+/// A modern request of a client of these capabilities.
+fn modern_with(id: u64, method: &str, params: Value, capabilities: &str) -> Value {
+    let mut message = modern(id, method, params);
+    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+        serde_json::from_str(capabilities).expect("JSON");
+    message
+}
+
 /// A client, and what it may still hear an answer to.
 struct Client {
     link: Key,
@@ -33,6 +41,8 @@ struct Client {
     /// Cancelled ones, which may be answered or not, and listens, which stay open.
     optional: BTreeSet<u64>,
     questions: Vec<Value>,
+    /// Answers that ask it to come again.
+    told: Vec<Value>,
 }
 
 /// A random life of one server, its clients and its children.
@@ -86,8 +96,9 @@ impl Life {
     }
 
     fn connect(&mut self) {
-        let link = self.world.client();
         let modern = self.chance.below(3) == 0;
+        let is_guest = modern && self.chance.below(2) == 0;
+        let link = if is_guest { self.world.guest() } else { self.world.client() };
         self.clients.push(Client {
             link,
             modern,
@@ -95,10 +106,12 @@ impl Life {
             open: BTreeSet::new(),
             optional: BTreeSet::new(),
             questions: Vec::new(),
+            told: Vec::new(),
         });
         if !modern {
+            let version = self.chance.of(&["2025-03-26", "2025-06-18"]);
             let capabilities = self.chance.of(&["{}", r#"{"sampling":{},"elicitation":{},"roots":{}}"#]);
-            let mut hello = initialize("2025-03-26", serde_json::from_str(capabilities).unwrap());
+            let mut hello = initialize(version, serde_json::from_str(capabilities).unwrap());
             hello["id"] = self.new_id(self.clients.len() - 1).into();
             self.world.says(link, hello);
             self.world.says(link, note("notifications/initialized", json!({})));
@@ -130,6 +143,7 @@ impl Life {
                 return self.world.says(link, json!({ "id": question["id"], "result": {} }));
             }
             5 => return self.world.says(link, note("notifications/vendor", json!({}))),
+            6 | 7 if !self.clients[at].told.is_empty() => return self.come_again(at),
             6 => ("resources/subscribe", json!({ "uri": uri })),
             7 => ("resources/unsubscribe", json!({ "uri": uri })),
             8 => {
@@ -147,9 +161,39 @@ impl Life {
             self.clients[at].open.remove(&id);
             self.clients[at].optional.insert(id);
         }
-        let message =
-            if self.clients[at].modern { modern(id, method, params) } else { request(id, method, params) };
+        let message = if self.clients[at].modern {
+            let capabilities = self.chance.of(&["{}", r#"{"elicitation":{}}"#]);
+            modern_with(id, method, params, capabilities)
+        } else {
+            request(id, method, params)
+        };
         self.world.says(link, message);
+    }
+
+    /// A client goes on with a call, as it should or not.
+    fn come_again(&mut self, at: usize) {
+        let place = self.chance.below(self.clients[at].told.len());
+        let told = match self.chance.below(4) {
+            0 => self.clients[at].told[place].clone(),
+            _ => self.clients[at].told.swap_remove(place),
+        };
+        let requests = told["result"]["inputRequests"].as_object().expect("questions");
+        let answer = match self.chance.below(8) {
+            0 => json!("wrong"),
+            _ => json!({ "action": "accept" }),
+        };
+        let answers: serde_json::Map<_, _> = requests
+            .keys()
+            .filter(|_| self.chance.below(8) > 0)
+            .map(|key| (key.clone(), answer.clone()))
+            .collect();
+        let name = if self.chance.below(8) == 0 { "another" } else { "t" };
+        let state = &told["result"]["requestState"];
+        let id = self.new_id(at);
+        let params = json!({ "name": name, "inputResponses": answers, "requestState": state,
+            "_meta": { "progressToken": "p" } });
+        let message = modern_with(id, "tools/call", params, r#"{"elicitation":{}}"#);
+        self.world.says(self.clients[at].link, message);
     }
 
     fn leave(&mut self, at: usize, at_once: bool) {
@@ -166,11 +210,14 @@ impl Life {
     fn child_acts(&mut self) {
         let child = self.children[self.chance.below(self.children.len())];
         let asked = self.asked.entry(child.link).or_default();
-        match self.chance.below(14) {
+        match self.chance.below(16) {
             0 => self.exit(child),
             1 => self.world.leaves(child.link),
             2 => self.world.says(child, note("notifications/tools/list_changed", json!({}))),
-            3 => self.world.says(child, request("q", "elicitation/create", json!({ "message": "?" }))),
+            3 => {
+                self.world.says(child, request("q", "elicitation/create", json!({ "message": "?" })));
+                self.world.advance(self.chance.of(&[0, 25]));
+            }
             4 => self.world.says(child, cancel("q")),
             5 => self.world.says_raw(child, "not MCP"),
             6 => self.world.congests(child),
@@ -185,6 +232,7 @@ impl Life {
                 let message = asked.remove(self.chance.below(asked.len()));
                 let answer = match n {
                     9 => json!({ "id": message["id"], "error": { "code": -32601, "message": "no" } }),
+                    10 => json!({ "id": message["id"], "result": input_required(self.chance.below(4)) }),
                     _ => self.good_answer(&message),
                 };
                 self.world.says(child, answer);
@@ -226,6 +274,9 @@ impl Life {
                     (Some(_), true) => self.clients[at].questions.push(message),
                     (Some(id), false) => {
                         let client = &mut self.clients[at];
+                        if message["result"]["requestState"].is_string() {
+                            client.told.push(message.clone());
+                        }
                         let known = client.open.remove(&id) || client.optional.remove(&id);
                         assert!(known, "an answer to nothing, or a second one: {message}");
                     }
@@ -253,7 +304,8 @@ impl Life {
                 self.world.says(link, call);
             }
         }
-        self.calm_rounds(20, 100);
+        // Under `serialize` one after the other.
+        self.calm_rounds(60, 100);
         for client in &self.clients {
             assert_eq!(client.open, BTreeSet::new(), "seed {seed}: unanswered");
             assert!(!self.world.is_paused(client.link), "seed {seed}: not read from any more");
@@ -278,6 +330,11 @@ impl Life {
                 for message in self.asked.remove(&child.link).unwrap_or_default() {
                     let answer = self.good_answer(&message);
                     self.world.says(child, answer);
+                }
+            }
+            for at in 0..self.clients.len() {
+                while !self.clients[at].ended && !self.clients[at].told.is_empty() {
+                    self.come_again(at);
                 }
             }
             for client in &mut self.clients {
@@ -315,9 +372,23 @@ impl Life {
             self.exit(child);
         }
         self.world.advance(700_000);
-        let expected = Sizes { instances: usize::from(is_shared), ..Sizes::default() };
+        let has_guests = self.world.mux.servers[0].for_guests.is_some();
+        let instances = usize::from(is_shared) + usize::from(has_guests);
+        let expected = Sizes { instances, ..Sizes::default() };
         (self.world, expected)
     }
+}
+
+/// A modern child wants to hear so much of the client first.
+fn input_required(questions: usize) -> Value {
+    let all = [
+        json!({ "method": "elicitation/create", "params": {} }),
+        json!({ "method": "sampling/createMessage", "params": {} }),
+        json!({ "method": "roots/list" }),
+    ];
+    let asked: serde_json::Map<_, _> =
+        all.into_iter().take(questions).enumerate().map(|(n, question)| (n.to_string(), question)).collect();
+    json!({ "resultType": "input_required", "inputRequests": asked, "requestState": "s" })
 }
 
 /// No entry outlives its cause, over random lives of all policies and eras.

@@ -13,7 +13,7 @@
 use crate::base::{Arena, Key, Time};
 use crate::codec::Incoming;
 use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy};
-use crate::mux::{CloseReason, Mux, Recorder, StopStep, Verb};
+use crate::mux::{CloseReason, Era, Mux, Recorder, StopStep, Verb};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,6 +34,8 @@ impl From<Child> for Key {
 pub(super) struct World {
     pub mux: Mux,
     pub now: Time,
+    /// Findings about eras, of all servers.
+    pub found: Vec<Option<Era>>,
     recorder: Recorder,
     links: Arena<()>,
     inbox: BTreeMap<Key, VecDeque<String>>,
@@ -42,6 +44,9 @@ pub(super) struct World {
     stops: BTreeMap<Key, Vec<StopStep>>,
     closed: BTreeMap<Key, CloseReason>,
     paused: BTreeMap<Key, bool>,
+    /// What modern children say that they can do.
+    capabilities: Value,
+    secrets: u128,
 }
 
 impl World {
@@ -50,6 +55,7 @@ impl World {
         let mut world = World {
             mux: Mux::new(policies.into_iter().collect(), 7),
             now: Time(1_000),
+            found: Vec::new(),
             recorder: Recorder::default(),
             links: Arena::new(),
             inbox: BTreeMap::new(),
@@ -57,6 +63,8 @@ impl World {
             stops: BTreeMap::new(),
             closed: BTreeMap::new(),
             paused: BTreeMap::new(),
+            capabilities: all_capabilities(),
+            secrets: 0,
         };
         world.mux.begin(world.now, &mut world.recorder);
         world.sort();
@@ -80,7 +88,16 @@ impl World {
 
     /// One server `s` of this policy, its modern child ready, `N` clients of which the first has asked.
     pub(super) fn modern<const N: usize>(policy: ServerPolicy) -> (World, Child, [Key; N]) {
-        let mut world = World::new([policy]);
+        World::modern_with(all_capabilities(), policy)
+    }
+
+    /// The same with modern children of these capabilities.
+    pub(super) fn modern_with<const N: usize>(
+        capabilities: Value,
+        policy: ServerPolicy,
+    ) -> (World, Child, [Key; N]) {
+        let mut world = World::new([ServerPolicy { era: EraPolicy::Modern, ..policy }]);
+        world.capabilities = capabilities;
         let clients = std::array::from_fn(|_| world.client());
         world.says(clients[0], modern(0, "server/discover", json!({})));
         let child = world.child();
@@ -99,6 +116,14 @@ impl World {
     pub(super) fn client_of(&mut self, server: usize) -> Key {
         let link = self.links.insert(());
         self.mux.attach_peer(self.now, link, server, &mut self.recorder);
+        self.sort();
+        link
+    }
+
+    /// A connection whose requests stand each for itself.
+    pub(super) fn guest(&mut self) -> Key {
+        let link = self.links.insert(());
+        self.mux.attach_guest(self.now, link, 0, &mut self.recorder);
         self.sort();
         link
     }
@@ -150,7 +175,9 @@ impl World {
     pub(super) fn discover(&mut self, child: Child, ttl_ms: u64) {
         let asked = self.hears(child);
         assert_eq!(asked["method"], "server/discover");
-        self.says(child, json!({ "id": asked["id"], "result": discover_result(ttl_ms) }));
+        let mut result = discover_result(ttl_ms);
+        result["capabilities"] = self.capabilities.clone();
+        self.says(child, json!({ "id": asked["id"], "result": result }));
     }
 
     /// One message of a client or child; `jsonrpc` is added.
@@ -301,6 +328,10 @@ impl World {
     }
 
     fn sort(&mut self) {
+        if self.mux.lacks_random() {
+            self.secrets += 1;
+            self.mux.feed_random(&[self.secrets.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)]);
+        }
         for verb in std::mem::take(&mut self.recorder.verbs) {
             match verb {
                 Verb::Send(to, text) => {
@@ -314,6 +345,7 @@ impl World {
                     self.paused.insert(link, paused);
                 }
                 Verb::Start(instance, _) => self.starts.push_back(instance),
+                Verb::Found(_, era) => self.found.push(era),
                 Verb::Stop(instance, step) => self.stops.entry(instance).or_default().push(step),
             }
         }
@@ -322,7 +354,7 @@ impl World {
 
 /// The defaults for a server `s`, without heartbeat.
 pub(super) fn policy() -> ServerPolicy {
-    ServerPolicy { heartbeat: None, ..ServerPolicy::new("s") }
+    ServerPolicy { heartbeat: None, era: EraPolicy::Legacy, ..ServerPolicy::new("s") }
 }
 
 pub(super) fn interactive(interactive: Interactive) -> ServerPolicy {

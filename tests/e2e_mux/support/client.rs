@@ -192,6 +192,15 @@ pub fn initialize(id: u64, capabilities: Value) -> Value {
     } })
 }
 
+/// Parameters as a 2026-07-28 request has them.
+pub fn modern(mut params: Value) -> Value {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    params
+}
+
+pub const MODERN: &str = "2026-07-28";
+
 /// The text of a tool result.
 pub fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}"))

@@ -9,7 +9,7 @@ pub mod process;
 
 use std::time::Duration;
 
-pub use client::{Client, INITIALIZED, initialize, reason, structured, text};
+pub use client::{Client, INITIALIZED, MODERN, initialize, modern, reason, structured, text};
 pub use mux::{Mux, Server};
 pub use process::{Watched, holds_within};
 

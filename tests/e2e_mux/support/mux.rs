@@ -21,25 +21,28 @@ pub struct Server {
     cmd: String,
     args: Vec<String>,
     keys: String,
+    is_legacy: bool,
 }
 
 impl Server {
-    /// A demo server with these options, which journals what it receives.
+    /// A demo server with these options, which journals what it receives. It is a legacy one, as most are, and
+    /// muxloop knows that, unless the options name an era.
     pub fn demo(name: &str, options: &[&str]) -> Server {
+        let is_any = options.contains(&"--era");
         let args = ["demo-server", "--name", name, "--journal", "DIR/NAME.journal"];
         let args = args.iter().chain(options).map(|word| word.replace("NAME", name)).collect();
-        Server { name: name.into(), cmd: BINARY.into(), args, keys: String::new() }
+        Server { name: name.into(), cmd: BINARY.into(), args, keys: String::new(), is_legacy: !is_any }
     }
 
     /// A shell script as the server. `DIR` and `BINARY` in it are replaced.
     pub fn script(name: &str, script: &str) -> Server {
         let args = vec!["-c".into(), script.replace("BINARY", BINARY)];
-        Server { name: name.into(), cmd: "/bin/sh".into(), args, keys: String::new() }
+        Server { name: name.into(), cmd: "/bin/sh".into(), args, keys: String::new(), is_legacy: false }
     }
 
     /// Any command.
     pub fn command(name: &str, cmd: &str) -> Server {
-        Server { name: name.into(), cmd: cmd.into(), args: Vec::new(), keys: String::new() }
+        Server { name: name.into(), cmd: cmd.into(), args: Vec::new(), keys: String::new(), is_legacy: false }
     }
 
     /// Further lines of its table.
@@ -59,8 +62,9 @@ impl Server {
         } else {
             format!("socket = \"{dir}/{}.sock\"\n", self.name)
         };
+        let era = if self.is_legacy && !self.keys.contains("era =") { "era = \"legacy\"\n" } else { "" };
         format!(
-            "[servers.{}]\n{socket}cmd = {}\nargs = {}\n{}",
+            "[servers.{}]\n{socket}{era}cmd = {}\nargs = {}\n{}",
             self.name,
             json!(self.cmd),
             json!(args),
