@@ -182,13 +182,17 @@ impl Mux {
             return;
         }
         let Some(mut request) = self.take(key) else { return };
+        self.refuse_questions(&mut request, out);
         self.answer_taken(now, &mut request, why, out);
         if request.list.is_some() {
             self.crash_land(now, instance, key, why, out);
         }
         match request.peer() {
             Some(peer) => self.settle(now, peer, out),
-            None => self.dispatch(now, instance, out),
+            None => {
+                self.end_if_served(now, instance, out);
+                self.dispatch(now, instance, out);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Starting, restarting, stopping: the phases of an instance (picture in `server.rs`).
 
 use crate::base::{Key, Time};
-use crate::mux::request::State;
+use crate::mux::request::{Origin, State};
 use crate::mux::server::{Era, Phase, Then, backoff_ms};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, StopStep, Timer, reply};
 
@@ -356,13 +356,18 @@ impl Mux {
             .map(|(key, _)| key)
             .collect();
         let mut peers = Vec::new();
+        let mut were_suspended = false;
         for request in doomed {
             let Some(mut request) = self.take(request) else { continue };
             self.answer_taken(now, &mut request, why, out);
             peers.extend(request.peer());
+            were_suspended |= matches!(request.origin, Origin::Suspended(_));
         }
         for peer in peers {
             self.settle(now, peer, out);
+        }
+        if were_suspended {
+            self.end_if_served(now, key, out);
         }
     }
 

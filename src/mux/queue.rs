@@ -142,6 +142,7 @@ impl Mux {
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
             call: None,
+            lacks: None,
             // 2026-07-28: what the request says. Before: what its client said last.
             log_level: match asked.era {
                 Era::Modern => env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
@@ -196,6 +197,7 @@ impl Mux {
             list: None,
             token: None,
             capabilities: Capabilities::default(),
+            lacks: None,
             call: None,
             log_level: None,
             task: false,
@@ -516,6 +518,10 @@ impl Mux {
     /// A kept request has its turn.
     pub(super) fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
+        // One whose client is being asked something may have got a new process meanwhile.
+        if !matches!(request.state, State::Waiting(_)) {
+            return;
+        }
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
         let (instance_key, method, era, since) =
             (request.instance, request.method, request.era, request.started);

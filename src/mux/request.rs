@@ -32,6 +32,8 @@ pub(super) struct Request {
     pub capabilities: crate::mux::peer::Capabilities,
     /// Set if it has a legacy child for itself alone: whatever that asks, it asks because of this.
     pub call: Option<Box<crate::mux::bridge::suspended::Call>>,
+    /// What its client would have to declare for the last question that the child was refused because of it.
+    pub lacks: Option<crate::mux::reverse::Need>,
     /// Is a 2026-07-28 request with this log level (protocol.md §2.6 rule L).
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.

@@ -304,7 +304,7 @@ fn a_session_that_nobody_uses_ends() {
     assert_eq!(idle.post(&rpc(1, "ping", json!({}))).status(), 404);
     assert_eq!(text(&http.reply().message()), "slept 2500 ms");
     assert_eq!(read.post(&rpc(1, "ping", json!({}))).status(), 200);
-    assert_eq!(station.mux.logged("a session ended"), 1);
+    station.mux.assert_logged(1, "a session ended");
 }
 
 #[test]

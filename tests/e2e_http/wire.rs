@@ -278,7 +278,7 @@ fn tls_on_a_plain_port_is_told_at_once() {
     assert!(begun.elapsed().as_secs() < 5, "not only when the time for a head is over");
     assert!(all.starts_with("HTTP/1.1 400") && all.contains("TLS on a plain HTTP port"), "{all}");
     station.ask(&Ask::get("/health")).expect(200);
-    assert_eq!(station.mux.logged("TLS on a plain HTTP port"), 1);
+    station.mux.assert_logged(1, "TLS on a plain HTTP port");
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn an_idle_modern_server_is_asked_in_its_own_words() {
     let asked = || mux.methods("a").iter().filter(|method| *method == "server/discover").count();
     assert!(holds_within(PATIENCE, || asked() >= 4));
     assert_eq!(mux.methods("a").iter().filter(|method| *method == "ping").count(), 0);
-    assert_eq!(mux.logged("started, pid"), 1);
+    mux.assert_logged(1, "started, pid");
 }
 
 #[test]

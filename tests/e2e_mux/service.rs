@@ -213,5 +213,5 @@ fn abstract_notify_sockets_are_told_too_and_a_dead_one_disturbs_nobody() {
     mux.client().ask("ping", json!({}));
     assert!(Watched::new(mux.pid).lives());
     mux.stop();
-    assert_eq!(mux.logged("cannot be told"), 1, "told once");
+    mux.assert_logged(1, "cannot be told");
 }

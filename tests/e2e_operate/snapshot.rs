@@ -171,5 +171,5 @@ fn a_file_that_cannot_be_written_stops_nothing() {
     }
     station.ask("restart", json!({ "server": "a" }));
     station.until_state("a", "ready");
-    assert_eq!(station.mux.logged("none/all.json"), 1);
+    station.mux.assert_logged(1, "none/all.json");
 }

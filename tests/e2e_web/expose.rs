@@ -253,7 +253,7 @@ fn a_server_that_crashes_is_started_again_so_many_times() {
     let answer = stream.until(|answer| answer["error"].is_object());
     assert!(answer["error"]["data"]["muxloop"]["reason"].is_string(), "{answer}");
     // It ends on either greeting, so that each start takes two processes.
-    assert_eq!(exposed.mux.logged("started, pid"), 4, "{}", exposed.mux.log());
+    exposed.mux.assert_logged(4, "started, pid");
     exposed.ask(&Ask::get("/health")).expect(200);
 }
 
@@ -268,7 +268,7 @@ fn a_server_that_crashes_is_started_again_for_ever_if_told_so() {
     // Its handshake waits as long as there is hope.
     exposed.mux.wait_log("(attempt 4)");
     // It ends on either greeting, so that each start takes two processes.
-    assert_eq!(exposed.mux.logged("started, pid"), 8, "{}", exposed.mux.log());
+    exposed.mux.assert_logged(8, "started, pid");
     assert_eq!(exposed.mux.logged("given up"), 0);
     exposed.ask(&Ask::get("/health")).expect(200);
 }

@@ -97,7 +97,7 @@ impl Mux {
         };
         match (era, request.era) {
             (Era::Legacy, Era::Modern) if msg.envelope.kind == Kind::Error => {
-                error::to_modern(msg, request.capabilities)
+                error::to_modern(msg, request.capabilities, request.lacks)
             }
             (Era::Legacy, Era::Modern) => {
                 let hello = instance.hello.as_ref()?;

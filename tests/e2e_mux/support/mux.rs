@@ -187,6 +187,15 @@ impl Mux {
         self.wait_logs(1, needle)
     }
 
+    /// So many log lines contain `needle`, and no more: waits for them, as the log comes through a pipe.
+    #[track_caller]
+    pub fn assert_logged(&self, count: usize, needle: &str) {
+        if count > 0 {
+            self.wait_logs(count, needle);
+        }
+        assert_eq!(self.logged(needle), count, "{needle}: {}", self.log());
+    }
+
     /// How many log lines contain `needle` so far.
     pub fn logged(&self, needle: &str) -> usize {
         self.log.lines.lock().unwrap().0.iter().filter(|line| line.contains(needle)).count()
