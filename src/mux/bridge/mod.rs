@@ -65,7 +65,9 @@ impl Mux {
             );
         }
         let request = self.requests.get(key)?;
-        let legacy = request.peer().and_then(|peer| self.peers.get(peer))?.legacy.as_ref()?;
+        let peer = request.peer().and_then(|peer| self.peers.get(peer))?;
+        // Its `initialize` came to nothing while this waited.
+        let Some(legacy) = &peer.legacy else { return Some(Err(NO_HANDSHAKE.into())) };
         Some(request::to_modern(msg, &legacy.identity, request.log_level))
     }
 
@@ -128,6 +130,9 @@ fn older(msg: &Incoming<'_>, method: Method, version: Version) -> Option<Vec<u8>
     }
     content::for_version(msg, version)
 }
+
+/// What a legacy client is told of whom a modern child would have to be told more.
+const NO_HANDSHAKE: &str = "`initialize` has failed: say it again before other requests";
 
 /// The id of a message, as written.
 fn id_of<'m>(msg: &'m Incoming<'_>) -> &'m [u8] {
