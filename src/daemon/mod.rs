@@ -6,6 +6,7 @@ pub mod expose;
 mod findings;
 #[cfg(feature = "http")]
 mod http;
+mod lists;
 pub(crate) mod login;
 mod reload;
 mod service;
@@ -31,6 +32,7 @@ use crate::reactor::activation::{Handed, is_same_place};
 use crate::reactor::{Reactor, resident};
 use audit::AuditLog;
 use findings::Findings;
+use lists::ListFiles;
 use login::LoginPath;
 use service::{Doors, Service};
 use snapshot::Snapshots;
@@ -71,6 +73,7 @@ struct Daemon<'o> {
     service: Service,
     audit: Option<AuditLog>,
     findings: Findings,
+    lists: ListFiles,
     unix_ms_at_start: u64,
     /// Where everything is recorded, with `muxloop record`.
     tape: Tape,
@@ -117,6 +120,11 @@ impl<'o> Daemon<'o> {
         };
         tape.header(&setups, seed, unix_ms_at_start);
         let mut engine = Engine::new(setups, seed);
+        let cache = if tape.is_on() { None } else { surroundings.cache_folder() };
+        let mut lists = ListFiles::open(cache);
+        for id in 0..engine.places() {
+            lists.recall(reactor.clock.now(), &mut engine, id);
+        }
         #[cfg(feature = "control")]
         if let Some(path) = control {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
@@ -142,6 +150,7 @@ impl<'o> Daemon<'o> {
             service,
             audit,
             findings,
+            lists,
             unix_ms_at_start,
             tape,
             login,
@@ -161,7 +170,8 @@ impl<'o> Daemon<'o> {
             let now = self.reactor.clock.now();
             self.snapshots.keep(now, &self.engine, &self.reactor);
             self.service.keep(now, &self.engine, &self.reactor);
-            let due = [self.engine.deadline(now), self.snapshots.due(), self.service.due(now)];
+            let due =
+                [self.engine.deadline(now), self.snapshots.due(), self.service.due(now), self.lists.due()];
             let due = due.into_iter().flatten().min();
             let mut wait = due.map(|at| Duration::from_millis(at.since(now)));
             if !at_rest && wait.is_none_or(|wait| wait >= REST) {
@@ -179,6 +189,7 @@ impl<'o> Daemon<'o> {
             }
             self.turn(&ready);
             self.findings.keep(self.reactor.clock.now(), &mut self.engine);
+            self.lists.keep(self.reactor.clock.now(), &mut self.engine);
             #[cfg(feature = "http")]
             if self.engine.is_stopping() {
                 self.http.close(&mut self.reactor);
@@ -196,6 +207,7 @@ impl<'o> Daemon<'o> {
             self.keep_audit();
         }
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
+        self.lists.last(&mut self.engine);
         self.tape.end();
         log::info!(target: "muxloop", "stopped");
     }

@@ -7,6 +7,7 @@
 
 use crate::base::{Key, ShortBytes, Time, TimerKey};
 use crate::mux::bridge::rounds::Round;
+use crate::mux::lists::PageKey;
 use crate::mux::method::Method;
 
 /// One request that is not answered yet.
@@ -23,6 +24,8 @@ pub(super) struct Request {
     /// The era it was asked in (clients' requests).
     pub era: crate::mux::server::Era,
     pub state: State,
+    /// Asks for this page of a list, as others may.
+    pub list: Option<Box<PageKey>>,
     /// The progress token as its sender wrote it.
     pub token: Option<ShortBytes>,
     /// What its client can be asked (2026-07-28: each request says so).
@@ -76,6 +79,8 @@ pub(super) enum Own {
     Unsubscribe,
     /// `ping` behind a cancel, under `serialize`: its answer says that the cancel was read.
     Fence,
+    /// A page of a list that clients were given before this process.
+    List,
     /// The merged `subscriptions/listen`.
     Listen,
 }

@@ -29,6 +29,8 @@ pub(super) struct Ledger {
     /// Clients that are gone, or on their way out.
     gone: BTreeSet<usize>,
     guests: BTreeSet<usize>,
+    /// Requests whose questions may reach another client.
+    strays: BTreeSet<u64>,
     /// What modern children asked, by the state they gave.
     rounds: BTreeMap<String, rounds::Round>,
     secrets: u64,
@@ -107,6 +109,7 @@ impl Ledger {
             only: BTreeMap::new(),
             gone: BTreeSet::new(),
             guests: BTreeSet::new(),
+            strays: BTreeSet::new(),
             rounds: BTreeMap::new(),
             secrets: 0,
             forgetful: BTreeSet::new(),
@@ -360,6 +363,9 @@ impl Ledger {
         let (owner, interactive) = (asked.client, asked.interactive);
         // Where the operator wants no pings, nothing says how far a child has read.
         let unfenced = self.policies[server].heartbeat.is_none() && self.has_timed_out(now, nonce);
+        if owner != client && unfenced {
+            self.strays.extend(nonce);
+        }
         if owner != client && !unfenced {
             self.fail(format!("client {client} was asked what is for client {owner} ({nonce:?})"));
         }
@@ -402,7 +408,7 @@ impl Ledger {
             self.fail(format!("process {process} got an answer to {id} that has the wrong shape"));
         }
         let owner = self.asked.get(&own).map(|asked| asked.client);
-        if by.is_some() && by != owner {
+        if by.is_some() && by != owner && !self.strays.contains(&own) {
             self.fail(format!("process {process} asked client {owner:?} under {id}, but {by:?} answered"));
         }
     }
