@@ -6,11 +6,11 @@
 # --direct     connect the clients straight to the servers, without muxloop:
 #              tells whether a scenario itself is sound
 # --only=TEXT  only scenarios whose name contains TEXT
-# DRIVER       node-legacy node-modern python-legacy python-modern, over the shim;
+# DRIVER       node-legacy node-modern node-eras python-legacy python-modern, over the shim;
 #              with -http, -sse or -ws behind it (where the SDK has that) over
 #              HTTP; http: what only HTTP has, and third-party clients; dashboard: its
 #              page in a browser; orphans
-#              (all; of -sse and -ws then only the scenarios of one server)
+#              (all; of -sse and -ws then only some scenarios)
 #
 # Needs Node 20+ with npm and Python 3.10+ with venv. What it installs goes to
 # .interop in the checkout; MUXLOOP_BIN names the binary under test.
@@ -28,18 +28,19 @@ for arg in "$@"; do
     case $arg in
         --direct) direct=$arg ;;
         --only=*) only=$arg ;;
+        node-eras | node-eras-http | node-eras-sse | node-eras-ws) drivers="$drivers $arg" ;;
         node-legacy | node-legacy-http | node-legacy-sse | node-legacy-ws | node-modern | node-modern-http) drivers="$drivers $arg" ;;
         python-legacy | python-legacy-http | python-legacy-sse | python-legacy-ws) drivers="$drivers $arg" ;;
         python-modern | python-modern-http | http | orphans | dashboard) drivers="$drivers $arg" ;;
         *) fail "unknown argument '$arg' (see the head of tools/interop.sh)" ;;
     esac
 done
-shim="node-legacy node-modern python-legacy python-modern orphans"
-front="dashboard http node-legacy-http node-modern-http python-legacy-http python-modern-http
-    node-legacy-sse python-legacy-sse node-legacy-ws python-legacy-ws"
+shim="node-legacy node-modern node-eras python-legacy python-modern orphans"
+front="dashboard http node-legacy-http node-modern-http node-eras-http python-legacy-http python-modern-http
+    node-legacy-sse python-legacy-sse node-legacy-ws python-legacy-ws node-eras-sse node-eras-ws"
 # Without muxloop there is no HTTP front.
 [ -n "$direct" ] || shim="$shim $front"
-# In a run of all, the two ways that are on their way out get the scenarios of one server.
+# In a run of all, the two ways that are on their way out get the scenarios of one server, or of both eras on one.
 brief=
 [ -n "$drivers" ] || brief=--only=everything/
 : "${drivers:=$shim}"
@@ -148,7 +149,10 @@ run() { # DRIVER COMMAND...
     driver=$1
     shift
     chosen=$only
-    case $driver in *-sse | *-ws) : "${chosen:=$brief}" ;; esac
+    case $driver in
+        node-eras-sse | node-eras-ws) : "${chosen:=${brief:+--only=both on}}" ;;
+        *-sse | *-ws) : "${chosen:=$brief}" ;;
+    esac
     env "$mark" "$@" $direct ${chosen:+"$chosen"} </dev/null 2>&1 | tee -a "$log"
     grep -q "^$driver: [0-9]* passed, [0-9]* failed\$" "$log" ||
         echo "FAIL $driver/run it ended without its closing line" | tee -a "$log"

@@ -71,6 +71,7 @@ rm -f "$manifest"
 # What was found out about servers, to be found out again.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}
 rm -f "$cache/muxloop/eras.json"
+rm -rf "$cache/muxloop/lists"
 rmdir "$cache/muxloop" 2>/dev/null || true
 rmdir "$data/muxloop" 2>/dev/null || true
 if command -v systemctl >/dev/null; then

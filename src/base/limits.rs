@@ -67,6 +67,12 @@ pub const SUSPENDED_IN_ALL: usize = 4_096;
 pub const KEPT_ANSWER_MAX: usize = 4 << 20;
 /// Bytes of all of them together.
 pub const KEPT_ANSWERS_IN_ALL: usize = 64 << 20;
+/// Bytes of one server's lists that are kept to be given to clients. Past it the oldest page goes.
+pub const LIST_BYTES_PER_SERVER: usize = 8 << 20;
+/// The same of all servers.
+pub const LIST_BYTES_IN_ALL: usize = 64 << 20;
+/// Pages of them, of one server.
+pub const LIST_PAGES_PER_SERVER: usize = 256;
 /// Bytes of a child's standard error that are kept to be shown.
 pub const STDERR_RING: usize = 64 << 10;
 /// Longest piece of a message that is quoted in a log line or an error.

@@ -112,6 +112,12 @@ pub fn table(out: &mut String, report: &Report, colours: bool) {
     for server in &report.servers {
         row(out, server, width, colours);
     }
+    if let Some(tools) = tools(report) {
+        out.push('\n');
+        for line in text::wrap(&tools, WIDTH) {
+            let _ = writeln!(out, "{line}");
+        }
+    }
     let mut first = true;
     for server in &report.servers {
         let Some(words) = words(server) else { continue };
@@ -122,6 +128,26 @@ pub fn table(out: &mut String, report: &Report, colours: bool) {
             let _ = writeln!(out, "{line}");
         }
     }
+}
+
+/// What the tools of all servers cost a model, as far as that is known: `fs 12 (2.1k), git 7 (900)`.
+fn tools(report: &Report) -> Option<String> {
+    let known: Vec<String> = report
+        .servers
+        .iter()
+        .filter_map(|server| {
+            let (tools, tokens) = (server.tools?, server.tool_tokens?);
+            Some(format!("{} {} ({})", plain(&server.name), count(tools), count(tokens)))
+        })
+        .collect();
+    let all: u64 = report.servers.iter().filter_map(|server| server.tool_tokens).sum();
+    (!known.is_empty()).then(|| {
+        format!(
+            "tools, and the tokens (estimated, bytes / 4) that a model is shown for them: {}; together {}",
+            known.join(", "),
+            count(all)
+        )
+    })
 }
 
 fn row(out: &mut String, server: &ServerReport, width: usize, colours: bool) {
@@ -254,6 +280,9 @@ pub fn facts(server: &ServerReport) -> Vec<(&'static str, String)> {
     if said.iter().any(|part| part.is_some()) {
         let parts: Vec<String> = said.into_iter().flatten().map(|part| plain(part)).collect();
         facts.push(("server", parts.join(" ")));
+    }
+    if let (Some(tools), Some(tokens)) = (server.tools, server.tool_tokens) {
+        facts.push(("tools", format!("{tools}, about {tokens} tokens for a model (estimated, bytes / 4)")));
     }
     facts.push(("clients", format!("{} of {}", server.clients, server.max_active_clients)));
     facts.push((

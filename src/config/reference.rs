@@ -107,6 +107,7 @@ pub fn markdown() -> String {
     words(&mut text, SERVER);
     #[cfg(feature = "gateway")]
     words(&mut text, GATEWAY);
+    text.push_str(LISTS);
     text.push_str(SHARING);
     text.push_str(SEARCH_PATH);
     text.push_str(
@@ -163,6 +164,21 @@ The shell has 5 seconds. Without an answer a warning says why, and muxloop's own
 kept until muxloop is started again; a reload asks only if there is none and a server wants one. All clients
 wait for that, so the shell has 1 second then; with the answer, servers that lacked it restart. A change in a
 profile takes effect when muxloop is started again.
+";
+
+/// What is answered without asking a server.
+const LISTS: &str = "
+## Lists that are known
+
+A shared server is asked for its tools, prompts and resources once, and again after it says that they changed
+(`list_changed`, or its `ttlMs` is over); one that announces no changes is asked each time. Several clients that ask for
+the same at the same time share one answer. A server that rests (`lazy_start`, `idle_stop_ms`) is not started for
+`initialize` and lists that are known, and one that is down gives its last good lists. When it runs again after a rest
+it is asked whether they still hold; clients hear `list_changed` if not.
+
+What is known outlasts muxloop, in `$XDG_CACHE_HOME/muxloop/lists` or `~/.cache/muxloop/lists`: a file per command,
+arguments, folder and environment, which only you can read. It may be deleted at any time. `no_cache = true` keeps
+nothing of a server and has each request for a list go to it. `muxloop record` neither reads nor writes these files.
 ";
 
 /// What the words of `share` mean to the letter.

@@ -50,6 +50,10 @@ pub struct ServerReport {
     pub protocol: Option<String>,
     pub server_name: Option<String>,
     pub server_version: Option<String>,
+    /// Number of its tools, once a client has asked for them.
+    pub tools: Option<u64>,
+    /// What their list costs a model, estimated: a token for 4 bytes.
+    pub tool_tokens: Option<u64>,
     pub clients: usize,
     pub max_active_clients: usize,
     /// Requests at the server.
@@ -197,6 +201,8 @@ impl ServerReport {
             "spares" => server.spares = value.number() as usize,
             "era" => server.era = value.maybe_text(),
             "protocol" => server.protocol = value.maybe_text(),
+            "tools" => server.tools = value.maybe_number(),
+            "tool_tokens" => server.tool_tokens = value.maybe_number(),
             "server_name" => server.server_name = value.maybe_text(),
             "server_version" => server.server_version = value.maybe_text(),
             "clients" => server.clients = value.number() as usize,
@@ -291,7 +297,7 @@ mod tests {
             "uptime_ms":3,"rss_bytes":4,"connections":5,"clients":6,"requests":7,"errors":8,"malformed":9,
             "servers":[{"name":"n","service_name":"sn","socket":"so","state":"backoff","words":"w","pid":10,
             "uptime_ms":11,"rss_bytes":12,"instances":13,"spares":6,"era":"e","protocol":"p","server_name":"s1",
-            "server_version":"s2","clients":14,"max_active_clients":15,"pending":16,"queued":17,"requests":18,
+            "server_version":"s2","tools":33,"tool_tokens":34,"clients":14,"max_active_clients":15,"pending":16,"queued":17,"requests":18,
             "errors":19,"bytes_in":20,"bytes_out":21,"latency_ms":{"p50":22,"p99":23},"restarts":24,"attempt":25,
             "max_restarts":26,"last_failure":"l","next_attempt_in_ms":27,"heartbeat_ms":28,"heartbeat_misses":29,
             "recent":[{"method":"m","name":"rn","client":30,"ms":31,"outcome":"ok","ago_ms":32}],

@@ -8,6 +8,7 @@ mod findings;
 mod gateway;
 #[cfg(feature = "http")]
 mod http;
+mod lists;
 pub(crate) mod login;
 mod reload;
 mod service;
@@ -33,6 +34,7 @@ use crate::reactor::activation::{Handed, is_same_place};
 use crate::reactor::{Reactor, resident};
 use audit::AuditLog;
 use findings::Findings;
+use lists::ListFiles;
 use login::LoginPath;
 use service::{Doors, Service};
 use snapshot::Snapshots;
@@ -73,6 +75,7 @@ struct Daemon<'o> {
     service: Service,
     audit: Option<AuditLog>,
     findings: Findings,
+    lists: ListFiles,
     unix_ms_at_start: u64,
     /// Where everything is recorded, with `muxloop record`.
     tape: Tape,
@@ -121,6 +124,11 @@ impl<'o> Daemon<'o> {
         };
         tape.header(&setups, seed, unix_ms_at_start);
         let mut engine = Engine::new(setups, seed);
+        let cache = if tape.is_on() { None } else { surroundings.cache_folder() };
+        let mut lists = ListFiles::open(cache);
+        for id in 0..engine.places() {
+            lists.recall(reactor.clock.now(), &mut engine, id);
+        }
         #[cfg(feature = "control")]
         if let Some(path) = control {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
@@ -152,6 +160,7 @@ impl<'o> Daemon<'o> {
             service,
             audit,
             findings,
+            lists,
             unix_ms_at_start,
             tape,
             login,
@@ -173,7 +182,8 @@ impl<'o> Daemon<'o> {
             let now = self.reactor.clock.now();
             self.snapshots.keep(now, &self.engine, &self.reactor);
             self.service.keep(now, &self.engine, &self.reactor);
-            let due = [self.engine.deadline(now), self.snapshots.due(), self.service.due(now)];
+            let due =
+                [self.engine.deadline(now), self.snapshots.due(), self.service.due(now), self.lists.due()];
             let due = due.into_iter().flatten().min();
             let mut wait = due.map(|at| Duration::from_millis(at.since(now)));
             if !at_rest && wait.is_none_or(|wait| wait >= REST) {
@@ -191,6 +201,7 @@ impl<'o> Daemon<'o> {
             }
             self.turn(&ready);
             self.findings.keep(self.reactor.clock.now(), &mut self.engine);
+            self.lists.keep(self.reactor.clock.now(), &mut self.engine);
             #[cfg(feature = "http")]
             if self.engine.is_stopping() {
                 self.http.close(&mut self.reactor);
@@ -208,6 +219,7 @@ impl<'o> Daemon<'o> {
             self.keep_audit();
         }
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
+        self.lists.last(&mut self.engine);
         self.tape.end();
         log::info!(target: "muxloop", "stopped");
     }

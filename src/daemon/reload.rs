@@ -157,6 +157,7 @@ impl Daemon<'_> {
     /// Takes a server out; its listener is closed unless it is one of those that stay.
     fn retire(&mut self, now: Time, name: &str, staying: &BTreeMap<String, usize>) {
         if let Some(id) = self.engine.server_named(name) {
+            self.lists.settle(&mut self.engine, id);
             self.tape.retire_server(now, id);
             self.engine.retire_server(now, id);
         }
@@ -172,14 +173,17 @@ impl Daemon<'_> {
         self.tape.add_server(&setup, listener);
         let id = self.engine.add_server(setup, listener);
         self.listeners.insert(server.policy.name.clone(), listener);
+        self.lists.recall(now, &mut self.engine, id);
         self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);
     }
 
     fn change(&mut self, now: Time, id: ServerId, setup: ServerSetup, restart: bool) {
         if restart {
+            self.lists.settle(&mut self.engine, id);
             self.tape.change_server(now, id, &setup);
             self.engine.change_server(now, id, setup);
+            self.lists.recall(now, &mut self.engine, id);
         } else {
             self.tape.rename_server(id, &setup);
             self.engine.rename_server(id, setup);

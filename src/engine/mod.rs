@@ -56,7 +56,7 @@ use conn::{Conns, Role};
 use operate::{ControlPlane, Taps, Wish};
 use port::{Platform, Ready, Signal, SpawnSpec};
 use process::Processes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// A server as the engine runs it. Clients come in by the listener of the same index.
@@ -93,6 +93,8 @@ pub struct Engine {
     exited: Vec<Key>,
     /// What is news about servers' eras.
     found: BTreeMap<ServerId, Option<Found>>,
+    /// Servers of which more is known.
+    learnt: BTreeSet<ServerId>,
     accepting: Vec<bool>,
     /// By listener.
     doors: Vec<Door>,
@@ -115,6 +117,7 @@ enum Action {
     Start(Key, ServerId),
     Stop(Key, StopStep),
     Found(ServerId, Option<Found>),
+    Learnt(ServerId),
 }
 
 /// The mux's verbs, applied to the connections or kept for the act phase.
@@ -166,6 +169,9 @@ impl Sink for Outbox<'_> {
     fn found(&mut self, server: ServerId, found: Option<&Found>) {
         self.actions.push(Action::Found(server, found.cloned()));
     }
+    fn learnt(&mut self, server: ServerId) {
+        self.actions.push(Action::Learnt(server));
+    }
 }
 
 impl Engine {
@@ -189,6 +195,7 @@ impl Engine {
             actions: Vec::new(),
             exited: Vec::new(),
             found: BTreeMap::new(),
+            learnt: BTreeSet::new(),
             stopping: false,
             abandoned: false,
             http_ended: Vec::new(),

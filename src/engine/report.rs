@@ -81,6 +81,8 @@ impl Engine {
             protocol,
             server_name,
             server_version,
+            tools: status.tools.map(|(count, _)| count as u64),
+            tool_tokens: status.tools.map(|(_, bytes)| (bytes as u64).div_ceil(BYTES_PER_TOKEN)),
             clients: status.clients,
             max_active_clients: setup.policy.max_active_clients,
             pending: status.pending,
@@ -200,5 +202,8 @@ fn introduced(status: &ServerStatus) -> (Option<String>, Option<String>, Option<
     )
 }
 
+/// What a list of tools costs a model that is shown it, estimated: English and JSON come at about so many bytes
+/// per token with the tokenizers in use.
+const BYTES_PER_TOKEN: u64 = 4;
 /// Lines of stderr in a report.
 const STDERR_LINES: usize = 20;

@@ -27,6 +27,9 @@ impl Engine {
                     Action::Found(server, found) => {
                         self.found.insert(server, found);
                     }
+                    Action::Learnt(server) => {
+                        self.learnt.insert(server);
+                    }
                 }
             }
         }

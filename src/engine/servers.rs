@@ -5,7 +5,9 @@ use super::{Door, Engine, ServerSetup};
 use crate::base::Time;
 use crate::engine::port::SpawnSpec;
 use crate::mux::ServerId;
+use crate::mux::memory::Memory;
 use crate::mux::policy::{Found, ServerPolicy};
+use std::collections::BTreeSet;
 
 impl Engine {
     /// Whether [`Engine::stop`] was asked for.
@@ -54,6 +56,34 @@ impl Engine {
     pub fn take_found(&mut self) -> Vec<(SpawnSpec, Option<Found>)> {
         let news = std::mem::take(&mut self.found).into_iter();
         news.filter_map(|(id, found)| Some((self.setups.get(id)?.spawn.clone(), found))).collect()
+    }
+
+    /// Servers of which more is known than at the last call, see [`Engine::memory`].
+    pub fn take_learnt(&mut self) -> BTreeSet<ServerId> {
+        std::mem::take(&mut self.learnt)
+    }
+
+    /// What is known of a server, see [`crate::mux::Mux::memory`].
+    pub fn memory(&self, id: ServerId) -> Option<Memory> {
+        self.mux.memory(id)
+    }
+
+    /// Takes what an earlier run knew of a server.
+    ///
+    /// # Errors
+    /// See [`crate::mux::Mux::recall`].
+    pub fn recall(&mut self, now: Time, id: ServerId, memory: &Memory) -> Result<(), String> {
+        self.mux.recall(now, id, memory)
+    }
+
+    /// Whether what is known of a server may be kept.
+    pub fn keeps_lists(&self, id: ServerId) -> bool {
+        self.setups.get(id).is_some_and(|setup| !setup.policy.no_cache)
+    }
+
+    /// How a server is started.
+    pub fn spawn_of(&self, id: ServerId) -> Option<&SpawnSpec> {
+        Some(&self.setups.get(id)?.spawn)
     }
 
     /// Keeps what becomes of each request, see [`crate::mux::Mux::set_audit`].

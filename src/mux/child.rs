@@ -83,6 +83,9 @@ impl Mux {
             message.replace(*at, Value::Raw(ours));
         }
         out.send(link, &message);
+        if request.list.is_some() {
+            self.land(now, instance, key, msg, out);
+        }
         self.note_repeatable(instance, request.method, msg);
         self.note_ownership(instance, peer, key, &mut request, msg);
         self.settle(now, peer, out);
@@ -106,6 +109,10 @@ impl Mux {
                 self.on_heartbeat_answer(now, instance, now.since(request.started));
             }
             Own::Subscribe(uri) => self.on_subscribe_answer(now, instance, uri, msg, out),
+            Own::List => {
+                self.note_repeatable(instance, request.method, msg);
+                self.land(now, instance, key, msg, out);
+            }
             Own::Listen => self.on_listen_ended(now, instance, key, msg.envelope.kind == Kind::Error, out),
             Own::SetLevel => self.on_set_level_answer(now, instance, msg, out),
             Own::Unsubscribe => {}
@@ -116,6 +123,9 @@ impl Mux {
     fn on_child_notification(&mut self, now: Time, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
         let method = Method::parse(msg.method());
         let is_modern = self.instances.get(instance).is_some_and(|i| i.era == Some(Era::Modern));
+        if let Method::ListChanged(kind) = method {
+            self.outdate_lists(instance, kind);
+        }
         match method {
             Method::Progress => self.on_child_progress(now, instance, msg, out),
             Method::Cancelled => self.on_child_cancel(now, instance, msg, out),
@@ -172,10 +182,17 @@ impl Mux {
             return;
         }
         let Some(mut request) = self.take(key) else { return };
+        self.refuse_questions(&mut request, out);
         self.answer_taken(now, &mut request, why, out);
+        if request.list.is_some() {
+            self.crash_land(now, instance, key, why, out);
+        }
         match request.peer() {
             Some(peer) => self.settle(now, peer, out),
-            None => self.dispatch(now, instance, out),
+            None => {
+                self.end_if_served(now, instance, out);
+                self.dispatch(now, instance, out);
+            }
         }
     }
 
@@ -190,6 +207,9 @@ impl Mux {
         if let Origin::Suspended(call) = &request.origin {
             let why = reply::Failure { retry_in_ms: None, ..why.clone() };
             return self.keep_answer(*call, why.answer(b"0"));
+        }
+        if self.give_instead(now, request, why, out) {
+            return;
         }
         self.withdraw_questions(request, &why.message, out);
         let outcome = if why.reason == "timeout" { Outcome::Timeout } else { Outcome::Lost };

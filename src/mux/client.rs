@@ -6,7 +6,7 @@ use crate::codec::{Incoming, Kind, Message, Span, Value, json};
 use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
-use crate::mux::request::Origin;
+use crate::mux::request::{Origin, Request};
 use crate::mux::server::{Era, Holder, Instance};
 use crate::mux::tally::Outcome;
 use crate::mux::{CloseReason, Mux, Sink, bridge, parse_key, reply};
@@ -202,6 +202,9 @@ impl Mux {
         }
         let Some(instance) = self.instance_for(now, peer) else { return };
         let asked = Asked { peer, link, instance, method, era, since: now, msg };
+        if method.may_be_known() && self.answer_unasked(now, asked, out) {
+            return;
+        }
         if let Some(failure) = self.need(now, instance, out) {
             return self.answer_failure(link, msg, &failure, out);
         }
@@ -213,6 +216,7 @@ impl Mux {
                 out.send(link, &Message::new(&reply::error(id, reply::INVALID_PARAMS, "no such task")));
             }
             _ if method.is_answered_here() => self.answer_here(now, asked, out),
+            Method::List(_) if self.join_list(now, asked, out) => {}
             _ => self.forward(now, asked, out),
         }
     }
@@ -354,7 +358,7 @@ impl Mux {
         if request.method == Method::Initialize {
             return;
         }
-        let Some(mut request) = self.take(key) else { return };
+        let Some(mut request) = self.take_or_hand_over(now, key) else { return };
         self.withdraw_questions(&request, "the request was cancelled", out);
         self.note_end(now, &mut request, Outcome::Cancelled, 0);
         self.counters.cancelled += 1;
@@ -440,21 +444,29 @@ impl Mux {
 
     fn cancel_requests(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
         let mut sent = Vec::new();
-        let requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
-        for key in requests {
-            let Some(mut request) = self.take(key) else { continue };
-            self.forget_questions(&request);
-            self.note_end(now, &mut request, Outcome::Cancelled, 0);
-            let link = self.instances.get(request.instance).and_then(|i| i.link);
-            self.refuse_questions(&mut request, out);
-            if let (true, Some(link)) = (request.is_sent(), link) {
-                self.counters.cancelled += 1;
-                out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
-                sent.push(request);
+        let mut requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
+        while !requests.is_empty() {
+            for key in requests {
+                self.cancel_request(now, key, &mut sent, out);
             }
+            // One that is taken back may leave its place at the child to another one of the same client.
+            requests = self.peers.get(peer_key).map(|peer| peer.requests.clone()).unwrap_or_default();
         }
         // One fence is behind all of them.
         let _ = sent.iter().any(|request| self.raise_fence(now, request, out));
+    }
+
+    fn cancel_request(&mut self, now: Time, key: Key, sent: &mut Vec<Request>, out: &mut dyn Sink) {
+        let Some(mut request) = self.take_or_hand_over(now, key) else { return };
+        self.forget_questions(&request);
+        self.note_end(now, &mut request, Outcome::Cancelled, 0);
+        let link = self.instances.get(request.instance).and_then(|i| i.link);
+        self.refuse_questions(&mut request, out);
+        if let (true, Some(link)) = (request.is_sent(), link) {
+            self.counters.cancelled += 1;
+            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "the client disconnected")));
+            sent.push(request);
+        }
     }
 
     /// Takes a client out of the tables.

@@ -39,6 +39,7 @@ impl Mux {
                 self.take(key);
                 self.on_heartbeat_missed(now, instance_key, out);
             }
+            Some(Own::List) => self.on_look_timeout(now, key, out),
             Some(own) => {
                 log::warn!(target: &self.target_of(instance_key), "no answer to muxloop's own request {own:?}");
                 self.cancel_own(key, "timed out", out);
@@ -77,7 +78,7 @@ impl Mux {
     }
 
     fn time_out(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
-        let Some(mut request) = self.take(key) else { return };
+        let Some(mut request) = self.take_or_hand_over(now, key) else { return };
         let after = now.since(request.started);
         let instance = self.instances.get(request.instance);
         let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
@@ -89,7 +90,9 @@ impl Mux {
                     "server '{name}' asked the client something, and it did not come to an end within {after} ms"
                 )
             }
-            (State::Sent { .. }, _) => format!("server '{name}' did not answer within {after} ms"),
+            (State::Sent { .. } | State::Joined, _) => {
+                format!("server '{name}' did not answer within {after} ms")
+            }
             (_, Some(why)) => format!("server '{name}' was not ready within {after} ms: {why}"),
             (_, None) if is_held => format!(
                 "server '{name}' had no turn for it within {after} ms: another call has it alone (`interactive`)"

@@ -189,6 +189,7 @@ impl Mux {
             server.hello = Some(hello.clone());
         }
         let era = hello.era;
+        let old = instance.hello.clone();
         let again = instance.hello.is_some() && instance.ready_since.is_none();
         instance.phase = Phase::Ready;
         instance.ready_since = Some(now);
@@ -201,6 +202,7 @@ impl Mux {
         if era == Era::Legacy {
             out.send(link, &Message::new(&reply::notification("notifications/initialized", None)));
         }
+        self.renew_lists(key, old.as_ref(), out);
         self.revive_spares(now, server, out);
         self.arm_heartbeat(now, key);
         self.arm_idle_stop(now, key);
@@ -222,11 +224,11 @@ impl Mux {
     fn announce_restart(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let Some(hello) = self.instances.get(key).and_then(|i| i.hello.clone()) else { return };
         for kind in ListKind::ALL.into_iter().filter(|kind| hello.announces(*kind)) {
-            self.on_list_changed(now, key, kind, out);
-            if hello.era == Era::Modern {
-                self.announce_list_to_listens(key, kind, out);
+            if !self.looks_again(now, key, kind, out) {
+                self.announce_change(now, key, kind, out);
             }
         }
+        self.end_recall(key);
         self.announce_updates(key, out);
         self.announce_updates_to_listens(key, out);
     }
@@ -255,7 +257,7 @@ fn read_answer(now: Time, era: Era, name: &str, msg: &Incoming<'_>) -> Result<He
 }
 
 /// Reads what a child says of itself.
-fn read_hello(now: Time, era: Era, name: &str, msg: &Incoming<'_>) -> Result<Hello, String> {
+pub(super) fn read_hello(now: Time, era: Era, name: &str, msg: &Incoming<'_>) -> Result<Hello, String> {
     let text = msg.envelope.result.map_or(&b"null"[..], |span| msg.text(span));
     let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let whole = Span::new(0, text.len());

@@ -1,7 +1,7 @@
 //! Starting, restarting, stopping: the phases of an instance (picture in `server.rs`).
 
 use crate::base::{Key, Time};
-use crate::mux::request::State;
+use crate::mux::request::{Origin, State};
 use crate::mux::server::{Era, Phase, Then, backoff_ms};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, StopStep, Timer, reply};
 
@@ -92,6 +92,8 @@ impl Mux {
         self.forget_if_unready(key, out);
         self.clear_handshake(key);
         self.disarm(key);
+        self.note_rest(key, false);
+        self.fall_back_on_memory(key);
         let random = self.next_random();
         let Some(instance) = self.instances.get_mut(key) else { return };
         let policy = &self.servers[instance.server].policy;
@@ -239,6 +241,7 @@ impl Mux {
         match then {
             Then::Rest => {
                 log::debug!(target: &self.target_of(key), "stopped: {why}");
+                self.note_rest(key, true);
                 if let Some(instance) = self.instances.get_mut(key) {
                     instance.phase = Phase::Stopped;
                     instance.ready_since = None;
@@ -304,6 +307,7 @@ impl Mux {
     /// Ends every request that is at the child: it will not be answered.
     pub(super) fn fail_in_flight(&mut self, now: Time, key: Key, why: &reply::Failure, out: &mut dyn Sink) {
         self.requeue_lost(key, why);
+        self.ground_all(key);
         self.forget_floor(key);
         self.fail_where(now, key, why, out, |state| matches!(state, State::Sent { .. } | State::Joined));
         self.forget_reverse(key, out);
@@ -352,13 +356,18 @@ impl Mux {
             .map(|(key, _)| key)
             .collect();
         let mut peers = Vec::new();
+        let mut were_suspended = false;
         for request in doomed {
             let Some(mut request) = self.take(request) else { continue };
             self.answer_taken(now, &mut request, why, out);
             peers.extend(request.peer());
+            were_suspended |= matches!(request.origin, Origin::Suspended(_));
         }
         for peer in peers {
             self.settle(now, peer, out);
+        }
+        if were_suspended {
+            self.end_if_served(now, key, out);
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) enum Method {
 }
 
 /// The lists a client can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Listed {
     Tools,
     Prompts,
@@ -54,6 +54,35 @@ pub(super) enum ListKind {
     Tools,
     Prompts,
     Resources,
+}
+
+impl Listed {
+    pub(super) const ALL: [Listed; 4] =
+        [Listed::Tools, Listed::Prompts, Listed::Resources, Listed::Templates];
+
+    /// What is announced when it changes.
+    pub(super) fn kind(self) -> ListKind {
+        match self {
+            Listed::Tools => ListKind::Tools,
+            Listed::Prompts => ListKind::Prompts,
+            Listed::Resources | Listed::Templates => ListKind::Resources,
+        }
+    }
+
+    /// The member of its result that it is in.
+    pub(super) fn member(self) -> &'static str {
+        match self {
+            Listed::Tools => "tools",
+            Listed::Prompts => "prompts",
+            Listed::Resources => "resources",
+            Listed::Templates => "resourceTemplates",
+        }
+    }
+
+    /// The method that asks for it.
+    pub(super) fn method(self) -> &'static str {
+        Method::List(self).text()
+    }
 }
 
 impl ListKind {
@@ -160,6 +189,11 @@ impl Method {
                 | Method::Subscribe
                 | Method::Unsubscribe
         )
+    }
+
+    /// Whether its answer may be known while the child is down, or without asking it.
+    pub(super) fn may_be_known(self) -> bool {
+        matches!(self, Method::List(_) | Method::Initialize | Method::Discover | Method::SetLevel)
     }
 
     /// Whether 2026-07-28 removed it: a modern request for it is answered -32601 (P41).

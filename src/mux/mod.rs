@@ -21,6 +21,8 @@ mod handshake;
 mod hold;
 mod lifecycle;
 mod listen;
+mod lists;
+pub mod memory;
 mod method;
 mod operate;
 mod peer;
@@ -44,7 +46,7 @@ mod tasks;
 mod tests;
 
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
-use crate::codec::{Incoming, Message, Overlong, ScanError, ScanErrorKind, batch};
+use crate::codec::{Incoming, Kind, Message, Overlong, ScanError, ScanErrorKind, batch};
 use method::ListKind;
 use peer::{Peer, Reverse, Version};
 use policy::ServerPolicy;
@@ -109,6 +111,8 @@ pub struct Mux {
     clients_ever: u64,
     /// Listens since the start.
     listens_ever: u64,
+    /// Pages of lists since the start.
+    pages_ever: u64,
     audit: tally::Audit,
     suspended: bridge::suspended::Table,
 }
@@ -130,6 +134,7 @@ impl Mux {
             counters: status::Counters::default(),
             clients_ever: 0,
             listens_ever: 0,
+            pages_ever: 0,
             audit: tally::Audit::default(),
             suspended: bridge::suspended::Table::default(),
         };
@@ -509,6 +514,7 @@ impl Mux {
             assert!(reverse.call.is_none_or(|(call, _)| is_for(call)), "a question without its call");
         }
         self.assert_suspended();
+        self.assert_flights();
         for (_, request) in self.requests.iter() {
             let own_handshake = matches!(request.origin, Origin::Own(Own::Handshake));
             assert!(

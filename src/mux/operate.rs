@@ -84,6 +84,7 @@ impl Mux {
         self.servers[id].policy = policy;
         self.servers[id].verdict = self.servers[id].policy.found.clone();
         self.servers[id].hello = None;
+        self.forget_lists(now, id, out);
         if self.servers[id].held {
             return self.top_up(now, id, out);
         }

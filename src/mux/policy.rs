@@ -108,6 +108,9 @@ pub struct ServerPolicy {
     #[serde(default)]
     pub found: Option<Found>,
     pub roots: Vec<Root>,
+    /// Nothing that it says of itself is kept to be given to clients without asking it.
+    #[serde(default)]
+    pub no_cache: bool,
     /// With a process per client: requests that stand each for itself (HTTP without a session) have one each,
     /// too, rather than one together.
     #[serde(default)]
@@ -141,6 +144,7 @@ impl ServerPolicy {
             era: EraPolicy::Auto,
             found: None,
             roots: Vec::new(),
+            no_cache: false,
             guests_apart: false,
             rate: RateLimits::default(),
         }

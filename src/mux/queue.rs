@@ -128,6 +128,7 @@ impl Mux {
             Some(span) if !is_modern_child => Capabilities::parse(asked.msg.text(span)),
             _ => Capabilities::default(),
         };
+        let list = self.page_wanted(asked);
         let key = self.requests.insert(Request {
             instance: asked.instance,
             origin: Origin::Peer { peer: asked.peer, link: asked.link, id, position },
@@ -137,9 +138,11 @@ impl Mux {
             arguments: if self.audit.wanted == Some(true) { tally::arguments_of(asked.msg) } else { None },
             era: asked.era,
             state: State::Joined,
+            list,
             token: env.meta_token.map(|span| ShortBytes::new(asked.msg.text(span))),
             capabilities,
             call: None,
+            lacks: None,
             // 2026-07-28: what the request says. Before: what its client said last.
             log_level: match asked.era {
                 Era::Modern => env.meta_log_level.and_then(|span| Level::parse(asked.msg.text(span))),
@@ -191,8 +194,10 @@ impl Mux {
             arguments: None,
             era: Era::Legacy,
             state: State::Sent { since: now, aged: false },
+            list: None,
             token: None,
             capabilities: Capabilities::default(),
+            lacks: None,
             call: None,
             log_level: None,
             task: false,
@@ -305,6 +310,10 @@ impl Mux {
             message.replace(token, Value::Integer(key.as_u64()));
         }
         out.send(child, &message);
+        if let Some(page) = &request.list {
+            let page = (**page).clone();
+            self.take_off(instance_key, key, page);
+        }
         self.hold(key, instance_key, original);
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
         peer.in_flight += 1;
@@ -509,6 +518,10 @@ impl Mux {
     /// A kept request has its turn.
     pub(super) fn release(&mut self, now: Time, key: Key, child: Key, out: &mut dyn Sink) {
         let Some(request) = self.requests.get_mut(key) else { return };
+        // One whose client is being asked something may have got a new process meanwhile.
+        if !matches!(request.state, State::Waiting(_)) {
+            return;
+        }
         let State::Waiting(bytes) = std::mem::replace(&mut request.state, State::Joined) else { return };
         let (instance_key, method, era, since) =
             (request.instance, request.method, request.era, request.started);
@@ -526,7 +539,9 @@ impl Mux {
             let asked = Asked { peer: peer_key, link, instance: instance_key, method, era, since, msg: &msg };
             return self.answer_here(now, asked, out);
         }
-        self.send_request(now, key, child, &msg, out);
+        if !matches!(method, Method::List(_)) || !self.spares_list(now, key, out) {
+            self.send_request(now, key, child, &msg, out);
+        }
     }
 }
 

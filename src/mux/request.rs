@@ -7,6 +7,7 @@
 
 use crate::base::{Key, ShortBytes, Time, TimerKey};
 use crate::mux::bridge::rounds::Round;
+use crate::mux::lists::PageKey;
 use crate::mux::method::Method;
 
 /// One request that is not answered yet.
@@ -23,12 +24,16 @@ pub(super) struct Request {
     /// The era it was asked in (clients' requests).
     pub era: crate::mux::server::Era,
     pub state: State,
+    /// Asks for this page of a list, as others may.
+    pub list: Option<Box<PageKey>>,
     /// The progress token as its sender wrote it.
     pub token: Option<ShortBytes>,
     /// What its client can be asked (2026-07-28: each request says so).
     pub capabilities: crate::mux::peer::Capabilities,
     /// Set if it has a legacy child for itself alone: whatever that asks, it asks because of this.
     pub call: Option<Box<crate::mux::bridge::suspended::Call>>,
+    /// What its client would have to declare for the last question that the child was refused because of it.
+    pub lacks: Option<crate::mux::reverse::Need>,
     /// Is a 2026-07-28 request with this log level (protocol.md §2.6 rule L).
     pub log_level: Option<crate::mux::method::Level>,
     /// Asks for a task (2025-11-25): its token lives until the task ends.
@@ -74,6 +79,8 @@ pub(super) enum Own {
     Unsubscribe,
     /// `ping` behind a cancel, under `serialize`: its answer says that the cancel was read.
     Fence,
+    /// A page of a list that clients were given before this process.
+    List,
     /// The merged `subscriptions/listen`.
     Listen,
 }

@@ -40,6 +40,7 @@ impl Mux {
             Err((code, why)) => {
                 log::info!(target: &self.target_of(key), "its request {} was refused: {why}", quote(msg.method()));
                 out.send(link, &Message::new(&reply::error(id, code, &why)));
+                self.note_refused(key, method, msg);
             }
         }
     }
@@ -54,9 +55,8 @@ impl Mux {
                 format!("more than {REVERSE_PER_CHILD} unanswered requests to clients"),
             ));
         }
-        let unsupported =
-            if method == Method::RootsList { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS };
         let need = Need::of(method, msg);
+        let unsupported = need.unsupported();
         let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
             return match self.may_ask_call(call, method, need, msg.bytes.len()) {
@@ -341,6 +341,22 @@ impl Need {
             Need::ElicitForm => capabilities.elicitation_form,
             Need::ElicitUrl => capabilities.elicitation_url,
             Need::Roots => capabilities.roots,
+        }
+    }
+
+    /// The code of a refusal (protocol.md §2.4).
+    pub(super) fn unsupported(self) -> i32 {
+        if self == Need::Roots { reply::METHOD_NOT_FOUND } else { reply::INVALID_PARAMS }
+    }
+
+    /// As `ClientCapabilities`.
+    pub(super) fn capabilities(self) -> serde_json::Value {
+        match self {
+            Need::Sampling => json!({ "sampling": {} }),
+            Need::SamplingWithTools => json!({ "sampling": { "tools": {} } }),
+            Need::ElicitForm => json!({ "elicitation": { "form": {} } }),
+            Need::ElicitUrl => json!({ "elicitation": { "url": {} } }),
+            Need::Roots => json!({ "roots": {} }),
         }
     }
 

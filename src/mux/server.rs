@@ -15,6 +15,7 @@ use crate::base::{Key, Time, TimerKey};
 use crate::mux::bridge::Floor;
 use crate::mux::era::Search;
 use crate::mux::listen::{ListenKey, Upstream};
+use crate::mux::lists::Lists;
 use crate::mux::method::{Level, ListKind};
 use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
@@ -74,6 +75,8 @@ pub(super) struct Server {
     pub held: bool,
     /// Taken out of the configuration: takes no new clients, and its place is free once all is over.
     pub retired: bool,
+    /// What is known of its lists.
+    pub lists: Lists,
     pub tally: Tally,
 }
 
@@ -306,6 +309,7 @@ impl Server {
             repeatable: Repeatable::default(),
             held: false,
             retired: false,
+            lists: Lists::default(),
             tally: Tally::default(),
         }
     }

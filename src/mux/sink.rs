@@ -74,6 +74,8 @@ pub trait Sink {
     fn stop(&mut self, instance: Key, step: StopStep);
     /// What is believed of a server's era from now on is worth keeping for the next run; `None`: nothing is.
     fn found(&mut self, _server: ServerId, _found: Option<&Found>) {}
+    /// What `Mux::memory` says of a server is news, worth keeping for the next run.
+    fn learnt(&mut self, _server: ServerId) {}
 }
 
 /// One verb, as plain values.

@@ -95,6 +95,8 @@ pub struct ServerStatus {
     pub era: Option<Era>,
     /// The answer to its handshake: `InitializeResult` or `DiscoverResult`.
     pub hello: Option<Vec<u8>>,
+    /// Its tools, and the bytes of their list, as last heard.
+    pub tools: Option<(usize, usize)>,
     /// Newest first.
     pub recent: Vec<Ended>,
 }
@@ -135,6 +137,7 @@ impl Mux {
             heartbeat_misses: speaker.map_or(0, |instance| instance.missed_heartbeats),
             era: speaker.and_then(|i| i.era).or(hello.map(|hello| hello.era)),
             hello: hello.map(|hello| hello.as_written().to_vec()),
+            tools: server.lists.tools(),
             recent: server.tally.recent().cloned().collect(),
         })
     }

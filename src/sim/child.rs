@@ -1,6 +1,7 @@
 //! [`Child`]: a server process that answers late and out of order, asks, chatters, stalls and dies.
 
 mod hear;
+mod question;
 
 use super::client::{LEVELS, MODERN, URIS};
 use super::kernel::{Kernel, Process, Task};
@@ -77,8 +78,12 @@ struct Job {
     method: String,
     due: Time,
     progress_left: u32,
-    /// The question that it waits for.
-    waits: Option<String>,
+    /// The questions whose answers it waits for.
+    waits: Vec<String>,
+    /// Questions that it asks when those are answered, one after the other.
+    more: u32,
+    /// The answer that it gives, if that asks something.
+    round: Option<String>,
     cancelled: bool,
 }
 
@@ -182,7 +187,7 @@ impl Child {
         if !kernel.processes[self.index].alive {
             return lines;
         }
-        self.work(kernel);
+        self.work(kernel, ledger);
         lines
     }
 
@@ -214,10 +219,10 @@ impl Child {
     }
 
     /// Answers, progress and questions that are due, and whatever else comes to its mind.
-    fn work(&mut self, kernel: &mut Kernel) {
+    fn work(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
         let mut at = 0;
         while at < self.jobs.len() {
-            if self.jobs[at].due > kernel.now || self.jobs[at].waits.is_some() {
+            if self.jobs[at].due > kernel.now || !self.jobs[at].waits.is_empty() {
                 at += 1;
                 continue;
             }
@@ -228,6 +233,12 @@ impl Child {
                 self.report_progress(kernel, &job);
                 job.due = kernel.now + kernel.choice.between(0, self.nature.late_ms);
                 kernel.schedule(job.due, Task::Process(self.index));
+                self.jobs.push(job);
+                continue;
+            }
+            if job.more > 0 && !job.cancelled {
+                job.more -= 1;
+                self.ask_more(kernel, ledger, &mut job);
                 self.jobs.push(job);
                 continue;
             }
@@ -266,11 +277,15 @@ impl Child {
 
     fn answer(&mut self, kernel: &mut Kernel, job: &Job) {
         let Job { id, nonce, .. } = job;
+        let kind = if self.era == Some(Era::Modern) { r#""resultType":"complete","# } else { "" };
         let text = match (job.method.as_str(), nonce) {
+            _ if job.round.is_some() => job.round.clone().unwrap_or_default(),
             ("server/discover", _) => discovered(id),
-            (_, None) => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#),
+            (_, None) => {
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{{}}}}}"#, kind.trim_end_matches(','))
+            }
             (_, Some(nonce)) if kernel.choice.chance(85) => {
-                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"nonce":{nonce},"content":[]}}}}"#)
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{{kind}"nonce":{nonce},"content":[]}}}}"#)
             }
             (_, Some(nonce)) => format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32000,"message":"no","data":{{"nonce":{nonce}}}}}}}"#

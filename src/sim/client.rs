@@ -1,5 +1,6 @@
 //! [`Client`]: a client that does what clients do, and sometimes what they should not.
 
+mod again;
 mod ask;
 mod hear;
 mod transport;
@@ -37,6 +38,12 @@ pub(super) struct Client {
     /// What it will say to questions, and when.
     answers: Vec<(Time, String)>,
     /// Bytes it has not put on the wire yet.
+    /// Its newest calls, in case they must be made again.
+    calls: BTreeMap<u64, again::Call>,
+    agains: BTreeMap<String, again::Again>,
+    plans: Vec<(Time, again::Plan)>,
+    /// It ever named a level for a request.
+    wants_logs: bool,
     deaf_until: Time,
     refused: bool,
     next_action: Time,
@@ -69,7 +76,14 @@ impl Client {
 
     /// The same over HTTP.
     #[cfg(feature = "http")]
-    pub fn browse(kernel: &mut Kernel, index: usize, server: usize, era: Era, terms: Terms) -> Client {
+    pub fn browse(
+        kernel: &mut Kernel,
+        ledger: &mut Ledger,
+        index: usize,
+        server: usize,
+        era: Era,
+        terms: Terms,
+    ) -> Client {
         let way = match era {
             Era::Modern => kernel.choice.pick(&[Way::Stateless, Way::Stateless, Way::Socket]),
             Era::Legacy => kernel.choice.pick(&[
@@ -80,6 +94,9 @@ impl Client {
                 Way::Socket,
             ]),
         };
+        if way == Way::Stateless {
+            ledger.add_guest(index);
+        }
         kernel.trace.add(kernel.now, format_args!("client {index} goes by {way:?}"));
         let web = Web::open(kernel, index, server, way, terms);
         Client::begin(kernel, index, server, era, Transport::Web(Box::new(web)))
@@ -113,6 +130,10 @@ impl Client {
             uris: BTreeSet::new(),
             listens: BTreeMap::new(),
             answers: Vec::new(),
+            calls: BTreeMap::new(),
+            agains: BTreeMap::new(),
+            plans: Vec::new(),
+            wants_logs: false,
             deaf_until: Time::ZERO,
             refused: false,
             next_action: now,
@@ -141,6 +162,13 @@ impl Client {
         for text in due {
             if self.phase != Phase::Finishing {
                 self.say(kernel, &text);
+            }
+        }
+        let due: Vec<again::Plan> =
+            self.plans.extract_if(.., |(at, _)| *at <= kernel.now).map(|(_, plan)| plan).collect();
+        for plan in due {
+            if self.phase == Phase::Ready {
+                self.make_again(kernel, ledger, plan);
             }
         }
         if active && kernel.now >= self.next_action && self.phase != Phase::Finishing && !self.is_gone() {
@@ -242,6 +270,9 @@ impl Client {
         {
             return web.stir(kernel);
         }
+        if self.era == Era::Modern && kernel.choice.chance(6) {
+            return self.steal(kernel, ledger);
+        }
         match kernel.choice.weighted(&[60, 10, 10, 6, 5, 4, 3, 3, 2, 2, 2, 2, 1, 1]) {
             0 => self.request(kernel, ledger),
             1 => (0..kernel.choice.between(2, 6)).for_each(|_| self.request(kernel, ledger)),
@@ -276,19 +307,21 @@ impl Client {
         }
     }
 
+    /// What it declares.
+    fn capabilities(&self) -> String {
+        let known = [r#""sampling":{}"#, r#""elicitation":{}"#, r#""roots":{}"#].into_iter().zip(self.can);
+        let known: Vec<&str> = known.filter_map(|(text, can)| can.then_some(text)).collect();
+        known.join(",")
+    }
+
     fn greet(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
         self.count += 1;
         // Unlike any other, so that no cancel means it.
         let id = format!("\"hello {}\"", self.count);
-        let capabilities: Vec<&str> = [r#""sampling":{}"#, r#""elicitation":{}"#, r#""roots":{}"#]
-            .into_iter()
-            .zip(self.can)
-            .filter_map(|(text, can)| can.then_some(text))
-            .collect();
         let text = format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{{{}}},"clientInfo":{{"name":"c{}","version":"1"}}}}}}"#,
             self.version,
-            capabilities.join(","),
+            self.capabilities(),
             self.index,
         );
         ledger.ask_local(self.index, &id);

@@ -3,10 +3,15 @@
 //! Every request that goes to a child carries a nonce that names it; children say it again in whatever
 //! concerns the request. What muxloop answers itself is known by its id alone, so those are counted.
 
+mod rounds;
+
+pub(super) use rounds::Loot;
+
 use super::Counts;
 use crate::base::Time;
 use crate::mux::policy::{Interactive, ServerPolicy};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sim::wire::Body;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The model of a world.
 #[derive(Debug)]
@@ -23,6 +28,16 @@ pub(super) struct Ledger {
     only: BTreeMap<usize, u64>,
     /// Clients that are gone, or on their way out.
     gone: BTreeSet<usize>,
+    guests: BTreeSet<usize>,
+    /// Requests whose questions may reach another client.
+    strays: BTreeSet<u64>,
+    /// What modern children asked, by the state they gave.
+    rounds: BTreeMap<String, rounds::Round>,
+    secrets: u64,
+    /// Servers whose suspended calls may be forgotten.
+    forgetful: BTreeSet<usize>,
+    /// The newest states of muxloop's.
+    pub loot: VecDeque<Loot>,
 }
 
 /// A request that a child can see.
@@ -33,6 +48,8 @@ struct Asked {
     id: String,
     token: Option<String>,
     at: Time,
+    /// Since when it was its client's turn to say something about it.
+    since: Time,
     cancelled: bool,
     answered: bool,
     /// The process that has it.
@@ -40,6 +57,7 @@ struct Asked {
     /// A child was told that nobody waits for it any more.
     void: bool,
     interactive: bool,
+    modern: bool,
 }
 
 /// How often one id of one client was asked and answered.
@@ -58,6 +76,7 @@ struct Tally {
 #[derive(Debug)]
 struct Question {
     nonce: u64,
+    secret: u64,
     at: Time,
     asked: usize,
     taken_back: bool,
@@ -73,6 +92,8 @@ pub(super) struct Request<'a> {
     pub token: Option<&'a str>,
     /// A server may ask something back.
     pub interactive: bool,
+    /// Its client is of 2026-07-28.
+    pub modern: bool,
 }
 
 impl Ledger {
@@ -87,6 +108,12 @@ impl Ledger {
             owners: BTreeMap::new(),
             only: BTreeMap::new(),
             gone: BTreeSet::new(),
+            guests: BTreeSet::new(),
+            strays: BTreeSet::new(),
+            rounds: BTreeMap::new(),
+            secrets: 0,
+            forgetful: BTreeSet::new(),
+            loot: VecDeque::new(),
         }
     }
 
@@ -110,11 +137,13 @@ impl Ledger {
             id: request.id.to_string(),
             token: request.token.map(String::from),
             at: now,
+            since: now,
             cancelled: false,
             answered: false,
             process: None,
             void: false,
             interactive: request.interactive,
+            modern: request.modern,
         };
         self.asked.insert(request.nonce, asked);
     }
@@ -154,6 +183,11 @@ impl Ledger {
 
     /// A client got a result, or an error that carries a nonce.
     pub fn result(&mut self, now: Time, client: usize, id: &str, nonce: Option<u64>) {
+        self.judge(now, client, id, nonce, true);
+    }
+
+    /// `last`: the child has ended it.
+    fn judge(&mut self, now: Time, client: usize, id: &str, nonce: Option<u64>, last: bool) {
         self.counts.answers += 1;
         let Some(nonce) = nonce else {
             let tally = self.tally(client, id);
@@ -180,7 +214,7 @@ impl Ledger {
         if std::mem::replace(&mut asked.answered, true) {
             wrong.push(format!("client {client} got two answers to nonce {nonce}"));
         }
-        if asked.void {
+        if asked.void && last {
             wrong.push(format!(
                 "client {client} got an answer to nonce {nonce}, which was cancelled at the child"
             ));
@@ -229,7 +263,6 @@ impl Ledger {
     /// A 2026-07-28 client got a log line, which belongs to one request.
     pub fn log_line(&mut self, client: usize, nonce: Option<u64>) {
         self.counts.logs += 1;
-        // A legacy child said it beside all requests, which cannot be told (rule L).
         if nonce.is_none() {
             return;
         }
@@ -246,14 +279,15 @@ impl Ledger {
         }
     }
 
-    /// A request reached a child.
-    pub fn at_child(&mut self, process: usize, server: usize, nonce: u64) {
+    /// A request reached a child; `again`: as the child wanted it.
+    pub fn at_child(&mut self, process: usize, server: usize, nonce: u64, again: bool) {
         let Some(asked) = self.asked.get_mut(&nonce) else {
             return self.fail(format!("process {process} was asked nonce {nonce}, which nobody asked"));
         };
         let (client, meant) = (asked.client, asked.server);
         if self.policies[server].is_per_request()
             && let Some(other) = self.only.insert(process, nonce)
+            && !(again && other == nonce)
         {
             self.violations.push(format!("process {process} got nonce {nonce} after {other}"));
         }
@@ -261,12 +295,13 @@ impl Ledger {
         if meant != server {
             self.fail(format!("a request to server {meant} reached server {server}"));
         }
-        if let Some(before) = before {
+        if let Some(before) = before.filter(|_| !again) {
             self.fail(format!("nonce {nonce} reached process {process} after process {before}"));
         }
         if self.policies[server].is_per_client() {
-            let owner = *self.owners.entry(process).or_insert(client);
-            if owner != client {
+            let own = self.owner(server, client);
+            let owner = *self.owners.entry(process).or_insert(own);
+            if owner != own {
                 self.fail(format!("process {process} of client {owner} got a request of client {client}"));
             }
         }
@@ -286,17 +321,18 @@ impl Ledger {
     }
 
     /// A child asks something for the one who asked `nonce`.
-    pub fn question(&mut self, now: Time, process: usize, id: &str, nonce: u64) {
+    pub fn question(&mut self, now: Time, process: usize, id: &str, nonce: u64, secret: u64) {
         self.counts.questions += 1;
         let question = self.questions.entry((process, id.to_string())).or_insert(Question {
             nonce,
+            secret,
             at: now,
             asked: 0,
             taken_back: false,
             answers: 0,
         });
         question.asked += 1;
-        (question.nonce, question.at) = (nonce, now);
+        (question.nonce, question.secret, question.at) = (nonce, secret, now);
     }
 
     pub fn take_back(&mut self, process: usize, id: &str) {
@@ -318,6 +354,7 @@ impl Ledger {
         server: usize,
         nonce: Option<u64>,
         capable: bool,
+        of_round: bool,
     ) {
         self.counts.asked += 1;
         let Some(asked) = nonce.and_then(|nonce| self.asked.get(&nonce)) else {
@@ -326,6 +363,9 @@ impl Ledger {
         let (owner, interactive) = (asked.client, asked.interactive);
         // Where the operator wants no pings, nothing says how far a child has read.
         let unfenced = self.policies[server].heartbeat.is_none() && self.has_timed_out(now, nonce);
+        if owner != client && unfenced {
+            self.strays.extend(nonce);
+        }
         if owner != client && !unfenced {
             self.fail(format!("client {client} was asked what is for client {owner} ({nonce:?})"));
         }
@@ -336,30 +376,39 @@ impl Ledger {
         }
         let policy = &self.policies[server];
         let (is_off, alone) = (policy.interactive == Interactive::Off, policy.is_per_client());
-        if is_off && !alone {
+        if is_off && !alone && !of_round {
             self.fail(format!("client {client} was asked something by a server that must not ask"));
         }
         // Through a process of one's own everything passes.
-        if !capable && !alone {
+        if !capable && (!alone || of_round) {
             self.fail(format!("client {client} was asked what it cannot answer"));
         }
     }
 
     /// A child got the answer to what it asked: `by` is the client that gave it.
-    pub fn question_answered(&mut self, process: usize, id: &str, nonce: Option<u64>, by: Option<usize>) {
+    pub fn question_answered(&mut self, process: usize, id: &str, body: &Body<'_>) {
+        let Body { nonce, by, secret, .. } = *body;
         let Some(question) = self.questions.get_mut(&(process, id.to_string())) else {
             return self.fail(format!("process {process} got an answer under id {id}, which it did not ask"));
         };
         question.answers += 1;
         let (asked, answers, own) = (question.asked, question.answers, question.nonce);
+        if let Some(secret) = secret.filter(|secret| *secret != question.secret) {
+            let why =
+                format!("process {process} asked {id} as {} and got the answer to {secret}", question.secret);
+            self.violations.push(why);
+        }
         if answers > asked {
             self.fail(format!("process {process} asked {asked} times under {id} and got {answers} answers"));
         }
         if let Some(nonce) = nonce.filter(|nonce| *nonce != own) {
             self.fail(format!("process {process} asked {id} for nonce {own} and got the answer for {nonce}"));
         }
+        if body.misshapen.is_some() {
+            self.fail(format!("process {process} got an answer to {id} that has the wrong shape"));
+        }
         let owner = self.asked.get(&own).map(|asked| asked.client);
-        if by.is_some() && by != owner {
+        if by.is_some() && by != owner && !self.strays.contains(&own) {
             self.fail(format!("process {process} asked client {owner:?} under {id}, but {by:?} answered"));
         }
     }
@@ -371,7 +420,7 @@ impl Ledger {
             self.fail(format!("client {client} of server {at} got a notification of server {server:?}"));
         }
         if let Some(owner) = process.and_then(|process| self.owner_of(process))
-            && owner != client
+            && owner != self.owner(at, client)
         {
             self.fail(format!("client {client} got a notification of the process of client {owner}"));
         }

@@ -10,6 +10,10 @@
 //! Clients speak lines on a socket, or HTTP to the front by any of its ways (`web`); what they mean, and what
 //! must hold for them, is the same.
 //!
+//! Both are of every version, in all pairs (protocol.md §4). Children ask their clients by requests or by
+//! `input_required`; each question has a secret which its answer says again. A client of 2026-07-28 makes its call
+//! again rightly, partly, wrongly, late or never, with states that are forged, used, or another client's.
+//!
 //! A world has three ages. In the first everything goes wrong that can: bytes come in pieces and late,
 //! readiness comes in any order, processes die, clients misbehave. Then it is calm: every request still
 //! owed must be answered. Then all leave and muxloop stops: nothing may remain.
@@ -45,6 +49,14 @@ pub struct Counts {
     /// Questions that children asked, and how many reached a client.
     pub questions: u64,
     pub asked: u64,
+    /// Answers of modern children that were questions, and how many were made again with what was answered.
+    pub rounds: u64,
+    pub resolved: u64,
+    /// Calls that 2026-07-28 clients were told to make again for a legacy child, and how many that did.
+    pub suspended: u64,
+    pub continued: u64,
+    /// States that were tried by those who must not.
+    pub attacks: u64,
     /// Notifications that clients got.
     pub broadcasts: u64,
     /// What came on listens.
@@ -68,6 +80,11 @@ impl std::ops::AddAssign for Counts {
         self.cancels += other.cancels;
         self.questions += other.questions;
         self.asked += other.asked;
+        self.rounds += other.rounds;
+        self.resolved += other.resolved;
+        self.suspended += other.suspended;
+        self.continued += other.continued;
+        self.attacks += other.attacks;
         self.broadcasts += other.broadcasts;
         self.listened += other.listened;
         self.logs += other.logs;

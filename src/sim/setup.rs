@@ -24,6 +24,7 @@ impl Setup {
             Eras::Legacy,
             Eras::Both,
             Eras::Modern,
+            Eras::Modern,
             Eras::LegacySilent,
             Eras::LegacyFragile,
         ]);
@@ -38,6 +39,8 @@ impl Setup {
         policy.lazy_start = choice.chance(40);
         policy.request_timeout_ms = choice.pick(&[400, 1_500]);
         policy.request_timeout_max_ms = policy.request_timeout_ms * choice.between(1, 3);
+        policy.answer_timeout_ms = choice.pick(&[300, 300_000]);
+        policy.guests_apart = choice.chance(30);
         policy.startup_timeout_ms = choice.pick(&[500, 2_000]);
         policy.restart_backoff_ms = choice.pick(&[10, 100]);
         policy.restart_backoff_max_ms = 400;
@@ -59,8 +62,7 @@ impl Setup {
             Interactive::PerClient,
         ]);
         policy.spare = choice.pick(&[0, 0, 1, 3]);
-        let mostly_modern = if eras == Eras::Modern { 85 } else { 5 };
-        let modern_clients = if eras == Eras::Both { choice.pick(&[0, 50, 100]) } else { mostly_modern };
+        let modern_clients = choice.pick(&[0, 30, 50, 70, 100]);
         Setup { policy, eras, modern_clients }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// A JSON-RPC message; ids and tokens are kept as written.
 #[derive(Debug, Deserialize)]
@@ -47,6 +48,30 @@ pub(super) struct Body<'a> {
     #[serde(borrow, default, rename = "_meta")]
     pub meta: Option<Meta<'a>>,
     pub muxloop: Option<Own>,
+    /// A question's own number, which its answer says again.
+    pub secret: Option<u64>,
+    /// A question of a modern child.
+    pub round: Option<bool>,
+    /// An answer that a child must never see.
+    pub misshapen: Option<bool>,
+    pub result_type: Option<String>,
+    pub request_state: Option<String>,
+    pub input_requests: Option<BTreeMap<String, Entry>>,
+    #[serde(borrow)]
+    input_responses: Option<BTreeMap<String, &'a RawValue>>,
+}
+
+/// A question of `inputRequests`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    pub method: String,
+    pub params: EntryParams,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct EntryParams {
+    pub nonce: u64,
+    pub secret: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,6 +84,8 @@ pub(super) struct Meta<'a> {
     pub log_level: Option<String>,
     #[serde(borrow, rename = "io.modelcontextprotocol/subscriptionId")]
     subscription: Option<&'a RawValue>,
+    #[serde(borrow, rename = "io.modelcontextprotocol/clientCapabilities")]
+    capabilities: Option<&'a RawValue>,
 }
 
 /// `error.data.muxloop`.
@@ -108,6 +135,19 @@ impl<'a> Body<'a> {
 
     pub fn subscription(&self) -> Option<&'a str> {
         self.meta.as_ref()?.subscription.map(RawValue::get)
+    }
+
+    /// `inputResponses`, each as its own body.
+    pub fn responses(&self) -> Vec<(String, Body<'a>)> {
+        let read = |text: &&'a RawValue| serde_json::from_str(text.get()).unwrap_or_default();
+        let all = self.input_responses.iter().flatten();
+        all.map(|(key, text)| (key.clone(), read(text))).collect()
+    }
+
+    /// Whether a request's client declares this.
+    pub fn declares(&self, capability: &str) -> bool {
+        let capabilities = self.meta.as_ref().and_then(|meta| meta.capabilities);
+        capabilities.is_some_and(|text| text.get().contains(&format!("\"{capability}\"")))
     }
 
     pub fn is_modern(&self) -> bool {

@@ -233,7 +233,7 @@ impl World {
         let client = match kernel.choice.chance(45) {
             true => {
                 let terms = self.http.terms(&self.setups, server);
-                Client::browse(&mut kernel, index, server, era, terms)
+                Client::browse(&mut kernel, &mut self.ledger, index, server, era, terms)
             }
             false => Client::connect(&mut kernel, index, server, era),
         };

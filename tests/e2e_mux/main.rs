@@ -57,6 +57,7 @@ mod daemon;
 mod eras;
 mod hostile;
 mod life;
+mod lists;
 mod questions;
 mod races;
 mod service;

@@ -76,7 +76,9 @@ fn the_report_counts_what_clients_did() {
     assert_eq!(report["clients"], 1);
     // The client, a child's two, and the control connection.
     assert_eq!(report["connections"], 4, "{report}");
-    assert_eq!((&report["requests"], &report["errors"]), (&json!(9), &json!(1)), "{report}");
+    // `initialize` counts if it had to wait for the server.
+    let requests = report["requests"].as_u64().unwrap();
+    assert!([8, 9].contains(&requests) && report["errors"] == 1, "{report}");
     assert_eq!(report["malformed"], 0);
     let names: Vec<&Value> = report["servers"].as_array().unwrap().iter().map(|s| &s["name"]).collect();
     assert_eq!(names, ["a", "b"]);
@@ -94,7 +96,7 @@ fn the_report_counts_what_clients_did() {
     assert!(server["server_version"].is_string());
     assert_eq!((&server["clients"], &server["max_active_clients"]), (&json!(1), &json!(7)));
     assert_eq!((&server["pending"], &server["queued"]), (&json!(1), &json!(0)));
-    assert_eq!((&server["requests"], &server["errors"]), (&json!(9), &json!(1)));
+    assert_eq!((server["requests"].as_u64(), &server["errors"]), (Some(requests), &json!(1)));
     assert_eq!(server["bytes_in"], bytes.sent, "{server}");
     assert_eq!(server["bytes_out"], bytes.received, "{server}");
     let latency = &server["latency_ms"];

@@ -171,3 +171,31 @@ fn one_server_is_shown_with_all_that_is_known() {
          listening\n"
     );
 }
+
+#[test]
+fn the_tools_of_all_servers_are_summed_up() {
+    let server = |name: &str, tools, tool_tokens| ServerReport {
+        name: name.into(),
+        tools,
+        tool_tokens,
+        ..ServerReport::default()
+    };
+    let mut report = Report {
+        servers: vec![
+            server("fs", Some(12), Some(900)),
+            server("git", None, None),
+            server("db", Some(3), Some(80)),
+        ],
+        ..Report::default()
+    };
+    let shown = |report: &Report| {
+        let mut out = String::new();
+        table(&mut out, report, false);
+        assert!(out.lines().all(|line| text::width(line) <= 80), "{out}");
+        out.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let out = shown(&report);
+    assert!(out.contains("fs 12 (900), db 3 (80); together 980"), "{out}");
+    report.servers.retain(|server| server.tools.is_none());
+    assert!(!shown(&report).contains("tokens"), "nothing is known");
+}

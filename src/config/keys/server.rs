@@ -175,6 +175,16 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         "900000",
         "Stop the process after so long without requests; 0 means never.",
     ),
+    Key {
+        near: &["cache", "nocache", "disable_cache"],
+        ..key(
+            "no_cache",
+            Kind::Flag(|server, on| server.policy.no_cache = on),
+            "false",
+            "true",
+            "Ask it for its lists each time, and keep none of them.",
+        )
+    },
     key(
         "stop_grace_ms",
         Kind::Integer { min: 0, max: 600_000, set: |server, ms| server.policy.stop_grace_ms = ms },

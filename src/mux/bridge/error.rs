@@ -4,6 +4,7 @@ use super::edit::{Member, array, object};
 use crate::codec::{Incoming, Message, Value, json};
 use crate::mux::peer::Capabilities;
 use crate::mux::reply;
+use crate::mux::reverse::Need;
 use serde_json::json;
 
 /// Legacy codes that 2026-07-28 does not have.
@@ -11,8 +12,13 @@ const RESOURCE_NOT_FOUND: &[u8] = b"-32002";
 const URL_ELICITATION_REQUIRED: &[u8] = b"-32042";
 
 /// A legacy child's error for a modern client; `None` if it reads the same. A page that the user has to see
-/// first becomes a question (the client asks again afterwards), if the client can show one.
-pub(super) fn to_modern(msg: &Incoming<'_>, capabilities: Capabilities) -> Option<Vec<u8>> {
+/// first becomes a question (the client asks again afterwards), if the client can show one. `lacks`: the child
+/// was refused a question for want of that; an error of the same code says that it cannot do without.
+pub(super) fn to_modern(
+    msg: &Incoming<'_>,
+    capabilities: Capabilities,
+    lacks: Option<Need>,
+) -> Option<Vec<u8>> {
     let error = msg.envelope.error?;
     let code = json::member(msg.bytes, error, "code")?;
     match msg.text(code) {
@@ -21,12 +27,22 @@ pub(super) fn to_modern(msg: &Incoming<'_>, capabilities: Capabilities) -> Optio
             Some(pages(msg).unwrap_or_else(|| with_code(msg, reply::INTERNAL)))
         }
         URL_ELICITATION_REQUIRED => {
-            let needs = json!({ "requiredCapabilities": { "elicitation": { "url": {} } } });
-            let what = "the server wants to show a page first (elicitation by URL)";
-            Some(reply::error_with_data(super::id_of(msg), reply::MISSING_CAPABILITY, what, needs))
+            Some(missing(msg, Need::ElicitUrl, "the server wants to show a page first (elicitation by URL)"))
         }
-        _ => None,
+        code => {
+            let lacks = lacks.filter(|need| need.unsupported().to_string().as_bytes() == code)?;
+            Some(missing(
+                msg,
+                lacks,
+                "the server asks its client during this request, which declares too little for that",
+            ))
+        }
     }
+}
+
+fn missing(msg: &Incoming<'_>, need: Need, what: &str) -> Vec<u8> {
+    let needs = json!({ "requiredCapabilities": need.capabilities() });
+    reply::error_with_data(super::id_of(msg), reply::MISSING_CAPABILITY, what, needs)
 }
 
 /// A modern child's error for a legacy client; `None` if it reads the same. What only muxloop could have put
@@ -88,7 +104,7 @@ mod tests {
 
     fn modern(text: &str, url: bool) -> Option<String> {
         let capabilities = Capabilities { elicitation_url: url, ..Capabilities::default() };
-        let told = to_modern(&Incoming::scan(text.as_bytes()).unwrap(), capabilities)?;
+        let told = to_modern(&Incoming::scan(text.as_bytes()).unwrap(), capabilities, None)?;
         Some(String::from_utf8(told).unwrap())
     }
 

@@ -65,7 +65,9 @@ impl Mux {
             );
         }
         let request = self.requests.get(key)?;
-        let legacy = request.peer().and_then(|peer| self.peers.get(peer))?.legacy.as_ref()?;
+        let peer = request.peer().and_then(|peer| self.peers.get(peer))?;
+        // Its `initialize` came to nothing while this waited.
+        let Some(legacy) = &peer.legacy else { return Some(Err(NO_HANDSHAKE.into())) };
         Some(request::to_modern(msg, &legacy.identity, request.log_level))
     }
 
@@ -83,15 +85,21 @@ impl Mux {
 
     /// A child's answer in the words of its client, or as it is where the client reads it so.
     pub(super) fn cross_answer(&self, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
+        let era = self.instances.get(request.instance)?.era?;
+        self.cross_answer_of(era, request, msg)
+    }
+
+    /// The same of an answer that is in the words of this era.
+    pub(super) fn cross_answer_of(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let instance = self.instances.get(request.instance)?;
         let version = match &request.origin {
             Origin::Peer { peer, .. } => self.version_of(*peer, request),
             Origin::Suspended(_) => Version::LATEST,
             Origin::Own(_) => return None,
         };
-        match (instance.era?, request.era) {
+        match (era, request.era) {
             (Era::Legacy, Era::Modern) if msg.envelope.kind == Kind::Error => {
-                error::to_modern(msg, request.capabilities)
+                error::to_modern(msg, request.capabilities, request.lacks)
             }
             (Era::Legacy, Era::Modern) => {
                 let hello = instance.hello.as_ref()?;
@@ -122,6 +130,9 @@ fn older(msg: &Incoming<'_>, method: Method, version: Version) -> Option<Vec<u8>
     }
     content::for_version(msg, version)
 }
+
+/// What a legacy client is told of whom a modern child would have to be told more.
+const NO_HANDSHAKE: &str = "`initialize` has failed: say it again before other requests";
 
 /// The id of a message, as written.
 fn id_of<'m>(msg: &'m Incoming<'_>) -> &'m [u8] {

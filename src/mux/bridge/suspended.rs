@@ -28,7 +28,7 @@ use crate::mux::operate::Asker;
 use crate::mux::peer::Capabilities;
 use crate::mux::request::{Origin, State};
 use crate::mux::reverse::Need;
-use crate::mux::server::{Era, Holder};
+use crate::mux::server::{Era, Holder, Then};
 use crate::mux::sink::ServerId;
 use crate::mux::tally::{self, Outcome};
 use crate::mux::{Mux, Sink, Timer, reply};
@@ -180,6 +180,32 @@ impl Mux {
         if is_there && call.gather.is_none() {
             call.gather = Some(self.timers.schedule(now + GATHER_MS, Timer::Gather(key)));
             self.suspended.thirsty = true;
+        }
+    }
+
+    /// A question of the child's was refused: kept in mind if it was asked because of one request, whose client
+    /// cannot be asked that.
+    pub(in crate::mux) fn note_refused(&mut self, instance: Key, method: Method, msg: &Incoming<'_>) {
+        let is_question = matches!(method, Method::Sampling | Method::Elicit | Method::RootsList);
+        if !is_question || msg.envelope.meta_related_task.is_some() {
+            return;
+        }
+        let about = match self.instances.get(instance).and_then(|i| i.holder) {
+            Some(Holder::Call(key)) => Some(key),
+            Some(Holder::Peer(_)) => {
+                let mut held = self.requests.iter().filter(|(_, request)| {
+                    request.instance == instance && request.is_sent() && request.method.is_interactive()
+                });
+                held.next().map(|(key, _)| key).filter(|_| held.next().is_none())
+            }
+            None => None,
+        };
+        let need = Need::of(method, msg);
+        if let Some(request) = about.and_then(|key| self.requests.get_mut(key))
+            && request.era == Era::Modern
+            && !need.met_by(request.capabilities)
+        {
+            request.lacks = Some(need);
         }
     }
 
@@ -335,7 +361,9 @@ impl Mux {
     ) {
         let Some(call) = self.suspended.remove(place) else { return };
         self.timers.cancel(call.timer);
-        self.rebind(now, key, peer_key, link, msg);
+        if let Some(unused) = self.rebind(now, key, peer_key, link, msg) {
+            self.stop(now, unused, Then::Remove, out);
+        }
         let Some(request) = self.requests.get_mut(key) else { return };
         let child = self.instances.get(request.instance).and_then(|instance| instance.open_link());
         let Some(call) = &mut request.call else { return };
@@ -357,12 +385,16 @@ impl Mux {
         }
     }
 
-    /// Puts an open call into the name of another request.
-    fn rebind(&mut self, now: Time, key: Key, peer_key: Key, link: Key, msg: &Incoming<'_>) {
+    /// Puts an open call into the name of another request. Gives the process that its client had so far, if it
+    /// has that of the call instead.
+    fn rebind(&mut self, now: Time, key: Key, peer_key: Key, link: Key, msg: &Incoming<'_>) -> Option<Key> {
         let env = &msg.envelope;
+        let owner = self.requests.get(key).and_then(|r| self.instances.get(r.instance)).and_then(|i| i.owner);
+        let is_owned = owner.is_some_and(|owner| self.peers.contains(owner));
         let (Some(request), Some(peer)) = (self.requests.get_mut(key), self.peers.get_mut(peer_key)) else {
-            return;
+            return None;
         };
+        let mut unused = None;
         let server = &mut self.servers[peer.server];
         let short = |span: Span| ShortBytes::new(msg.text(span));
         let id = env.id.map_or(ShortBytes::new(b"null"), short);
@@ -389,14 +421,17 @@ impl Mux {
                     peer.alone.push(request.instance);
                 }
             }
-            Some(instance) if instance.owner.is_some() => {
+            // That of a connection which is there has it still.
+            Some(instance) if instance.owner.is_some() && !is_owned => {
                 instance.owner = Some(peer_key);
-                peer.instance = Some(request.instance);
+                unused = peer.instance.replace(request.instance).filter(|old| *old != request.instance);
             }
+            Some(instance) if instance.owner.is_some() => {}
             _ => _ = peer.instance.get_or_insert(request.instance),
         }
         server.tally.requests += 1;
         self.counters.requests += 1;
+        unused
     }
 
     /// The call has ended meanwhile: its answer is told.

@@ -339,3 +339,29 @@ fn the_other_era_is_tried_anew_after_each_pause() {
         world.advance(10_000);
     }
 }
+
+/// A legacy client's `initialize` comes to nothing while its next request waits: what a modern child would have
+/// to be told of it is not known, so it is asked to begin again, and can.
+#[test]
+fn no_request_is_put_to_a_modern_child_without_a_handshake() {
+    let mut world = World::new([era(EraPolicy::Modern)]);
+    let (child, client) = (world.child(), world.client());
+    world.says(client, initialize("2025-11-25", json!({})));
+    world.advance(40_000);
+    world.exits(child, "exited with status 1");
+    world.says(client, call(2, "t"));
+    world.advance(20_001);
+    let child = world.child();
+    let failed = world.hears(client);
+    assert_eq!(failed["error"]["data"]["muxloop"]["reason"], "timeout", "{failed}");
+    world.discover(child, 0);
+    world.hears_error(client, 2, -32602);
+    assert!(world.hears_all(child).iter().all(|said| said["method"] != "tools/call"));
+    world.says(client, initialize("2025-11-25", json!({})));
+    let asked = world.hears_all(child);
+    assert!(asked.iter().all(|said| said["method"] == "server/discover"), "{asked:?}");
+    for asked in asked {
+        world.answers(child, &asked, discover_result(0));
+    }
+    assert!(world.hears(client)["result"].is_object());
+}

@@ -80,6 +80,8 @@ fn a_call_that_waits_to_be_made_again_can_be_cancelled() {
 #[test]
 fn a_tool_that_takes_its_word_back_is_not_called_again() {
     let (mut world, child, a) = listed();
+    world.says(child, note("notifications/tools/list_changed", json!({})));
+    world.hears_of(a, "notifications/tools/list_changed");
     world.says(a, request("l", "tools/list", json!({})));
     let asked = world.hears(child);
     world.answers(child, &asked, json!({ "tools": [{ "name": "again" }] }));

@@ -4,8 +4,8 @@ use super::suspended::*;
 use super::world::*;
 use crate::base::limits::{KEPT_ANSWER_MAX, QUESTIONS_PER_CALL, SUSPENDED_PER_SERVER};
 use crate::mux::StopStep;
-use crate::mux::policy::{Interactive, ServerPolicy};
-use serde_json::json;
+use crate::mux::policy::{Interactive, ServerPolicy, Share};
+use serde_json::{Value, json};
 
 /// A call that ends while its client is away leaves its answer to the retry, once, for as long as it was to
 /// come back.
@@ -286,4 +286,149 @@ fn questions_and_calls_are_bounded() {
     assert_eq!(world.hears(a)["result"]["resultType"], "complete");
     world.advance(EXPIRY_MS);
     is_over(&world);
+}
+
+/// A call whose child may not ask, for want of a capability, and fails just as it was refused: the client is
+/// told what it would have to declare (-32021, protocol.md §4.2). Any other end is the child's own.
+#[test]
+fn a_call_that_cannot_do_without_a_question_names_what_it_lacks() {
+    let (mut world, child, [a]) = stage(serialize());
+    let asking = [
+        (request("q", "sampling/createMessage", json!({})), -32602, json!({ "sampling": {} })),
+        (
+            request("q", "sampling/createMessage", json!({ "tools": [] })),
+            -32602,
+            json!({ "sampling": { "tools": {} } }),
+        ),
+        (elicit("q"), -32602, json!({ "elicitation": { "form": {} } })),
+        (request("q", "roots/list", json!({})), -32601, json!({ "roots": {} })),
+    ];
+    let fails = |world: &mut World, asked: &Value, code: i32| {
+        let error = json!({ "code": code, "message": "no" });
+        world.says(child, json!({ "jsonrpc": "2.0", "id": asked["id"], "error": error }));
+    };
+    for (question, code, needs) in asking {
+        world.says(a, modern(1, "tools/call", json!({ "name": "t" })));
+        let call = world.hears(child);
+        world.says(child, question.clone());
+        world.hears_error(child, "q", code);
+        fails(&mut world, &call, code);
+        assert_eq!(world.hears_error(a, 1, -32021)["error"]["data"]["requiredCapabilities"], needs);
+
+        world.says(a, modern(2, "tools/call", json!({ "name": "t" })));
+        let call = world.hears(child);
+        world.says(child, question);
+        world.hears_error(child, "q", code);
+        fails(&mut world, &call, -32000);
+        world.hears_error(a, 2, -32000);
+    }
+    // One that was asked what it can be asked does not lack anything.
+    let (told, call) = interrupted(&mut world, child, a);
+    world.says(a, again(2, &told, json!({ "q1": accept() })));
+    world.hears(child);
+    fails(&mut world, &call, -32602);
+    world.hears_error(a, 2, -32602);
+}
+
+/// A process of one request that ends while its client is away is not started again: the client is told when
+/// it comes, and nothing is left of it.
+#[test]
+fn a_process_of_one_request_ends_with_its_suspended_call() {
+    let mut world = World::new([ServerPolicy { share: Share::Request, ..serialize() }]);
+    let guest = world.guest();
+    world.says(guest, ask(1, json!({ "name": "t" })));
+    let child = world.child();
+    world.shake_hands(child, all_capabilities());
+    world.hears_of(child, "tools/call");
+    world.says(child, elicit("e"));
+    world.advance(25);
+    let told = world.hears(guest);
+    assert_eq!(told["result"]["resultType"], "input_required", "{told}");
+    world.leaves(guest);
+    world.exits(child, "exited with status 1");
+    world.advance(60_000);
+    world.no_start();
+    assert_eq!(world.mux.sizes().instances, 0);
+    let guest = world.guest();
+    world.says(guest, again(2, &told, json!({ "q1": accept() })));
+    world.hears_failure(guest, 2, "restarting");
+    is_over(&world);
+}
+
+/// An answer that cannot be read ends the call, with its client there or away: the child is told that nobody
+/// answers its questions, and a process of one request ends.
+#[test]
+fn an_answer_that_cannot_be_read_ends_the_questions() {
+    for away in [true, false] {
+        let mut world = World::new([ServerPolicy { share: Share::Request, ..serialize() }]);
+        let guest = world.guest();
+        world.says(guest, ask(1, json!({ "name": "t" })));
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
+        let call = world.hears_of(child, "tools/call");
+        world.says(child, elicit("e"));
+        let told = away.then(|| {
+            world.advance(25);
+            world.hears(guest)
+        });
+        world.says_raw(child, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}"#, call["id"]));
+        assert_eq!(world.hears(child)["result"]["action"], "cancel");
+        assert_eq!(world.stops(child), [StopStep::CloseInput]);
+        world.exits(child, "exited with status 0");
+        if let Some(told) = told {
+            world.says(guest, again(2, &told, json!({ "q1": accept() })));
+            world.hears_failure(guest, 2, "malformed");
+        } else {
+            world.hears_failure(guest, 1, "malformed");
+        }
+        assert_eq!(world.mux.sizes().instances, 0);
+        is_over(&world);
+    }
+}
+
+/// A connection with a process of its own that goes on with another one's call: if that is gone it has the
+/// call's process from then on, and its own ends; if not each keeps what it has.
+#[test]
+fn no_process_is_left_by_who_goes_on_with_a_call() {
+    for first_leaves in [true, false] {
+        let policy = ServerPolicy { share: Share::Session, guests_apart: true, ..policy() };
+        let mut world = World::new([policy]);
+        let (first, second) = (world.guest(), world.guest());
+        let [child, own] = [first, second].map(|guest| {
+            world.says(guest, ask(1, json!({ "name": "t" })));
+            let child = world.child();
+            world.shake_hands(child, all_capabilities());
+            child
+        });
+        let done = world.hears_of(own, "tools/call");
+        world.answers(own, &done, json!({ "content": [] }));
+        world.hears(second);
+        let call = world.hears_of(child, "tools/call");
+        world.says(child, elicit("e"));
+        world.advance(25);
+        let told = world.hears(first);
+        if first_leaves {
+            world.leaves(first);
+        }
+        world.says(second, again(2, &told, json!({ "q1": accept() })));
+        assert_eq!(world.stops(own).is_empty(), !first_leaves);
+        world.hears(child);
+        world.answers(child, &call, json!({ "content": [] }));
+        assert_eq!(world.hears(second)["id"], 2);
+        world.leaves(second);
+        assert_eq!(world.stops(child).is_empty(), !first_leaves);
+        assert!(first_leaves || !world.stops(own).is_empty());
+        world.exits(own, "exited with status 0");
+        if !first_leaves {
+            // Whose process it is can still use it.
+            world.says(first, ask(3, json!({ "name": "t" })));
+            let asked = world.hears_of(child, "tools/call");
+            world.answers(child, &asked, json!({ "content": [] }));
+            assert_eq!(world.hears(first)["id"], 3);
+            world.leaves(first);
+        }
+        world.exits(child, "exited with status 0");
+        assert_eq!(world.mux.sizes().instances, 0);
+        is_over(&world);
+    }
 }

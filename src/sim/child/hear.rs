@@ -3,7 +3,6 @@
 use super::{Child, Eras, Job, discovered};
 use crate::engine::port::ExitStatus;
 use crate::mux::Era;
-use crate::sim::client::QUESTIONS;
 use crate::sim::kernel::{Kernel, Task};
 use crate::sim::ledger::Ledger;
 use crate::sim::wire::{Body, Wire};
@@ -56,7 +55,17 @@ impl Child {
         }
         if let Some(nonce) = body.nonce {
             let server = kernel.processes[index].server;
-            ledger.at_child(index, server, nonce);
+            let again = match body.request_state.as_deref() {
+                Some(state) if !ledger.round_at_child(index, nonce, state, &body.responses()) => {
+                    let why = r#""error":{"code":-32602,"message":"unknown state"}"#;
+                    return self.say(kernel, &format!(r#"{{"jsonrpc":"2.0","id":{id},{why}}}"#));
+                }
+                state => state.is_some(),
+            };
+            if again && self.era != Some(Era::Modern) {
+                ledger.fail(format!("process {index} of an older era got a state"));
+            }
+            ledger.at_child(index, server, nonce, again);
         }
         match method {
             "initialize" | "server/discover" => self.on_handshake(kernel, ledger, era, id),
@@ -139,43 +148,24 @@ impl Child {
             method: method.to_string(),
             due,
             progress_left: kernel.choice.below(4) as u32,
-            waits: None,
+            waits: Vec::new(),
+            more: 0,
+            round: None,
             cancelled: false,
         };
-        let interactive = matches!(method, "tools/call" | "prompts/get" | "resources/read");
-        let legacy = self.era == Some(Era::Legacy);
-        if let (Some(nonce), true) =
-            (body.nonce, interactive && legacy && kernel.choice.chance(self.nature.asks))
+        if let Some(nonce) = body.nonce
+            && matches!(method, "tools/call" | "prompts/get" | "resources/read")
+            && kernel.choice.chance(self.nature.asks)
         {
-            job.waits = Some(self.ask(kernel, ledger, nonce));
+            match self.era {
+                Some(Era::Modern) => job.round = Some(self.ask_by_answer(kernel, ledger, id, nonce, body)),
+                _ => {
+                    job.more = kernel.choice.pick(&[0, 0, 1, 2]);
+                    self.ask_more(kernel, ledger, &mut job);
+                }
+            }
         }
         self.jobs.push(job);
-        kernel.schedule(due, Task::Process(self.index));
-    }
-
-    fn ask(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, nonce: u64) -> String {
-        self.questions += 1;
-        let id = match kernel.choice.below(3) {
-            0 => self.questions.to_string(),
-            1 => format!("\"{}\"", self.questions),
-            _ => format!("\"q \\u0041{}\"", self.questions),
-        };
-        let method = kernel.choice.pick(&QUESTIONS);
-        ledger.question(kernel.now, self.index, &id, nonce);
-        self.say(
-            kernel,
-            &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"nonce":{nonce},"message":"?"}}}}"#),
-        );
-        id
-    }
-
-    fn on_answer(&mut self, kernel: &mut Kernel, ledger: &mut Ledger, id: &str, body: &Body<'_>) {
-        ledger.question_answered(self.index, id, body.nonce, body.by);
-        let due = kernel.now + kernel.choice.between(0, self.nature.late_ms);
-        for job in self.jobs.iter_mut().filter(|job| job.waits.as_deref() == Some(id)) {
-            job.waits = None;
-            job.due = due;
-        }
         kernel.schedule(due, Task::Process(self.index));
     }
 
@@ -207,9 +197,10 @@ impl Child {
         if let Some(nonce) = self.jobs[at].nonce {
             ledger.cancelled_at_child(nonce);
         }
-        if let Some(question) = self.jobs[at].waits.take()
-            && kernel.choice.chance(50)
-        {
+        for question in std::mem::take(&mut self.jobs[at].waits) {
+            if !kernel.choice.chance(50) {
+                continue;
+            }
             ledger.take_back(self.index, &question);
             self.say(
                 kernel,

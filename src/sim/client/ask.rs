@@ -1,5 +1,6 @@
 //! What a client asks and says.
 
+use super::again::Call;
 use super::{Client, LEVELS, Listen, MODERN, Phase, URIS};
 use crate::mux::Era;
 use crate::sim::kernel::{Kernel, Weather};
@@ -66,23 +67,31 @@ impl Client {
                 id: &id,
                 token: token.as_deref(),
                 interactive,
+                modern: self.era == Era::Modern,
             },
         );
         let mut meta: Vec<String> = Vec::new();
         meta.extend(token.as_ref().map(|token| format!(r#""progressToken":{token}"#)));
         if self.era == Era::Modern {
-            meta.push(format!(r#""io.modelcontextprotocol/protocolVersion":"{MODERN}""#));
-            meta.push(r#""io.modelcontextprotocol/clientCapabilities":{}"#.to_string());
+            meta.push(self.modern_meta());
             if kernel.choice.chance(30) {
+                self.wants_logs = true;
                 meta.push(r#""io.modelcontextprotocol/logLevel":"info""#.to_string());
             }
         }
         let meta =
             if meta.is_empty() { String::new() } else { format!(r#","_meta":{{{}}}"#, meta.join(",")) };
         let text = "x".repeat(padding);
-        format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"name":"n","nonce":{nonce},"arguments":{{"text":"{text}"}}{meta}}}}}"#
-        )
+        let params = format!(r#""name":"n","nonce":{nonce},"arguments":{{"text":"{text}"}}"#);
+        let text =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{meta}}}}}"#);
+        if self.era == Era::Modern && interactive && padding == 0 {
+            self.calls.insert(nonce, Call::new(method, params));
+            if self.calls.len() > CALLS_MAX {
+                self.calls.pop_first();
+            }
+        }
+        text
     }
 
     pub(super) fn request(&mut self, kernel: &mut Kernel, ledger: &mut Ledger) {
@@ -233,6 +242,8 @@ impl Client {
     }
 }
 
+/// So many of its calls a client may make again.
+const CALLS_MAX: usize = 60;
 const ODD_IDS: [&str; 7] = [
     "9007199254740993",
     "-5",

@@ -1,5 +1,6 @@
 //! What a client gets: judged by the ledger and by what the client itself asked for.
 
+use super::again::answer_to;
 use super::{Client, LEVELS, MODERN, Phase, QUESTIONS, VERSIONS};
 use crate::mux::Era;
 use crate::sim::kernel::{Kernel, Task};
@@ -37,6 +38,12 @@ impl Client {
             listen.over = true;
             return;
         }
+        self.check_form(ledger, wire, id, body);
+        if body.result_type.as_deref() == Some("input_required") && self.era == Era::Modern {
+            self.on_again(kernel, ledger, id, None, body.nonce);
+            return self.on_input_required(kernel, ledger, id, body);
+        }
+        self.on_again(kernel, ledger, id, wire.complaint(), body.nonce);
         if wire.is_result() || body.nonce.is_some() {
             ledger.result(kernel.now, self.index, id, body.nonce);
         } else {
@@ -66,6 +73,19 @@ impl Client {
         }
     }
 
+    /// Results of each era have what it knows, and no more.
+    fn check_form(&self, ledger: &mut Ledger, wire: &Wire<'_>, id: &str, body: &Body<'_>) {
+        let kind = body.result_type.as_deref();
+        let fits = match self.era {
+            Era::Legacy => kind.is_none() && body.request_state.is_none() && body.input_requests.is_none(),
+            Era::Modern => !wire.is_result() || matches!(kind, Some("complete" | "input_required")),
+        };
+        if !fits {
+            let era = self.era;
+            ledger.fail(format!("client {} of {era:?} got a result of another era under {id}", self.index));
+        }
+    }
+
     fn on_question(
         &mut self,
         kernel: &mut Kernel,
@@ -79,14 +99,17 @@ impl Client {
         }
         let kind = QUESTIONS.iter().position(|known| *known == method);
         let capable = kind.is_some_and(|kind| self.can[kind]);
-        ledger.question_at_client(kernel.now, self.index, self.server, body.nonce, capable);
+        let of_round = body.round.is_some();
+        ledger.question_at_client(kernel.now, self.index, self.server, body.nonce, capable, of_round);
         if kernel.choice.chance(15) {
             return;
         }
         let nonce = body.nonce.unwrap_or(0);
         let by = self.index;
+        let secret = body.secret.unwrap_or(0);
+        let answer = answer_to(method, &format!(r#""by":{by},"nonce":{nonce},"secret":{secret}"#));
         let text = if kernel.choice.chance(80) {
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"by":{by},"nonce":{nonce}}}}}"#)
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{{answer}}}}}"#)
         } else {
             format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-1,"message":"no","data":{{"by":{by},"nonce":{nonce}}}}}}}"#
@@ -100,6 +123,12 @@ impl Client {
     fn on_notification(&mut self, ledger: &mut Ledger, method: &str, body: &Body<'_>, line: &str) {
         let index = self.index;
         if self.era == Era::Modern && method == "notifications/message" {
+            if !self.wants_logs {
+                ledger.fail(format!("client {index} never wanted lines, but got {line}"));
+            }
+            if body.server.is_some() {
+                ledger.broadcast(index, self.server, body.server, body.process);
+            }
             return ledger.log_line(index, body.nonce);
         }
         if self.era == Era::Modern && method != "notifications/progress" {
@@ -108,9 +137,13 @@ impl Client {
         match method {
             "notifications/progress" => ledger.progress(index, body.progress_token(), body.nonce),
             "notifications/message" => {
-                ledger.broadcast(index, self.server, body.server, body.process);
+                match body.nonce {
+                    Some(_) => ledger.log_line(index, body.nonce),
+                    None => ledger.broadcast(index, self.server, body.server, body.process),
+                }
                 let level = LEVELS.iter().position(|known| Some(*known) == body.level.as_deref());
-                if self.level.is_some_and(|own| level < Some(own)) {
+                // A modern child is told the level with the request.
+                if body.nonce.is_none() && self.level.is_some_and(|own| level < Some(own)) {
                     ledger.fail(format!("client {index} at level {:?} got {line}", self.level));
                 }
             }
@@ -121,6 +154,9 @@ impl Client {
                 if self.uris.is_empty() {
                     ledger.fail(format!("client {index} has no subscriptions but got {line}"));
                 }
+            }
+            _ if body.subscription().is_some() => {
+                ledger.fail(format!("client {index} has no listens but got {line}"));
             }
             "notifications/custom" => ledger.broadcast(index, self.server, body.server, body.process),
             "notifications/cancelled" => {}
@@ -143,6 +179,9 @@ impl Client {
             return ledger.fail(format!("client {index} got something on no listen of its own: {line}"));
         };
         ledger.counts.listened += 1;
+        if body.server.is_some() {
+            ledger.broadcast(index, self.server, body.server, body.process);
+        }
         let wanted = match method {
             "notifications/subscriptions/acknowledged" => {
                 if std::mem::replace(&mut listen.acknowledged, true) {

@@ -29,6 +29,7 @@ impl Web {
             return self.waiting.push(text.to_string());
         };
         let writes = conn.writes;
+        self.spoke = kernel.now;
         self.too_long |= text.len() > self.terms.body_max;
         let mask = (kernel.choice.next() as u32).to_be_bytes();
         let cut = if kernel.choice.chance(20) { kernel.choice.below(text.len().max(1)) } else { 0 };

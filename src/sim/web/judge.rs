@@ -327,12 +327,16 @@ impl Web {
                 }
                 Kind::Ping => {
                     let mask = (kernel.choice.next() as u32).to_be_bytes();
+                    self.spoke = kernel.now;
                     kernel.send(self.conns[at].writes, &frames::frame(0x8a, &payload, mask));
                 }
                 Kind::Pong if payload == b"?" => {}
                 Kind::Pong => return Err(format!("a pong with {payload:?}")),
                 Kind::Close => {
                     kernel.trace.add(kernel.now, format_args!("client {} ◀ close {payload:?}", self.client));
+                    // Over a slow line a ping may come too late, behind all that came before it.
+                    let silent_ms = kernel.now.since(self.spoke) + 500;
+                    self.quiet |= kernel.weather.stall > 0 && silent_ms >= self.terms.session_timeout_ms;
                     let known = [[3, 0xe8], [3, 0xe9], [3, 0xf1]];
                     if !known.iter().any(|code| payload.starts_with(code)) {
                         return Err(format!("a close with {payload:?}"));

@@ -133,6 +133,8 @@ pub(super) struct Web {
     /// Places on the session's own stream that were heard. An older connection may end after a newer began.
     places: BTreeSet<u32>,
     used: Time,
+    /// When it last said something by a WebSocket.
+    spoke: Time,
     /// It was not used for so long that its session may have ended.
     quiet: bool,
     too_long: bool,
@@ -161,6 +163,7 @@ impl Web {
             broken: Vec::new(),
             places: BTreeSet::new(),
             used: kernel.now,
+            spoke: kernel.now,
             quiet: false,
             too_long: false,
             unknown: false,

@@ -83,6 +83,7 @@ impl World {
     fn replace(&mut self, now: Time, server: usize) {
         let Some(id) = self.engine.server_named(&self.setups[server].policy.name) else { return };
         self.released.extend((0..self.clients.len()).filter(|at| self.clients[*at].server == server));
+        self.ledger.may_forget(server);
         self.tape.retire_server(now, id);
         self.engine.retire_server(now, id);
         let setup = self.setups[server].for_engine(server);
@@ -107,6 +108,7 @@ impl World {
 
     /// The stop: at once, or by a drain.
     pub(super) fn dismiss(&mut self, now: Time) {
+        (0..self.setups.len()).for_each(|server| self.ledger.may_forget(server));
         if self.kernel.borrow_mut().choice.chance(30) {
             let timeout_ms = self.kernel.borrow_mut().choice.between(0, 1_000);
             self.kernel.borrow_mut().trace.add(now, format_args!("operator: drain in {timeout_ms} ms"));

@@ -18,6 +18,10 @@ pub enum Sabotage {
     StrayProgress,
     /// A question goes to another client.
     StrayQuestion,
+    /// An answer that asks goes to another client.
+    StrayRound,
+    /// The answers to two questions of a modern child change places.
+    SwapInputs,
     /// A log line goes to clients of another server.
     StrayLog,
     /// A child gets a request twice.
@@ -51,6 +55,13 @@ impl World {
                 child.hear(&mut kernel, &mut self.ledger, line);
                 child.hear(&mut kernel, &mut self.ledger, line);
             }
+            Sabotage::SwapInputs if line.contains("\"inputResponses\"") && !self.done => {
+                let Some(swapped) = with_swapped_secrets(line) else {
+                    return child.hear(&mut kernel, &mut self.ledger, line);
+                };
+                self.done = true;
+                child.hear(&mut kernel, &mut self.ledger, &swapped);
+            }
             Sabotage::KeepId if is_request && !self.done => {
                 self.done = true;
                 let at = line.find("\"id\":").map_or(0, |at| at + 5);
@@ -71,6 +82,7 @@ impl World {
         let is_answer = line.contains("\"result\":") && line.contains("\"nonce\":");
         let is_question = line.contains("\"id\":") && line.contains("\"method\":");
         let is_progress = line.contains("notifications/progress");
+        let is_round = line.contains("\"input_required\"") && is_answer;
         let is_log = line.contains("notifications/message");
         let server = self.clients[index].server;
         let present = |other: &&Client| other.index != index && !other.is_gone();
@@ -94,6 +106,7 @@ impl World {
             Sabotage::ChangeId if is_answer => vec![(index, line.replacen("\"id\":", "\"id\":1", 1))],
             Sabotage::StrayProgress if is_progress && other.is_some() => vec![(other.unwrap_or(0), line)],
             Sabotage::StrayQuestion if is_question && other.is_some() => vec![(other.unwrap_or(0), line)],
+            Sabotage::StrayRound if is_round && other.is_some() => vec![(other.unwrap_or(0), line)],
             Sabotage::StrayLog if is_log && stranger.is_some() => vec![(stranger.unwrap_or(0), line)],
             _ => return same,
         };
@@ -101,3 +114,14 @@ impl World {
         changed
     }
 }
+
+/// A line whose first two secrets have changed places, if it has as many.
+fn with_swapped_secrets(line: &str) -> Option<String> {
+    let [before, one, rest] = line.splitn(3, SECRET).collect::<Vec<_>>().try_into().ok()?;
+    let end = |text: &str| text.find(|c: char| !c.is_ascii_digit());
+    let (first, between) = one.split_at(end(one)?);
+    let (second, after) = rest.split_at(end(rest)?);
+    Some(format!("{before}{SECRET}{second}{between}{SECRET}{first}{after}"))
+}
+
+const SECRET: &str = "\"secret\":";

@@ -51,6 +51,13 @@ export const SCHEMA_2020_12 = {
   additionalProperties: false,
 };
 
+/** A tool's argument that goes into a header too. */
+export const HEADER_SCHEMA = {
+  type: 'object',
+  properties: { region: { type: 'string', description: 'Where', 'x-mcp-header': 'Region' } },
+  required: ['region'],
+};
+
 export const USER_SCHEMA = {
   type: 'object',
   properties: {

@@ -19,13 +19,19 @@ const object = (...required) => ({
   required,
 });
 
+/** The suite of 2026-07-28 leaves calls behind in the middle of a question; they end after so long. */
+const patience = (timeout = 2_000) => ({ timeout });
+const elicit = (extra, message, requestedSchema, ms) =>
+  extra.sendRequest({ method: 'elicitation/create', params: { message, requestedSchema } }, T.ElicitResultSchema, patience(ms));
 const ask = async (extra, message, requestedSchema) => {
-  const { action, content } = await extra.sendRequest(
-    { method: 'elicitation/create', params: { message, requestedSchema } },
-    T.ElicitResultSchema,
-  );
+  const { action, content } = await elicit(extra, message, requestedSchema);
   return `action=${action}, content=${JSON.stringify(content ?? {})}`;
 };
+const sample = async (extra, question, maxTokens = 100) => {
+  const messages = [{ role: 'user', content: F.text(question) }];
+  return extra.sendRequest({ method: 'sampling/createMessage', params: { messages, maxTokens } }, T.CreateMessageResultSchema, patience());
+};
+const roots = (extra) => extra.sendRequest({ method: 'roots/list' }, T.ListRootsResultSchema, patience());
 
 /** Tools that do more than answer. `log` sends at a level, if the client wants that level. */
 const tools = {
@@ -59,13 +65,7 @@ const tools = {
   test_sampling: {
     inputSchema: object('prompt'),
     run: async ({ prompt }, extra) => {
-      const result = await extra.sendRequest(
-        {
-          method: 'sampling/createMessage',
-          params: { messages: [{ role: 'user', content: F.text(prompt) }], maxTokens: 100 },
-        },
-        T.CreateMessageResultSchema,
-      );
+      const result = await sample(extra, prompt);
       return answer(`LLM response: ${result.content.text ?? JSON.stringify(result.content)}`);
     },
   },
@@ -91,9 +91,62 @@ const tools = {
   },
   json_schema_2020_12_tool: { inputSchema: F.SCHEMA_2020_12, run: async (args) => answer(JSON.stringify(args)) },
 };
+
+// What the suite of 2026-07-28 calls, as a server of this era does it: it asks while it works on a call.
+const only = (name, type = 'string') => ({ type: 'object', properties: { [name]: { type } }, required: [name] });
+const confirmed = async (_, extra) => answer(`state-ok, ${await ask(extra, 'Please confirm', only('ok', 'boolean'))}`);
+const later = {
+  test_input_required_result_elicitation: async (_, extra) => {
+    const { content } = await elicit(extra, 'What is your name?', only('name'));
+    return answer(`Hello, ${content?.name}!`);
+  },
+  test_input_required_result_sampling: async (_, extra) =>
+    answer(JSON.stringify((await sample(extra, 'What is the capital of France?')).content)),
+  test_input_required_result_list_roots: async (_, extra) =>
+    answer(`Roots: ${(await roots(extra)).roots.map(({ uri }) => uri).join(' ')}`),
+  test_input_required_result_request_state: confirmed,
+  test_input_required_result_tampered_state: confirmed,
+  test_input_required_result_multiple_inputs: async (_, extra) => {
+    await Promise.all([elicit(extra, 'What is your name?', only('name')), sample(extra, 'Generate a greeting', 50), roots(extra)]);
+    return answer('All three were answered.');
+  },
+  test_input_required_result_multi_round: async (_, extra) => {
+    const first = await elicit(extra, 'Step 1: What is your name?', only('name'));
+    const second = await elicit(extra, 'Step 2: What is your favorite color?', only('color'));
+    return answer(`${first.content?.name} likes ${second.content?.color}.`);
+  },
+  // Whom it asks it cannot tell, so it asks for all and goes on with what it gets.
+  test_input_required_result_capabilities: async (_, extra) => {
+    const asked = [elicit(extra, 'What is your name?', only('name')), sample(extra, 'Generate a greeting', 50), roots(extra)];
+    const outcomes = await Promise.allSettled(asked);
+    return answer(`${outcomes.filter(({ status }) => status === 'fulfilled').length} of 3 were answered.`);
+  },
+  // The suite waits half a second for the call after this one.
+  test_streaming_elicitation: async (_, extra) => {
+    const { action } = await elicit(extra, 'Who are you?', only('name'), 150);
+    return answer(`It was a ${action}.`);
+  },
+  test_missing_capability: async (_, extra) => answer((await sample(extra, 'Can you?', 10)).content.text),
+  test_logging_tool: async (_, extra, log) => {
+    await log('info', 'Logged by a tool');
+    return answer('Logged.');
+  },
+  test_trigger_tool_change: async (_, extra) => {
+    await extra.sendNotification({ method: 'notifications/tools/list_changed' });
+    return answer('Announced.');
+  },
+  test_trigger_prompt_change: async (_, extra) => {
+    await extra.sendNotification({ method: 'notifications/prompts/list_changed' });
+    return answer('Announced.');
+  },
+};
+for (const [name, run] of Object.entries(later)) tools[name] = { run };
+tools.test_custom_headers = { inputSchema: F.HEADER_SCHEMA, run: async ({ region }) => answer(`In ${region}.`) };
 for (const [name, content] of Object.entries(F.PLAIN_TOOLS)) tools[name] = { run: async () => ({ content }) };
 
-const failure = (code, message) => Object.assign(new Error(message), { code });
+const ASKING_PROMPT = 'test_input_required_result_prompt';
+
+const failure = (code, message, data) => Object.assign(new Error(message), { code, ...(data && { data }) });
 
 /** A server for one session (or, over stdio, for the one client). */
 function build() {
@@ -134,13 +187,17 @@ function build() {
   });
 
   server.setRequestHandler(T.ListPromptsRequestSchema, () => ({
-    prompts: Object.entries(F.PROMPTS).map(([name, { arguments: names = [] }]) => ({
+    prompts: Object.entries({ ...F.PROMPTS, [ASKING_PROMPT]: {} }).map(([name, { arguments: names = [] }]) => ({
       name,
       description: `${name} of the conformance server`,
       arguments: names.map((argument) => ({ name: argument, description: argument, required: true })),
     })),
   }));
-  server.setRequestHandler(T.GetPromptRequestSchema, ({ params }) => {
+  server.setRequestHandler(T.GetPromptRequestSchema, async ({ params }, extra) => {
+    if (params.name === ASKING_PROMPT) {
+      const { content } = await elicit(extra, 'What context should the prompt use?', only('context'));
+      return { messages: [{ role: 'user', content: F.text(`In the context of ${content?.context}`) }] };
+    }
     if (!F.PROMPTS[params.name]) throw failure(T.ErrorCode.InvalidParams, `Unknown prompt: ${params.name}`);
     return { messages: F.promptMessages(params.name, params.arguments ?? {}) };
   });
@@ -155,7 +212,7 @@ function build() {
   server.setRequestHandler(T.ListResourceTemplatesRequestSchema, () => ({ resourceTemplates: [F.TEMPLATE] }));
   server.setRequestHandler(T.ReadResourceRequestSchema, ({ params }) => {
     const contents = F.contentsOf(params.uri);
-    if (!contents) throw failure(-32002, `Resource not found: ${params.uri}`);
+    if (!contents) throw failure(-32002, `Resource not found: ${params.uri}`, { uri: params.uri });
     return { contents };
   });
   server.setRequestHandler(T.SubscribeRequestSchema, ({ params }) => (subscribed.add(params.uri), {}));

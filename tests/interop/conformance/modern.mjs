@@ -111,6 +111,13 @@ const asking = {
   },
 };
 
+/** Tools of the suites of 2025 that show a form: its message unless the call brings one, and its schema. */
+const FORMS = {
+  test_elicitation: ['Please tell', F.USER_SCHEMA],
+  test_elicitation_sep1034_defaults: ['Please confirm the defaults', F.DEFAULTS_SCHEMA],
+  test_elicitation_sep1330_enums: ['Please choose', F.ENUMS_SCHEMA],
+};
+
 /** Announces that a list has changed: over stdio the server does, over HTTP the handler. */
 let announce = null;
 
@@ -139,6 +146,30 @@ function addTools(server) {
     await ctx.mcpReq.log('info', 'Logged by a tool', 'conformance');
     return answer('Logged, if you asked for it.');
   });
+  for (const [name, [message, requestedSchema]] of Object.entries(FORMS)) {
+    tool(name, z.object({ message: z.string().optional() }), async (args, ctx) => {
+      const view = given(ctx, 'form');
+      if (view.kind === 'missing') {
+        return inputRequired({ inputRequests: { form: inputRequired.elicit({ message: args.message ?? message, requestedSchema }) } });
+      }
+      return answer(`User response: action=${view.action}, content=${JSON.stringify(view.content ?? {})}`);
+    });
+  }
+  tool('test_sampling', z.object({ prompt: z.string() }), async ({ prompt }, ctx) => {
+    if (missing(ctx, 'sample')) return inputRequired({ inputRequests: { sample: sample(prompt, 100) } });
+    return answer(`LLM response: ${given(ctx, 'sample').result.content.text}`);
+  });
+  tool('test_tool_with_logging', nothing, async (_, ctx) => {
+    for (const [at, line] of ['Tool execution started', 'Tool processing data', 'Tool execution completed'].entries()) {
+      if (at > 0) await F.pause();
+      await ctx.mcpReq.log('info', line, 'conformance');
+    }
+    return answer('Three log messages were sent.');
+  });
+  tool('test_reconnection', nothing, async () => {
+    await F.pause(150);
+    return answer('The answer of a tool that takes its time.');
+  });
   tool('test_missing_capability', nothing, async (_, ctx) => {
     // The SDK answers -32021 where the client has not declared what is asked for.
     if (missing(ctx, 'q')) return inputRequired({ inputRequests: { q: sample('Can you?', 10) } });
@@ -147,11 +178,7 @@ function addTools(server) {
   tool('test_trigger_tool_change', nothing, async () => (await announce.tools(server), answer('Announced.')));
   tool('test_trigger_prompt_change', nothing, async () => (await announce.prompts(server), answer('Announced.')));
   tool('json_schema_2020_12_tool', fromJsonSchema(F.SCHEMA_2020_12), async (args) => answer(JSON.stringify(args)));
-  tool('test_custom_headers', fromJsonSchema({
-    type: 'object',
-    properties: { region: { type: 'string', description: 'Where', 'x-mcp-header': 'Region' } },
-    required: ['region'],
-  }), async ({ region }) => answer(`In ${region}.`));
+  tool('test_custom_headers', fromJsonSchema(F.HEADER_SCHEMA), async ({ region }) => answer(`In ${region}.`));
 }
 
 function addPrompts(server) {

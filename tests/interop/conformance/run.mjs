@@ -1,14 +1,16 @@
-// Runs the official conformance suites twice over the same server: over its
-// SDK's own HTTP transport, and through muxloop in front of its stdio. Prints a
-// table per version and fails if muxloop passes less. `--write` puts the tables
-// into docs/conformance.md, `--only=TEXT` takes the runs whose title has TEXT.
+// Runs the official conformance suites three times: over the HTTP transport of
+// the server's own SDK, through muxloop in front of the same server's stdio, and
+// through muxloop in front of a server that knows only the other era. Prints a
+// table per version and fails if muxloop passes less, but for what runs.mjs
+// explains of the other era. `--write` puts the tables into docs/conformance.md,
+// `--only=TEXT` takes the runs whose title has TEXT.
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { REMARKS, RUNS } from './runs.mjs';
+import { MISSES, REMARKS, RUNS } from './runs.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { MUXLOOP_BIN, CONFORMANCE_HOME, CONFORMANCE_DOC } = process.env;
@@ -56,10 +58,10 @@ async function direct(run) {
   return { child, url: await firstMatch(child, child.stdout, /^(http:\S+)$/, run.program) };
 }
 
-/** muxloop in front of the server's stdio. */
-async function throughMuxloop(run, home) {
+/** muxloop in front of a server's stdio. */
+async function throughMuxloop({ program, mux }, home) {
   const config = join(home, 'mux.toml');
-  const values = { cmd: process.execPath, args: [join(here, run.program)], socket: join(home, 'c.sock'), ...run.mux };
+  const values = { cmd: process.execPath, args: [join(here, program)], socket: join(home, 'c.sock'), ...mux };
   const lines = Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
   writeFileSync(config, [
     'http = "127.0.0.1:0"',
@@ -76,8 +78,8 @@ async function throughMuxloop(run, home) {
 
 /** Runs the suite against `url`: scenario → its checks. */
 async function judge(run, url, home) {
-  mkdirSync(home, { recursive: true });
-  const args = [join(modules, run.suite, 'dist/index.js'), 'server', '--url', url, '-o', home, ...run.args];
+  const chosen = ['--suite', 'all', '--spec-version', run.version];
+  const args = [join(modules, run.suite, 'dist/index.js'), 'server', '--url', url, '-o', home, ...chosen];
   const child = start(suiteNode, args, ['ignore', 'pipe', 'pipe']);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { output += data; });
@@ -87,7 +89,8 @@ async function judge(run, url, home) {
   const results = new Map();
   for (const folder of readdirSync(home)) {
     const scenario = /^server-(.+)-\d{4}-\d\d-\d\dT/.exec(folder)?.[1];
-    if (scenario) results.set(scenario, JSON.parse(readFileSync(join(home, folder, 'checks.json'), 'utf8')));
+    const file = join(home, folder, 'checks.json');
+    if (scenario && existsSync(file)) results.set(scenario, JSON.parse(readFileSync(file, 'utf8')));
   }
   if (results.size === 0) throw new Error(`the suite wrote no results:\n${output.slice(-2000)}`);
   return results;
@@ -107,62 +110,67 @@ function verdict(checks) {
   };
 }
 
-/** One scenario both ways. Worse: muxloop ranks below the server itself. */
-function compare(run, scenario, own, muxed) {
-  const [a, b] = [verdict(own), verdict(muxed)];
-  const cell = ({ outcome, passed }) => `${outcome} ${passed}`;
-  const remark = REMARKS[run.version]?.[scenario] ?? REMARKS.all?.[scenario] ?? '';
-  return {
-    scenario,
-    worse: RANK[b.outcome] < RANK[a.outcome],
-    complaints: { direct: a.complaints, muxloop: b.complaints },
-    counts: [a.outcome, b.outcome],
-    row: `| ${scenario} | ${cell(a)} | ${cell(b)} | ${remark} |`,
-  };
+/**
+ * One scenario by every way. `faults`: where muxloop ranks below the server itself without
+ * a reason in runs.mjs, and reasons there for what passes by now.
+ */
+function compare(run, scenario, results) {
+  const verdicts = results.map((checks) => verdict(checks.get(scenario)));
+  const [own, same, other] = verdicts;
+  const below = (way) => RANK[way.outcome] < RANK[own.outcome];
+  const miss = MISSES[run.other.era]?.[scenario];
+  const faults = [];
+  if (below(same)) faults.push('worse through muxloop');
+  if (below(other) && !miss) faults.push('worse with a server of the other era');
+  if (!below(other) && miss) faults.push('explained as a miss, but it passes');
+  const remarks = [REMARKS[run.version]?.[scenario], miss && `Other era: ${miss}`].filter(Boolean).join(' ');
+  const cells = verdicts.map(({ outcome, passed }) => `${outcome} ${passed}`);
+  return { scenario, faults, verdicts, row: `| ${scenario} | ${cells.join(' | ')} | ${remarks} |` };
 }
 
-async function both(run) {
+const WAYS = ['direct', 'through muxloop', 'other era through muxloop'];
+
+async function judgeAll(run) {
   const home = mkdtempSync(join(tmpdir(), 'muxloop-conformance-'));
   try {
     const results = [];
-    for (const [name, open] of [['direct', direct], ['muxloop', throughMuxloop]]) {
-      const { child, url } = await open(run, home);
-      results.push(await judge(run, url, join(home, name)));
+    for (const open of [() => direct(run), () => throughMuxloop(run, home), () => throughMuxloop(run.other, home)]) {
+      const { child, url } = await open();
+      results.push(await judge(run, url, mkdtempSync(join(home, 'run-'))));
       await stop(child);
     }
-    const [own, muxed] = results;
-    const names = [...new Set([...own.keys(), ...muxed.keys()])].sort();
-    return names.map((name) => compare(run, name, own.get(name), muxed.get(name)));
+    const names = [...new Set(results.flatMap((checks) => [...checks.keys()]))].sort();
+    return names.map((name) => compare(run, name, results));
   } finally {
     rmSync(home, { recursive: true, force: true });
   }
 }
 
 function report(run, rows) {
-  const passed = (way) => rows.filter(({ counts }) => counts[way] === 'pass').length;
-  const total = `${run.title}: ${rows.length} scenarios, ${passed(0)} pass directly, ${passed(1)} through muxloop`;
-  console.log(total);
-  for (const { scenario, worse, complaints } of rows) {
-    for (const way of ['direct', 'muxloop']) {
-      for (const complaint of complaints[way]) console.log(`  ${worse ? 'WORSE ' : ''}${scenario} (${way}): ${complaint}`);
+  const [own, same, other] = WAYS.map((_, way) => rows.filter(({ verdicts }) => verdicts[way].outcome === 'pass').length);
+  const total = `${rows.length} scenarios, ${own} pass directly, ${same} through muxloop, ${other} with a server of ${run.other.era} behind muxloop`;
+  console.log(`${run.title}: ${total}`);
+  for (const { scenario, faults, verdicts } of rows) {
+    for (const fault of faults) console.log(`  FAULT ${scenario}: ${fault}`);
+    for (const [way, { complaints }] of verdicts.entries()) {
+      for (const complaint of complaints) console.log(`  ${scenario} (${WAYS[way]}): ${complaint}`);
     }
   }
   return [
-    `## ${run.title}`, '',
-    `${rows.length} scenarios, ${passed(0)} pass directly, ${passed(1)} through muxloop.`, '',
-    '| scenario | direct | through muxloop | remark |', '|---|---|---|---|',
+    `## ${run.title}`, '', `${total}.`, '',
+    `| scenario | direct | through muxloop | ${run.other.era} behind muxloop | remark |`, '|---|---|---|---|---|',
     ...rows.map(({ row }) => row), '',
   ].join('\n');
 }
 
-let worse = 0;
+let faults = 0;
 const tables = [];
 const chosen = RUNS.filter(({ title }) => title.includes(option('only') ?? ''));
 try {
   for (const run of chosen) {
-    const rows = await both(run);
+    const rows = await judgeAll(run);
     tables.push(report(run, rows));
-    worse += rows.filter((row) => row.worse).length;
+    faults += rows.reduce((sum, row) => sum + row.faults.length, 0);
   }
 } finally {
   await Promise.all(started.map(stop));
@@ -172,5 +180,5 @@ if (process.argv.includes('--write')) {
   const [head] = readFileSync(CONFORMANCE_DOC, 'utf8').split(mark);
   writeFileSync(CONFORMANCE_DOC, `${head}${mark}\n${tables.join('\n')}`);
 }
-console.log(worse === 0 ? 'conformance: muxloop passes what the server passes' : `conformance: muxloop does worse in ${worse} scenarios`);
-process.exit(worse === 0 && chosen.length > 0 ? 0 : 1);
+console.log(faults === 0 ? 'conformance: muxloop passes what the server passes, or runs.mjs says why not' : `conformance: ${faults} faults`);
+process.exit(faults === 0 && chosen.length > 0 ? 0 : 1);

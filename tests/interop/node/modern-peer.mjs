@@ -35,7 +35,8 @@ export async function openModern(server, { label = 'client', interactive = false
   if (interactive) {
     client.setRequestHandler('elicitation/create', ({ params }) => {
       peer.asked.push(params.message);
-      return { action: 'accept', content: { answer: `${label} answers ${params.message}` } };
+      const answer = `${label} answers ${params.message}`;
+      return { action: 'accept', content: 'answer' in params.requestedSchema.properties ? { answer } : { name: label } };
     });
     client.setRequestHandler('sampling/createMessage', ({ params }) => {
       const [{ content }] = params.messages;

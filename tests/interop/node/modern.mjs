@@ -234,8 +234,9 @@ scenario('modern-ts/a client that tries both revisions gets the new one', async 
   assert.equal(await a.call('echo', { text: 'hi' }), 'hi');
 });
 
-scenario('everything/a client that tries both revisions gets the old one', async (t) => {
+scenario('everything/a client that tries both revisions gets the new one of muxloop', async (t) => {
   const a = await t.open('everything', { label: 'a', mode: 'auto' });
+  assert.deepEqual(a.client.getDiscoverResult()?.supportedVersions, direct ? undefined : [REVISION]);
   assert.equal(a.client.getServerVersion().name, 'mcp-servers/everything');
   assert.equal(await a.call('echo', { message: 'hi' }), 'Echo: hi');
 });

@@ -1,4 +1,4 @@
-"""Driver: clients of the Python SDK 1.x on 2025-11-25 servers."""
+"""Driver: clients of the Python SDK 1.x on 2025-11-25 servers, and on servers that know only 2026-07-28."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness import DIRECT, OVER, TMP, Scene, Wire, eventually, labels, launch, 
 
 SERVERS = [
     "everything", "everything-serialize", "everything-client", "memory", "filesystem", "legacy-ts",
-    "legacy-ts-serialize", "legacy-py-serialize", "legacy-py-client", "dual-ts",
+    "legacy-ts-serialize", "legacy-py-serialize", "legacy-py-client", "dual-ts", "modern-ts", "modern-py",
 ]
 
 
@@ -297,6 +297,72 @@ async def _(scene: Scene) -> None:
     a = await scene.open("dual-ts", "a")
     assert a.info.serverInfo.name == "interop-modern-ts"
     assert await a.call("echo", {"text": "hi"}) == "hi"
+
+
+# --- servers that refuse `initialize` --------------------------------------------
+
+for server in ("modern-py", "modern-ts"):
+
+    @scenario(f"old on {server}/handshake, calls, progress", mux=True)
+    async def _(scene: Scene, server: str = server) -> None:
+        a = await scene.open(server, "a")
+        assert (a.info.serverInfo.name, a.info.protocolVersion) == (f"interop-{server}", types.LATEST_PROTOCOL_VERSION)
+        assert any(tool.name == "ask_all" for tool in (await a.session.list_tools()).tools)
+        assert await a.call("echo", {"text": "grüße \u2028 \u0000"}) == "grüße \u2028 \u0000"
+        assert (await a.session.get_prompt("greet", {"who": "you"})).messages[0].content.text == "Hello you"
+        assert (await a.session.read_resource(AnyUrl("test://item/5"))).contents[0].text == "content of test://item/5"
+        await a.session.send_ping()
+        await refused(a.session.get_prompt("no-such-prompt"))
+        assert await a.call("slow", {"tag": "x", "ms": 60, "steps": 3}, progress=True) == "done x"
+        assert [step["message"] for step in a.wire.progress] == ["x"] * 3
+
+    @scenario(f"old on {server}/questions", mux=True)
+    async def _(scene: Scene, server: str = server) -> None:
+        peers = await scene.open_all(server, labels(4), interactive=True)
+
+        async def ask(peer: Peer) -> None:
+            for n in range(2):
+                mine = f"{peer.label}-q{n}"
+                asked, everything = await together(peer.call("ask", {"question": mine}), peer.call("ask_all", {"question": mine}))
+                assert json.loads(asked)["content"] == {"answer": f"{peer.label} answers {mine}"}, asked
+                assert json.loads(everything) == {
+                    "answer": f"{peer.label} answers {mine}", "sample": f"{peer.label} samples {mine}", "roots": [f"file:///roots/{peer.label}"]
+                }
+
+        await together(*(ask(peer) for peer in peers))
+        for peer in peers:
+            said = [json.dumps(question) for question in peer.wire.questions if question["method"] != "roots/list"]
+            assert len(said) == 6 and all(f'"{peer.label}-q' in question for question in said), f"{peer.label} was asked a stranger's question"
+
+    @scenario(f"old on {server}/cancel, subscription, list_changed", mux=True)
+    async def _(scene: Scene, server: str = server) -> None:
+        a, b = await scene.open_all(server, ["a", "b"])
+        uri, tag = f"test://item/old-{OVER}", f"{server}-{time.monotonic_ns()}"
+
+        async def lose() -> None:
+            try:
+                await a.call("slow", {"tag": tag, "ms": 10_000, "steps": 200}, progress=True)
+            except (McpError, RuntimeError):
+                pass
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lose)
+            await a.wire.until(lambda: len(a.wire.progress) > 0, "progress")
+            gone = types.CancelledNotificationParams(requestId=a.wire.sent_ids[-1], reason="enough")
+            await a.session.send_notification(types.ClientNotification(types.CancelledNotification(params=gone)))
+
+            async def noticed() -> bool:
+                return tag in (await b.json("stats"))["cancelled"]
+
+            await eventually(noticed, "the server sees the cancel")
+            tasks.cancel_scope.cancel()
+        await a.session.subscribe_resource(AnyUrl(uri))
+        await b.call("touch", {"uri": uri})
+        await b.call("grow")
+        await a.wire.until(lambda: len(a.wire.got("notifications/resources/updated")) == 1, "resources/updated")
+        await a.wire.until(lambda: len(a.wire.got("notifications/tools/list_changed")) == 1, "tools/list_changed")
+        await settle([b])
+        assert b.wire.got("notifications/resources/updated") == []
 
 
 main("python-legacy", SERVERS, run_client)

@@ -1,4 +1,4 @@
-"""Driver: clients of the Python SDK 2.x, pinned to 2026-07-28, on servers of both SDKs; and in `auto` mode on an old server."""
+"""Driver: clients of the Python SDK 2.x, pinned to 2026-07-28, on servers of both SDKs and of both eras; and in `auto` mode on an old server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness import DIRECT, OVER, Scene, Wire, eventually, labels, launch, main,
 
 REVISION = "2026-07-28"
 META = "io.modelcontextprotocol/"
-SERVERS = ["modern-ts", "modern-py", "dual-ts", "everything"]
+SERVERS = ["modern-ts", "modern-py", "dual-ts", "everything", "everything-serialize", "legacy-ts", "legacy-ts-serialize", "legacy-py-serialize"]
 
 
 class Peer:
@@ -52,7 +52,9 @@ class Peer:
 
     async def on_elicit(self, _context: Any, params: Any) -> types.ElicitResult:
         self.asked.append(params.message)
-        return types.ElicitResult(action="accept", content={"answer": f"{self.label} answers {params.message}"})
+        if "answer" in params.requested_schema["properties"]:
+            return types.ElicitResult(action="accept", content={"answer": f"{self.label} answers {params.message}"})
+        return types.ElicitResult(action="accept", content={"name": self.label})
 
     async def on_sample(self, _context: Any, params: Any) -> types.CreateMessageResult:
         content = params.messages[0].content
@@ -238,10 +240,11 @@ async def _(scene: Scene) -> None:
     assert await a.call("echo", {"text": "hi"}) == "hi"
 
 
-@scenario("everything/a client that tries both revisions gets the old one")
+@scenario("everything/a client that tries both revisions gets the new one of muxloop")
 async def _(scene: Scene) -> None:
     a = await scene.open("everything", "a", mode="auto")
     assert a.client.server_info and a.client.server_info.name == "mcp-servers/everything"
+    assert (a.client.protocol_version == REVISION) != DIRECT, a.client.protocol_version
     assert await a.call("echo", {"message": "hi"}) == "Echo: hi"
 
 
@@ -249,6 +252,90 @@ async def _(scene: Scene) -> None:
 async def _(scene: Scene) -> None:
     a = await scene.open("everything", "a", mode="legacy")
     assert await a.call("echo", {"message": "hi"}) == "Echo: hi"
+
+
+# --- servers that know nothing but `initialize` ---------------------------------
+
+for server in ("legacy-py-serialize", "legacy-ts-serialize"):
+
+    @scenario(f"new on {server}/discover, calls, progress and cancel", mux=True)
+    async def _(scene: Scene, server: str = server) -> None:
+        a, b = await scene.open_all(server, ["a", "b"])
+        discovered = await a.client.session.send_discover(REVISION)
+        assert (discovered["supportedVersions"], discovered["resultType"]) == ([REVISION], "complete"), discovered
+        assert discovered["_meta"][f"{META}serverInfo"]["name"] == server.replace("-serialize", "").replace("legacy", "interop-legacy")
+        assert any(tool.name == "sample" for tool in (await a.client.list_tools()).tools)
+        assert await a.call("echo", {"text": "grüße \u2028 \u0000"}) == "grüße \u2028 \u0000"
+        assert (await a.client.get_prompt("greet", {"who": "you"})).messages[0].content.text == "Hello you"
+        uri = "test://note" if "py" in server else "test://item/5"
+        assert (await a.client.read_resource(uri)).contents[0].text in ("a note", f"content of {uri}")
+        lost, kept = f"py-a-{time.monotonic_ns()}", f"py-b-{time.monotonic_ns()}"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(a.call, "slow", {"tag": lost, "ms": 10_000, "steps": 200}, True)
+            await a.wire.until(lambda: any(step["of"]["tag"] == lost for step in a.wire.progress), "progress")
+            tasks.cancel_scope.cancel()
+        assert await b.call("slow", {"tag": kept, "ms": 300, "steps": 3}, progress=True) == f"done {kept}"
+        assert [step["message"] for step in b.wire.progress] == [kept] * 3
+
+        async def noticed() -> bool:
+            return lost in (await a.json("stats"))["cancelled"]
+
+        await eventually(noticed, "the server sees the cancel")
+
+    @scenario(f"new on {server}/questions", mux=True)
+    async def _(scene: Scene, server: str = server) -> None:
+        peers = await scene.open_all(server, labels(4), interactive=True)
+
+        async def ask(peer: Peer) -> None:
+            for n in range(2):
+                mine = f"{peer.label}-q{n}"
+                asked, sampled, rooted = await together(
+                    peer.call("ask", {"question": mine}), peer.call("sample", {"prompt": mine}), peer.call("roots")
+                )
+                assert f"{peer.label} answers {mine}" in asked, asked
+                assert f"{peer.label} samples {mine}" in sampled, sampled
+                assert f"/roots/{peer.label}" in rooted, rooted
+
+        await together(*(ask(peer) for peer in peers))
+        for peer in peers:
+            assert len(peer.asked) == 4 and all(question.startswith(f"{peer.label}-q") for question in peer.asked), peer.asked
+            assert peer.wire.questions == [], "no request of a server in this revision"
+
+
+@scenario("new on everything-serialize/questions", mux=True)
+async def _(scene: Scene) -> None:
+    peers = await scene.open_all("everything-serialize", labels(3), interactive=True)
+
+    async def ask(peer: Peer) -> None:
+        asked = await peer.client.call_tool("trigger-elicitation-request", {})
+        assert f"- Name: {peer.label}\n" in "".join(f"{part.text}\n" for part in asked.content), asked
+        sampled = await peer.call("trigger-sampling-request", {"prompt": f"of {peer.label}"})
+        assert f"{peer.label} samples" in sampled and f"of {peer.label}" in sampled, sampled
+
+    await together(*(ask(peer) for peer in peers))
+    assert [len(peer.asked) for peer in peers] == [2, 2, 2]
+
+
+@scenario("new on legacy-ts/listen and log lines", mux=True)
+async def _(scene: Scene) -> None:
+    a, b = await scene.open_all("legacy-ts", ["a", "b"])
+    uri = f"test://item/py-{OVER}"
+
+    def updates(peer: Peer) -> list[Any]:
+        return [message["params"]["_meta"][f"{META}subscriptionId"] for message in peer.wire.got("notifications/resources/updated")]
+
+    async with a.client.listen(resource_subscriptions=[uri], tools_list_changed=True) as mine:
+        assert list(mine.honored.resource_subscriptions or []) == [uri]
+        assert await b.call("touch", {"uri": uri}) == "updated"
+        await b.call("grow")
+        await a.wire.until(lambda: updates(a) == [mine.subscription_id], "resources/updated")
+        await a.wire.until(lambda: len(a.wire.got("notifications/tools/list_changed")) == 1, "tools/list_changed")
+    await a.call("log", {"level": "warning", "text": "heard"}, meta={f"{META}logLevel": "info"})
+    await b.call("log", {"level": "emergency", "text": "not asked"})
+    await settle([a, b])
+    heard = [[message["params"]["data"] for message in peer.wire.got("notifications/message")] for peer in (a, b)]
+    assert heard == [["heard"], []], heard
+    assert (updates(b), b.wire.got("notifications/tools/list_changed")) == ([], [])
 
 
 main("python-modern", SERVERS, run_client)

@@ -1,6 +1,7 @@
 //! How rounds end otherwise: cancels, leavers, time, dead processes, bounds; and that they do not mix.
 
 use super::*;
+use crate::mux::policy::{EraPolicy, Share};
 
 /// P09: a cancel withdraws the questions, or ends the pause, and the child hears nothing of it.
 #[test]
@@ -109,6 +110,41 @@ fn a_call_ends_at_its_maximum() {
     }
     assert_eq!(told.last().unwrap()["error"]["data"]["muxloop"]["reason"], "timeout", "{told:?}");
     world.hears_all(child);
+    nothing_open(&world);
+}
+
+/// A process of one request that ends while its client is asked is started again, and that one gets the call
+/// only once the client has answered.
+#[test]
+fn a_round_outlives_the_process_of_one_request() {
+    let policy = ServerPolicy { share: Share::Request, era: EraPolicy::Modern, ..policy() };
+    let mut world = World::new([policy]);
+    let client = world.client();
+    let started = |world: &mut World| {
+        let child = world.child();
+        world.discover(child, 0);
+        child
+    };
+    world.says(client, initialize("2025-11-25", everything()));
+    let first = started(&mut world);
+    world.hears(client);
+    world.exits(first, "exited with status 0");
+    world.says(client, note("notifications/initialized", json!({})));
+    world.says(client, call(1, "t"));
+    let child = started(&mut world);
+    let asked = world.hears_of(child, "tools/call");
+    world.answers(child, &asked, input(json!({ "k": form("?") }), "s"));
+    let question = world.hears(client);
+    world.exits(child, "exited with status 0");
+    world.advance(1_000);
+    let child = started(&mut world);
+    world.silent(child);
+    reply(&mut world, client, &question, accept(1));
+    let again = world.hears_of(child, "tools/call");
+    assert_eq!(again["params"]["inputResponses"], json!({ "k": accept(1) }));
+    world.answers(child, &again, complete("done"));
+    assert_eq!(world.hears(client)["id"], 1);
+    world.exits(child, "exited with status 0");
     nothing_open(&world);
 }
 
