@@ -55,7 +55,7 @@ impl Stage {
         let mut text = String::new();
         for name in SERVERS {
             text += &format!(
-                "[servers.{name}]\nsocket = {:?}\ncmd = {:?}\nargs = [\"demo-server\", \"--name\", {name:?}]\n\n",
+                "[servers.{name}]\nsocket = {:?}\ncmd = {:?}\nargs = [\"demo-server\", \"--era\", \"legacy\", \"--name\", {name:?}]\n\n",
                 folder.join(format!("{name}.sock")),
                 muxloop
             );

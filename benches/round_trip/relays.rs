@@ -201,11 +201,13 @@ pub fn mux_config(
 ) -> String {
     let mut config = String::new();
     for (name, socket) in servers {
-        // Rust's string escapes are TOML's for the characters that paths hold.
+        // Rust's string escapes are TOML's for the characters that paths hold. The load speaks the old era and the
+        // echo either: it is to be asked in the same, as the measure is what passes through unchanged.
         config += &format!(
             "[servers.{name}]\nsocket = {socket:?}\ncmd = {command:?}\nargs = {args:?}\n\
              max_active_clients = {clients}\nmax_request_bytes = {bytes}\n\
-             heartbeat_enabled = {heartbeat}\nheartbeat_interval_ms = 1000\nlazy_start = false\n\n"
+             heartbeat_enabled = {heartbeat}\nheartbeat_interval_ms = 1000\nlazy_start = false\n\
+             era = \"legacy\"\n\n"
         );
     }
     config

@@ -1,7 +1,7 @@
 //! Objects written anew, member by member: what is kept stays as it was written, numbers to the last digit
 //! (P57).
 
-use crate::codec::{Span, json};
+use crate::codec::{Message, Span, Value, json};
 
 /// What becomes of a member.
 pub(crate) enum Member {
@@ -9,6 +9,27 @@ pub(crate) enum Member {
     Drop,
     /// This value in its place, JSON text.
     Put(Vec<u8>),
+}
+
+impl Member {
+    pub(super) fn drop_if(drop: bool) -> Member {
+        if drop { Member::Drop } else { Member::Keep }
+    }
+}
+
+/// Who a server is, in the `_meta` of its results (protocol.md §1.2.3).
+pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// The text with `value` in place of `span`.
+pub(super) fn replaced(bytes: &[u8], span: Span, value: &[u8]) -> Vec<u8> {
+    let mut message = Message::new(bytes);
+    message.replace(span, Value::Raw(value));
+    message.to_vec()
+}
+
+/// An object of these members (key, JSON text).
+pub(super) fn object_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+    object(b"{}", whole(b"{}"), |_, _| Member::Keep, members)
 }
 
 /// The object at `span`, each member as `each` says, with `added` (key, JSON text) behind them. A key of

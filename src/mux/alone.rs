@@ -135,19 +135,13 @@ impl Mux {
 
     /// Ends the processes whose request is answered or taken back.
     pub(super) fn end_served(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
-        let Some(peer) = self.peers.get(peer_key) else { return };
-        let is_served = |key: &Key| {
-            let instance = self.instances.get(*key);
-            instance.is_some_and(|i| i.only.is_some_and(|request| !self.requests.contains(request)))
-        };
-        let served: Vec<Key> = peer.alone.iter().copied().filter(is_served).collect();
-        for key in served {
-            self.forget_reverse(key, out);
-            self.stop(now, key, Then::Remove, out);
+        let alone = self.peers.get(peer_key).map(|peer| peer.alone.clone()).unwrap_or_default();
+        for key in alone {
+            self.end_if_served(now, key, out);
         }
     }
 
-    /// Ends a process whose request is over while no client stood for it.
+    /// Ends the process of one request that is over.
     pub(super) fn end_if_served(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let only = self.instances.get(key).and_then(|instance| instance.only);
         if only.is_some_and(|request| !self.requests.contains(request)) {

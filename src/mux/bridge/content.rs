@@ -1,8 +1,8 @@
 //! Content that came after a client's version, as what the client can read (protocol.md §4.1): a note in its
 //! place, so that it is not lost silently. Members that are new to a client are left; it ignores them.
 
-use super::edit::{self, Member, array, object, whole};
-use crate::codec::{Incoming, Message, Span, Value, json};
+use super::edit::{self, Member, array, object, object_of, replaced};
+use crate::codec::{Incoming, Span, json};
 use crate::mux::peer::Version;
 
 /// A result of `tools/call` or `prompts/get` for a client of this version; `None` if it reads it as it is.
@@ -35,9 +35,7 @@ pub(super) fn for_version(msg: &Incoming<'_>, version: Version) -> Option<Vec<u8
         _ => Member::Keep,
     };
     let text = object(msg.bytes, result, each, &[]);
-    let mut message = Message::new(msg.bytes);
-    message.replace(result, Value::Raw(&text));
-    Some(message.to_vec())
+    Some(replaced(msg.bytes, result, &text))
 }
 
 /// The text block that stands for a block that this version does not know.
@@ -64,7 +62,7 @@ fn note(bytes: &[u8], block: Span, version: Version) -> Option<Vec<u8>> {
     if let Some(annotations) = annotations {
         added.push(("annotations", annotations.of(bytes)));
     }
-    Some(object(b"{}", whole(b"{}"), |_, _| Member::Keep, &added))
+    Some(object_of(&added))
 }
 
 #[cfg(test)]

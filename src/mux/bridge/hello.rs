@@ -1,18 +1,18 @@
 //! What a child said of itself in its handshake, in both eras' words (protocol.md §4.2, §4.3).
 
-use super::edit::{self, Member, object, whole};
+use super::edit::{self, Member, SERVER_INFO, object, object_of, whole};
 use crate::codec::{Message, Value, json};
 use crate::mux::peer::{MODERN_VERSION, Version};
-
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// A legacy child's `InitializeResult` as a `DiscoverResult`: without tasks, and not to be kept.
 pub(in crate::mux) fn discovered(initialized: &[u8]) -> Vec<u8> {
     let versions = format!("[\"{MODERN_VERSION}\"]").into_bytes();
     let info = legacy_server_info(initialized);
-    let meta = object(b"{}", whole(b"{}"), |_, _| Member::Keep, &[(SERVER_INFO, &info)]);
+    let meta = object_of(&[(SERVER_INFO, &info)]);
     let each = |name: &str, value| match name {
-        "capabilities" => Member::Put(object(initialized, value, |name, _| drop_if(name == "tasks"), &[])),
+        "capabilities" => {
+            Member::Put(object(initialized, value, |name, _| Member::drop_if(name == "tasks"), &[]))
+        }
         "instructions" => Member::Keep,
         _ => Member::Drop,
     };
@@ -35,7 +35,7 @@ pub(in crate::mux) fn initialized(discovered: &[u8], name: &str) -> Vec<u8> {
         "capabilities" => Member::Put(object(
             discovered,
             value,
-            |name, _| drop_if(matches!(name, "tasks" | "extensions")),
+            |name, _| Member::drop_if(matches!(name, "tasks" | "extensions")),
             &[],
         )),
         "instructions" => Member::Keep,
@@ -58,7 +58,7 @@ pub(in crate::mux) fn modern_server_info(discovered: &[u8], name: &str) -> Vec<u
         Some(info) => info.of(discovered).to_vec(),
         None => {
             let name = edit::string(name);
-            object(b"{}", whole(b"{}"), |_, _| Member::Keep, &[("name", &name), ("version", b"\"0\"")])
+            object_of(&[("name", &name), ("version", b"\"0\"")])
         }
     }
 }
@@ -71,10 +71,6 @@ pub(in crate::mux) fn at_version(initialized: &[u8], version: Version) -> Vec<u8
         message.replace(at, Value::Raw(&token));
     }
     message.to_vec()
-}
-
-fn drop_if(drop: bool) -> Member {
-    if drop { Member::Drop } else { Member::Keep }
 }
 
 #[cfg(test)]

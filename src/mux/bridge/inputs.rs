@@ -1,15 +1,13 @@
 //! Questions of a legacy child as entries of an `input_required` result, and their answers back (protocol.md
 //! §4.2). Who asked whom, and when, is `suspended`'s.
 
-use super::edit::{self, Member, is_object, object, whole};
+use super::edit::{self, Member, SERVER_INFO, is_object, object, object_of};
 use crate::base::ShortBytes;
 use crate::codec::{Incoming, Span, json};
 use crate::mux::method::Method;
 use crate::mux::reply;
 use serde_json::Value;
 use std::hash::{BuildHasher, Hasher};
-
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// What a child asked, and waits for.
 #[derive(Debug)]
@@ -109,12 +107,11 @@ pub(super) fn input_required(id: &[u8], questions: &[Question], state: &str, ser
         requests.push((question.key.as_str(), entry));
     }
     let members: Vec<(&str, &[u8])> = requests.iter().map(|(key, entry)| (*key, &entry[..])).collect();
-    let of = |members: &[(&str, &[u8])]| object(b"{}", whole(b"{}"), |_, _| Member::Keep, members);
-    let result = of(&[
+    let result = object_of(&[
         ("resultType", b"\"input_required\""),
-        ("inputRequests", &of(&members)),
+        ("inputRequests", &object_of(&members)),
         ("requestState", &edit::string(state)),
-        ("_meta", &of(&[(SERVER_INFO, server_info)])),
+        ("_meta", &object_of(&[(SERVER_INFO, server_info)])),
     ]);
     reply::result(id, &result)
 }

@@ -1,6 +1,6 @@
 //! A client's request in the other era's words (protocol.md §4.2, §4.3).
 
-use super::edit::{self, Member, is_object, object, whole};
+use super::edit::{self, Member, is_object, object, object_of, replaced, whole};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::Level;
 use crate::mux::peer::MODERN_VERSION;
@@ -16,13 +16,13 @@ pub(super) fn to_legacy(msg: &Incoming<'_>) -> Vec<u8> {
     let Some(params) = msg.envelope.params else { return msg.bytes.to_vec() };
     let each = |name: &str, value: Span| match name {
         "_meta" => {
-            let meta = object(msg.bytes, value, |name, _| drop_if(is_of_sender(name)), &[]);
+            let meta = object(msg.bytes, value, |name, _| Member::drop_if(is_of_sender(name)), &[]);
             if meta == b"{}" { Member::Drop } else { Member::Put(meta) }
         }
         "inputResponses" | "requestState" => Member::Drop,
         _ => Member::Keep,
     };
-    with_params(msg, params, &object(msg.bytes, params, each, &[]))
+    replaced(msg.bytes, params, &object(msg.bytes, params, each, &[]))
 }
 
 /// A legacy request as a 2026-07-28 child reads it: `identity` (see [`legacy_identity`]) and the level of its
@@ -46,7 +46,7 @@ pub(super) fn to_modern(
         members.push((LOG_LEVEL, level));
     }
     let Some(params) = msg.envelope.params else {
-        let meta = object(b"{}", whole(b"{}"), |_, _| Member::Keep, &members);
+        let meta = object_of(&members);
         let mut text = b",\"params\":{\"_meta\":".to_vec();
         text.extend_from_slice(&meta);
         text.push(b'}');
@@ -59,11 +59,11 @@ pub(super) fn to_modern(
         return Err("`params` must be an object".into());
     }
     let meta = match msg.envelope.meta {
-        Some(meta) => object(msg.bytes, meta, |name, _| drop_if(is_of_sender(name)), &members),
-        None => object(b"{}", whole(b"{}"), |_, _| Member::Keep, &members),
+        Some(meta) => object(msg.bytes, meta, |name, _| Member::drop_if(is_of_sender(name)), &members),
+        None => object_of(&members),
     };
-    let each = |name: &str, _| drop_if(name == "_meta");
-    Ok(with_params(msg, params, &object(msg.bytes, params, each, &[("_meta", &meta)])))
+    let each = |name: &str, _| Member::drop_if(name == "_meta");
+    Ok(replaced(msg.bytes, params, &object(msg.bytes, params, each, &[("_meta", &meta)])))
 }
 
 /// What a legacy client said of itself in `initialize`, as the `_meta` of a modern request: an object with
@@ -84,21 +84,11 @@ pub(in crate::mux) fn legacy_identity(params: &[u8]) -> Box<[u8]> {
     let version = edit::string(MODERN_VERSION);
     let members: [(&str, &[u8]); 3] =
         [(VERSION, &version), (CLIENT_INFO, info), (CLIENT_CAPABILITIES, &capabilities)];
-    object(b"{}", whole(b"{}"), |_, _| Member::Keep, &members).into()
+    object_of(&members).into()
 }
 
 fn is_of_sender(name: &str) -> bool {
     [VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL].contains(&name)
-}
-
-fn drop_if(drop: bool) -> Member {
-    if drop { Member::Drop } else { Member::Keep }
-}
-
-fn with_params(msg: &Incoming<'_>, params: Span, text: &[u8]) -> Vec<u8> {
-    let mut message = Message::new(msg.bytes);
-    message.replace(params, Value::Raw(text));
-    message.to_vec()
 }
 
 #[cfg(test)]

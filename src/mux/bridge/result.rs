@@ -1,11 +1,10 @@
 //! A child's result in its client's words (protocol.md §4.2, §4.3).
 
-use super::edit::{Member, array, is_object, object, whole};
-use crate::codec::{Incoming, Message, Span, Value, json};
+use super::edit::{Member, SERVER_INFO, array, is_object, object, object_of, replaced};
+use crate::codec::{Incoming, Span, json};
 use crate::mux::method::{Listed, Method};
 use crate::mux::{quote, reply};
 
-const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 const COMPLETE: &[u8] = b"\"complete\"";
 
 /// A legacy child's result for a modern client: said to be complete, with the server's name and, where it is
@@ -16,10 +15,13 @@ pub(super) fn to_modern(msg: &Incoming<'_>, method: Method, server_info: &[u8]) 
         return super::not_an_object(msg);
     };
     let meta = match msg.envelope.meta {
-        Some(meta) => {
-            object(msg.bytes, meta, |name, _| drop_if(name == SERVER_INFO), &[(SERVER_INFO, server_info)])
-        }
-        None => object(b"{}", whole(b"{}"), |_, _| Member::Keep, &[(SERVER_INFO, server_info)]),
+        Some(meta) => object(
+            msg.bytes,
+            meta,
+            |name, _| Member::drop_if(name == SERVER_INFO),
+            &[(SERVER_INFO, server_info)],
+        ),
+        None => object_of(&[(SERVER_INFO, server_info)]),
     };
     let mut added: Vec<(&str, &[u8])> = vec![("resultType", b"\"complete\"")];
     if is_cacheable(method) {
@@ -33,7 +35,7 @@ pub(super) fn to_modern(msg: &Incoming<'_>, method: Method, server_info: &[u8]) 
         }
         _ => Member::Keep,
     };
-    with_result(msg, result, &object(msg.bytes, result, each, &added))
+    replaced(msg.bytes, result, &object(msg.bytes, result, each, &added))
 }
 
 /// A modern child's result for a legacy client: without what 2026-07-28 added to each result, and without
@@ -50,16 +52,16 @@ pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
     let each = |name: &str, value: Span| match name {
         "resultType" | "ttlMs" | "cacheScope" => Member::Drop,
         "_meta" => {
-            let meta = object(msg.bytes, value, |name, _| drop_if(name == SERVER_INFO), &[]);
+            let meta = object(msg.bytes, value, |name, _| Member::drop_if(name == SERVER_INFO), &[]);
             if meta == b"{}" { Member::Drop } else { Member::Put(meta) }
         }
-        "structuredContent" => drop_if(!is_object(msg.bytes, value)),
+        "structuredContent" => Member::drop_if(!is_object(msg.bytes, value)),
         "tools" if method == Method::List(Listed::Tools) => {
             Member::Put(array(msg.bytes, value, |tool| with_object_schema(msg.bytes, tool)))
         }
         _ => Member::Keep,
     };
-    with_result(msg, result, &object(msg.bytes, result, each, &[]))
+    replaced(msg.bytes, result, &object(msg.bytes, result, each, &[]))
 }
 
 /// A tool without its `execution`; none at all if it has to be called as a task.
@@ -69,7 +71,7 @@ fn without_tasks(bytes: &[u8], tool: Span) -> Member {
     if support == Some(b"\"required\"") {
         return Member::Drop;
     }
-    Member::Put(object(bytes, tool, |name, _| drop_if(name == "execution"), &[]))
+    Member::Put(object(bytes, tool, |name, _| Member::drop_if(name == "execution"), &[]))
 }
 
 /// A tool without an `outputSchema` that describes something else than an object.
@@ -79,22 +81,12 @@ fn with_object_schema(bytes: &[u8], tool: Span) -> Member {
     if kind == Some(b"\"object\"") {
         return Member::Keep;
     }
-    Member::Put(object(bytes, tool, |name, _| drop_if(name == "outputSchema"), &[]))
+    Member::Put(object(bytes, tool, |name, _| Member::drop_if(name == "outputSchema"), &[]))
 }
 
 /// Whether a result of this method says how long it may be kept (protocol.md §1.2.9).
 fn is_cacheable(method: Method) -> bool {
     matches!(method, Method::Discover | Method::List(_) | Method::ResourcesRead)
-}
-
-fn drop_if(drop: bool) -> Member {
-    if drop { Member::Drop } else { Member::Keep }
-}
-
-fn with_result(msg: &Incoming<'_>, result: Span, text: &[u8]) -> Vec<u8> {
-    let mut message = Message::new(msg.bytes);
-    message.replace(result, Value::Raw(text));
-    message.to_vec()
 }
 
 #[cfg(test)]
