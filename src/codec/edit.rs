@@ -12,23 +12,23 @@ pub(crate) enum Member {
 }
 
 impl Member {
-    pub(super) fn drop_if(drop: bool) -> Member {
+    pub(crate) fn drop_if(drop: bool) -> Member {
         if drop { Member::Drop } else { Member::Keep }
     }
 }
 
 /// Who a server is, in the `_meta` of its results (protocol.md §1.2.3).
-pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+pub(crate) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// The text with `value` in place of `span`.
-pub(super) fn replaced(bytes: &[u8], span: Span, value: &[u8]) -> Vec<u8> {
+pub(crate) fn replaced(bytes: &[u8], span: Span, value: &[u8]) -> Vec<u8> {
     let mut message = Message::new(bytes);
     message.replace(span, Value::Raw(value));
     message.to_vec()
 }
 
 /// An object of these members (key, JSON text).
-pub(super) fn object_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn object_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     object(b"{}", whole(b"{}"), |_, _| Member::Keep, members)
 }
 
