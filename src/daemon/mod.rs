@@ -81,7 +81,7 @@ struct Daemon<'o> {
     tape: Tape,
     login: LoginPath,
     #[cfg(feature = "gateway")]
-    endpoint: gateway::Endpoint,
+    endpoints: gateway::Endpoints,
     #[cfg(feature = "http")]
     http: http::HttpDoors,
 }
@@ -134,10 +134,10 @@ impl<'o> Daemon<'o> {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
         }
         #[cfg(feature = "gateway")]
-        let endpoint = {
-            let mut endpoint = gateway::Endpoint::default();
-            endpoint.change(&mut engine, &mut reactor, &config, &tape);
-            endpoint
+        let endpoints = {
+            let mut endpoints = gateway::Endpoints::default();
+            endpoints.change(&mut engine, &mut reactor, &config, &tape);
+            endpoints
         };
         #[cfg(feature = "http")]
         let http = {
@@ -165,7 +165,7 @@ impl<'o> Daemon<'o> {
             tape,
             login,
             #[cfg(feature = "gateway")]
-            endpoint,
+            endpoints,
             #[cfg(feature = "http")]
             http,
         })

@@ -35,9 +35,9 @@ pub(super) enum Role {
     /// The merged endpoint as the mux sees it: a child without a process. What is sent to it is for the gateway.
     #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
     Merged,
-    /// A peer of the mux that asks for the gateway.
+    /// A peer of the mux that asks for the gateway that is this server.
     #[cfg_attr(all(feature = "http", not(feature = "gateway")), expect(dead_code))]
-    Asker,
+    Asker(usize),
 }
 
 pub(super) struct Conn {
@@ -395,7 +395,7 @@ impl Conns {
     pub fn flush_one(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.dirty = false;
-        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
+        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker(_)) {
             return self.heard.push(key);
         }
         let before = conn.send.len();
@@ -458,7 +458,7 @@ impl Conns {
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }
-            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
+            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker(_)) {
                 platform.deregister(key, &mut *conn.io);
             }
         }

@@ -196,7 +196,7 @@ impl Engine {
             Some(Role::Http) => _ = front!(self, now, platform, gone, now, key),
             Some(Role::Link) => _ = front!(self, now, platform, link_closed, now, key),
             #[cfg(feature = "gateway")]
-            Some(Role::Asker) => self.asker_closed(now, key, platform),
+            Some(Role::Asker(server)) => self.asker_closed(now, key, server, platform),
             _ => {}
         }
     }

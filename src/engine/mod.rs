@@ -102,7 +102,7 @@ pub struct Engine {
     #[cfg(feature = "http")]
     front: Option<Box<crate::front::Front>>,
     #[cfg(feature = "gateway")]
-    merged: Option<gateway::Merged>,
+    merged: Vec<gateway::Merged>,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
@@ -188,7 +188,7 @@ impl Engine {
             #[cfg(feature = "http")]
             front: None,
             #[cfg(feature = "gateway")]
-            merged: None,
+            merged: Vec::new(),
             drain_until: None,
             order: (0..setups.len()).collect(),
             setups,
@@ -487,11 +487,12 @@ impl Engine {
 #[cfg(not(feature = "http"))]
 impl Engine {
     fn take_out(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
-        let _is_asker = self.conns.get(key).is_some_and(|conn| conn.role == Role::Asker);
+        #[cfg(feature = "gateway")]
+        let role = self.conns.get(key).map(|conn| conn.role);
         self.conns.remove(key, platform);
         #[cfg(feature = "gateway")]
-        if _is_asker {
-            self.asker_closed(now, key, platform);
+        if let Some(Role::Asker(server)) = role {
+            self.asker_closed(now, key, server, platform);
         }
         #[cfg(not(feature = "gateway"))]
         let _ = now;

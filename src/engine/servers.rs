@@ -29,6 +29,8 @@ impl Engine {
             Some(place) => {
                 *place = setup;
                 self.forget_journal(id);
+                #[cfg(feature = "gateway")]
+                self.forget_merged(id);
                 self.conns.past.remove(&id);
             }
             None => self.setups.push(setup),
