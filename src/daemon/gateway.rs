@@ -72,6 +72,7 @@ fn server(name: &str) -> ServerSetup {
         max_active_clients: CLIENTS_MAX,
         max_in_flight_per_client: limits::REQUESTS_PER_CLIENT,
         lazy_start: true,
+        startup_timeout_ms: DAY_MS,
         // The servers behind it have times of their own.
         request_timeout_ms: DAY_MS,
         request_timeout_max_ms: DAY_MS,

@@ -82,6 +82,7 @@ impl Daemon<'_> {
                 changes.removed.push(name.clone());
             }
         }
+        let mut others = Vec::new();
         for server in &new.servers {
             let name = server.policy.name.clone();
             let fate = fates.get(name.as_str());
@@ -95,6 +96,9 @@ impl Daemon<'_> {
                     }
                 }
             }
+            if matches!(fate, None | Some(Fate::Replace | Fate::Restart)) {
+                others.extend(self.engine.server_named(&name));
+            }
             match fate {
                 None => changes.added.push(name),
                 Some(Fate::Unchanged) => changes.unchanged.push(name),
@@ -106,7 +110,12 @@ impl Daemon<'_> {
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
         #[cfg(feature = "gateway")]
-        self.endpoints.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+        {
+            self.endpoints.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+            for id in others {
+                self.engine.on_server_changed(now, id, &mut self.reactor);
+            }
+        }
         #[cfg(feature = "http")]
         if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new, &self.tape) {
             changes.warnings.push(format!("{why}; it stays as it was"));

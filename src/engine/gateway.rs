@@ -62,15 +62,19 @@ impl Engine {
         platform: &mut dyn Platform,
     ) -> ServerId {
         if let Some((server, at)) = self.merged_named(&setup.policy.name) {
-            gateway!(self, now, platform, at, rest);
-            self.merged[at].gateway = Gateway::new(parts);
-            // Whoever uses it learns that everything may have changed.
-            self.restart_server(now, server);
+            gateway!(self, now, platform, at, change, now, parts);
             return server;
         }
         let server = self.place_server(setup);
         self.merged.push(Merged { server, gateway: Gateway::new(parts), running: None });
         server
+    }
+
+    /// A server does other things than before.
+    pub fn on_server_changed(&mut self, now: Time, server: ServerId, platform: &mut dyn Platform) {
+        for at in 0..self.merged.len() {
+            gateway!(self, now, platform, at, on_server_changed, now, server);
+        }
     }
 
     /// The endpoint of this name takes no more clients; those it has are served to their end.
@@ -240,6 +244,11 @@ impl Floor for Below<'_> {
         if let Some(child) = self.child {
             self.hand_in(child, message);
         }
+    }
+    fn renew(&mut self) {
+        let Some(child) = self.child else { return };
+        let (mux, mut out) = self.outbox();
+        mux.renew_hello(out.now, child, &mut out);
     }
     fn tell_log(&mut self, id: &[u8], message: &[u8]) {
         let Some(child) = self.child else { return };

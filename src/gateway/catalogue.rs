@@ -178,6 +178,33 @@ impl Catalogue {
         Catalogue { filters, ..self }
     }
 
+    /// Becomes another catalogue, with what is known of the servers that it has, too: `places` are theirs there,
+    /// by those here. True if a merged list changed, by list.
+    pub fn replace(&mut self, mut other: Catalogue, places: &[Option<usize>]) -> [bool; 4] {
+        for (lists, place) in self.members.iter_mut().zip(places) {
+            let Some(place) = place else { continue };
+            let new = &mut other.members[*place];
+            new.items = std::mem::take(&mut lists.items);
+            new.seen = std::mem::take(&mut lists.seen);
+            new.seen.retain(|uri| new.offer.resources.passes(uri));
+        }
+        let before: [Vec<usize>; 4] = List::ALL.map(|list| self.owners(list));
+        other.merged = std::mem::take(&mut self.merged);
+        *self = other;
+        // A list that has other texts is another; one whose things moved with their servers is not.
+        for (list, owners) in List::ALL.into_iter().zip(before) {
+            let moved = owners.into_iter().map(|member| places[member].unwrap_or(usize::MAX));
+            for (offered, member) in self.merged[list as usize].offered.iter_mut().zip(moved) {
+                offered.member = member;
+            }
+        }
+        List::ALL.map(|list| self.rebuild(list))
+    }
+
+    fn owners(&self, list: List) -> Vec<usize> {
+        self.merged[list as usize].offered.iter().map(|offered| offered.member).collect()
+    }
+
     /// Whether this list of a server is known.
     pub fn knows(&self, member: usize, list: List) -> bool {
         self.members[member].items[list as usize].is_some()

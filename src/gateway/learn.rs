@@ -76,6 +76,13 @@ impl Member {
         self.retrying = false;
     }
 
+    /// Everything is to be asked again.
+    pub(super) fn forget(&mut self) {
+        self.hello = Hello::Unknown;
+        self.lists = std::array::from_fn(|_| Freshness::Stale);
+        self.watch = None;
+    }
+
     pub(super) fn ability(&self) -> Option<&Ability> {
         match &self.hello {
             Hello::Known(ability) => Some(ability),
@@ -175,6 +182,7 @@ impl Gateway {
         let instructions = value["instructions"].as_str().unwrap_or_default().to_string();
         self.members[member].hello =
             Hello::Known(Ability { capabilities: value["capabilities"].clone(), instructions });
+        self.renew_hello(floor);
         self.watch(member, floor);
         if self.lazy.is_some() {
             self.announce(List::Tools, floor);
@@ -201,7 +209,9 @@ impl Gateway {
     fn fetch(&mut self, now: Time, member: usize, list: List, floor: &mut dyn Floor) {
         if !self.members[member].has(list) {
             self.members[member].lists[list as usize] = Freshness::Fresh(Time(u64::MAX));
-            self.catalogue.learn(member, list, &[]);
+            if self.catalogue.learn(member, list, &[]) {
+                self.announce(list, floor);
+            }
             return;
         }
         let fetch =
@@ -279,7 +289,8 @@ impl Gateway {
     /// Who listens is to hear when a server is back, without asking.
     pub(super) fn retry_later(&mut self, now: Time, member: usize) {
         if !std::mem::replace(&mut self.members[member].retrying, true) {
-            self.timers.schedule(now + RETRY_MS, Timer::Retry(member));
+            let server = self.members[member].server;
+            self.timers.schedule(now + RETRY_MS, Timer::Retry(server));
         }
     }
 

@@ -9,6 +9,7 @@
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
 //! listens    change notifications                                change, names, filter, template
+//! parts      what it is made of, changed while it runs
 //! lazy       tools that are searched instead of listed
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod lazy;
 mod learn;
 mod listens;
 pub mod names;
+mod parts;
 mod serve;
 mod template;
 #[cfg(test)]
@@ -49,6 +51,8 @@ pub trait Floor {
     fn ask(&mut self, link: Key, message: &[u8]);
     /// One message to the clients.
     fn tell(&mut self, message: &[u8]);
+    /// What all servers together can do is other than what `server/discover` was told: it is to be asked again.
+    fn renew(&mut self);
     /// A log line to the client whose request has this id.
     fn tell_log(&mut self, id: &[u8], message: &[u8]);
 }
@@ -79,6 +83,8 @@ pub struct Gateway {
     listens_ever: u64,
     links: KeyMap<Use>,
     timers: TimerWheel<Timer>,
+    /// What `server/discover` was told last.
+    told_hello: Option<Vec<u8>>,
 }
 
 /// What a link to a server is for.
@@ -96,7 +102,7 @@ enum Use {
 enum Timer {
     /// A job has waited long enough for servers.
     Job(Key),
-    /// A server that failed is asked again.
+    /// The server of this number, which failed, is asked again.
     Retry(usize),
     /// A listen has waited long enough for its resources' servers.
     Listen(u64),
@@ -116,6 +122,7 @@ impl Gateway {
             listens_ever: 0,
             links: KeyMap::new(),
             timers: TimerWheel::new(),
+            told_hello: None,
         }
     }
 
@@ -169,7 +176,11 @@ impl Gateway {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
                 Timer::Job(job) => self.finish_waiting(now, job, floor),
-                Timer::Retry(member) => self.retry(now, member, floor),
+                Timer::Retry(server) => {
+                    if let Some(member) = self.members.iter().position(|member| member.server == server) {
+                        self.retry(now, member, floor);
+                    }
+                }
                 Timer::Listen(number) => self.acknowledge(number, floor),
             }
         }
@@ -189,6 +200,7 @@ impl Gateway {
         self.jobs = Arena::new();
         self.listens.clear();
         self.timers = TimerWheel::new();
+        self.told_hello = None;
         for member in &mut self.members {
             member.rest();
         }

@@ -170,7 +170,11 @@ impl Gateway {
     fn answer_now(&mut self, now: Time, needs: Needs, msg: &Incoming<'_>, floor: &mut dyn Floor) {
         let way = match (needs, msg.method()) {
             (Needs::Hello, b"tools/list") => self.own_tools(msg),
-            (Needs::Hello, _) => Way::Result(self.discovered()),
+            (Needs::Hello, _) => {
+                let told = self.discovered();
+                self.told_hello = Some(told.clone());
+                Way::Result(told)
+            }
             (_, b"subscriptions/listen") => return self.open_listen(now, msg, floor),
             (Needs::One(list), method) if method == list.method().as_bytes() => self.page(list, msg),
             _ => match self.answered_here(msg).map_or_else(|| self.way(msg), Ok) {
@@ -318,7 +322,7 @@ impl Gateway {
     }
 
     /// What all servers together can do (protocol.md §5.5, §5.7).
-    fn discovered(&self) -> Vec<u8> {
+    pub(super) fn discovered(&self) -> Vec<u8> {
         let known = || self.members.iter().filter_map(|member| Some((member, member.ability()?)));
         let mut capabilities = json!({});
         for (_, ability) in known() {

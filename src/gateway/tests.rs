@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 
 mod lazy;
+mod parts;
 
 /// What was asked of the engine.
 #[derive(Default)]
@@ -24,6 +25,8 @@ struct Stage {
     bytes: Vec<u8>,
     /// Servers that take no link.
     full: Vec<usize>,
+    /// How often the abilities were to be asked for again.
+    renewals: usize,
 }
 
 impl Floor for Stage {
@@ -48,6 +51,9 @@ impl Floor for Stage {
     fn tell(&mut self, message: &[u8]) {
         Incoming::scan(message).expect("a message");
         self.told.push_back(serde_json::from_slice(message).unwrap());
+    }
+    fn renew(&mut self) {
+        self.renewals += 1;
     }
     fn tell_log(&mut self, id: &[u8], message: &[u8]) {
         self.logs.push((String::from_utf8(id.to_vec()).unwrap(), serde_json::from_slice(message).unwrap()));

@@ -252,7 +252,7 @@ impl Mux {
     /// Methods that muxloop answers, or parks until the handshake is done.
     pub(super) fn answer_here(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get(asked.instance) else { return };
-        let hello = instance.hello.clone();
+        let hello = instance.hello.clone().filter(|_| !instance.outdated);
         // The list of what a child can do outlives its process; subscribing needs the process.
         let ready = match asked.method {
             Method::Initialize | Method::SetLevel => hello.is_some(),

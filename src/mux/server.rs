@@ -98,6 +98,8 @@ pub(super) struct Instance {
     /// Its last answer to the handshake; outlives the process, so that `initialize` can be answered
     /// while it restarts.
     pub hello: Option<Rc<Hello>>,
+    /// `hello` is of a process that was started otherwise than the next one: nobody is told it any more.
+    pub outdated: bool,
     /// The handshake that is under way.
     pub handshake: Option<Key>,
     /// How its era is being found out.
@@ -326,6 +328,7 @@ impl Instance {
             link: None,
             era: None,
             hello: None,
+            outdated: false,
             search: Search::default(),
             in_flight: 0,
             queue: VecDeque::new(),

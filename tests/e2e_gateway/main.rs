@@ -5,8 +5,10 @@
 //! | row | shown by |
 //! |---|---|
 //! | H08 (profiles) | `profiles::*` |
+//! | A08 for merged endpoints | `reload::*`; `gateway::tests::parts` |
 
 mod profiles;
+mod reload;
 #[allow(dead_code, unused_imports)]
 #[path = "../e2e_http/support/mod.rs"]
 mod support;
