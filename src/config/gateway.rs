@@ -91,6 +91,15 @@ impl Config {
         has_http
     }
 
+    /// The endpoints that there are: names of profiles, `None` for the one of all.
+    pub fn endpoints(&self) -> Vec<Option<&str>> {
+        if !self.has_merged_endpoint() {
+            return Vec::new();
+        }
+        let profiles = self.profiles.iter().filter(|_| self.serves_profiles());
+        std::iter::once(None).chain(profiles.map(|profile| Some(&*profile.name))).collect()
+    }
+
     /// What the merged endpoint, or that of a profile, is made of; `number` gives the mux's number of a server,
     /// or `None` if it does not run. `None`: there is no such profile.
     pub fn gateway_setup(

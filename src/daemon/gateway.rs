@@ -46,24 +46,13 @@ impl Endpoints {
     }
 }
 
-/// The endpoints that there are to be. Those of profiles are at paths of HTTP only.
+/// What each endpoint is to be made of.
 fn wanted(config: &Config, engine: &Engine) -> BTreeMap<String, Setup> {
-    let mut wanted = BTreeMap::new();
-    if !config.has_merged_endpoint() {
-        return wanted;
-    }
-    let mut want = |name: String, profile| {
-        if let Some(setup) = config.gateway_setup(profile, |name| engine.server_named(name)) {
-            wanted.insert(name, setup);
-        }
-    };
-    want(NAME.into(), None);
-    if config.serves_profiles() {
-        for profile in &config.profiles {
-            want(of_profile(&profile.name), Some(&profile.name));
-        }
-    }
-    wanted
+    let setup = |profile| config.gateway_setup(profile, |name| engine.server_named(name));
+    let endpoints = config.endpoints().into_iter();
+    let endpoints = endpoints
+        .filter_map(|profile| Some((profile.map_or_else(|| NAME.to_owned(), of_profile), setup(profile)?)));
+    endpoints.collect()
 }
 
 /// An endpoint as a server.

@@ -1,6 +1,8 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod audit;
+#[cfg(feature = "gateway")]
+mod collisions;
 #[cfg(feature = "http")]
 pub mod expose;
 mod findings;
@@ -126,6 +128,8 @@ impl<'o> Daemon<'o> {
         let mut engine = Engine::new(setups, seed);
         let cache = if tape.is_on() { None } else { surroundings.cache_folder() };
         let mut lists = ListFiles::open(cache);
+        #[cfg(feature = "gateway")]
+        collisions::check(&config, &engine, &lists)?;
         for id in 0..engine.places() {
             lists.recall(reactor.clock.now(), &mut engine, id);
         }

@@ -1,6 +1,8 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
 use super::audit::AuditLog;
+#[cfg(feature = "gateway")]
+use super::collisions;
 use super::{Daemon, listen, login, setup};
 use crate::base::Time;
 use crate::config::{Config, ServerConfig};
@@ -63,6 +65,8 @@ impl Daemon<'_> {
             .iter()
             .filter_map(|server| Some((server.policy.name.as_str(), fate(self.current(server)?, server))))
             .collect();
+        #[cfg(feature = "gateway")]
+        collisions::check(&new, &self.engine, &self.lists)?;
         let mut changes = Changes::default();
         let audit = if self.config.audit == new.audit { None } else { Some(AuditLog::open(&new.audit)?) };
         let listeners = self.open_doors(&new, &fates)?;

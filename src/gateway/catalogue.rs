@@ -5,58 +5,14 @@
 //! looking it up and never by taking it apart.
 
 pub use super::change::Change;
+use super::clash::{Clash, Owner};
 use super::filter::{Filter, Filters};
+pub use super::list::List;
 use super::names::prefixed;
 use super::template;
 use crate::codec::edit::{self, Member, object, whole};
 use crate::codec::{Span, json};
 use std::collections::BTreeMap;
-
-/// The four lists of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum List {
-    Tools,
-    Prompts,
-    Resources,
-    Templates,
-}
-
-impl List {
-    pub const ALL: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
-
-    /// The method that asks for it.
-    pub fn method(self) -> &'static str {
-        match self {
-            List::Tools => "tools/list",
-            List::Prompts => "prompts/list",
-            List::Resources => "resources/list",
-            List::Templates => "resources/templates/list",
-        }
-    }
-
-    /// The member of its result that has the items.
-    pub fn member(self) -> &'static str {
-        match self {
-            List::Tools => "tools",
-            List::Prompts => "prompts",
-            List::Resources => "resources",
-            List::Templates => "resourceTemplates",
-        }
-    }
-
-    /// The member of an item that names it.
-    fn name_of_item(self) -> &'static str {
-        match self {
-            List::Tools | List::Prompts => "name",
-            List::Resources => "uri",
-            List::Templates => "uriTemplate",
-        }
-    }
-
-    fn is_by_name(self) -> bool {
-        matches!(self, List::Tools | List::Prompts)
-    }
-}
 
 /// How tools and prompts are named on the merged endpoint (H02).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,15 +61,6 @@ pub struct Route {
     pub own: String,
 }
 
-/// Two servers offer the same (H02).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clash {
-    pub list: List,
-    pub name: String,
-    /// Keys of the servers; the first has it, the second is left out.
-    pub owners: [String; 2],
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -136,7 +83,8 @@ struct Lists {
 struct Merged {
     offered: Vec<Offered>,
     by_name: BTreeMap<Box<str>, usize>,
-    clashes: Vec<Clash>,
+    /// By name.
+    clashes: BTreeMap<String, Clash>,
     /// Rises whenever the list changes: a cursor of an earlier one is not understood any more.
     generation: u64,
 }
@@ -188,7 +136,7 @@ impl Catalogue {
             new.seen = std::mem::take(&mut lists.seen);
             new.seen.retain(|uri| new.offer.resources.passes(uri));
         }
-        let before: [Vec<usize>; 4] = List::ALL.map(|list| self.owners(list));
+        let before: [Vec<usize>; 4] = List::ALL.map(|list| self.members_of(list));
         other.merged = std::mem::take(&mut self.merged);
         *self = other;
         // A list that has other texts is another; one whose things moved with their servers is not.
@@ -201,7 +149,7 @@ impl Catalogue {
         List::ALL.map(|list| self.rebuild(list))
     }
 
-    fn owners(&self, list: List) -> Vec<usize> {
+    fn members_of(&self, list: List) -> Vec<usize> {
         self.merged[list as usize].offered.iter().map(|offered| offered.member).collect()
     }
 
@@ -255,13 +203,10 @@ impl Catalogue {
                     continue;
                 }
                 if let Some(first) = merged.by_name.get(&*public) {
-                    let first = &self.members[merged.offered[*first].member].key;
-                    merged.clashes.push(Clash {
-                        list,
-                        name: public.clone(),
-                        owners: [first.clone(), lists.key.clone()],
-                    });
                     if list.is_by_name() {
+                        let first = &merged.offered[*first];
+                        let owners = [(first.member, &*first.own), (member, &*item.own)];
+                        merged.note_clash(Clash { list, name: public, owners: self.owners(owners) });
                         continue;
                     }
                     // Both resources can be had: the second one under its server's name.
@@ -275,12 +220,17 @@ impl Catalogue {
                 merged.offered.push(Offered { member, own: item.own.clone(), text });
             }
         }
+        merged.withdraw();
         let old = &mut self.merged[list as usize];
         let same = old.offered.len() == merged.offered.len()
             && old.offered.iter().zip(&merged.offered).all(|(a, b)| a.member == b.member && a.text == b.text);
         merged.generation = old.generation + u64::from(!same);
         *old = merged;
         !same
+    }
+
+    fn owners(&self, of: [(usize, &str); 2]) -> [Owner; 2] {
+        of.map(|(member, own)| Owner { key: self.members[member].key.clone(), own: own.into() })
     }
 
     /// Whether the filters of the merged endpoint let a thing pass. A resource is the same under each of its
@@ -384,9 +334,14 @@ impl Catalogue {
         }
     }
 
-    /// What two servers both have, by list.
+    /// Names of two, which are nobody's (see [`super::clash`]), by list.
     pub fn clashes(&self) -> impl Iterator<Item = &Clash> {
-        self.merged.iter().flat_map(|merged| &merged.clashes)
+        self.merged.iter().flat_map(|merged| merged.clashes.values())
+    }
+
+    /// Why a name leads nowhere, if it is of two.
+    pub fn clash(&self, list: List, name: &str) -> Option<&Clash> {
+        self.merged[list as usize].clashes.get(name)
     }
 
     /// Names that are offered, in order.
@@ -424,6 +379,28 @@ impl Catalogue {
         items.push(b']');
         let next = (at < merged.offered.len()).then(|| format!("m{}.{at}", merged.generation));
         Some(Page { items, next })
+    }
+}
+
+impl Merged {
+    /// Of three and more, the first two are named.
+    fn note_clash(&mut self, clash: Clash) {
+        self.clashes.entry(clash.name.clone()).or_insert(clash);
+    }
+
+    /// What is of two is offered as nobody's.
+    fn withdraw(&mut self) {
+        if self.clashes.is_empty() {
+            return;
+        }
+        let mut places: Vec<(Box<str>, usize)> = std::mem::take(&mut self.by_name).into_iter().collect();
+        places.retain(|(name, _)| !self.clashes.contains_key(&**name));
+        places.sort_by_key(|(_, at)| *at);
+        let mut offered: Vec<_> = std::mem::take(&mut self.offered).into_iter().map(Some).collect();
+        for (name, at) in places {
+            self.by_name.insert(name, self.offered.len());
+            self.offered.extend(offered[at].take());
+        }
     }
 }
 

@@ -274,10 +274,22 @@ impl Gateway {
         if fetch.outdated {
             self.fetch(now, member, list, floor);
         }
+        self.log_clashes();
         if changed {
             self.announce(list, floor);
         }
         self.on_learnt(now, floor);
+    }
+
+    /// Names of two are logged once, as long as they are.
+    pub(super) fn log_clashes(&mut self) {
+        let now: BTreeSet<_> =
+            self.catalogue.clashes().map(|clash| (clash.list, clash.name.clone())).collect();
+        let fresh = now.difference(&self.logged);
+        for clash in fresh.take(CLASHES_LOGGED).filter_map(|(list, name)| self.catalogue.clash(*list, name)) {
+            log::error!(target: "gateway", "{clash}");
+        }
+        self.logged = now;
     }
 
     pub(super) fn on_fetch_failed(&mut self, now: Time, member: usize, list: List, floor: &mut dyn Floor) {
@@ -368,5 +380,7 @@ pub(super) fn own_request(method: &str, mut params: Value) -> Vec<u8> {
 /// Most pages, and bytes, of one list of one server.
 const PAGES_MAX: usize = 200;
 const BYTES_MAX: usize = 16 << 20;
+/// Most clashes that one change of a list is worth in the log.
+const CLASHES_LOGGED: usize = 10;
 /// A server that failed is asked again after this, if somebody listens.
 const RETRY_MS: u64 = 5_000;

@@ -8,7 +8,7 @@
 //! ```text
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
-//! listens    change notifications                                change, names, filter, template
+//! listens    change notifications                                change, names, filter, template, list, clash
 //! parts      what it is made of, changed while it runs
 //! lazy       tools that are searched instead of listed
 //! ```
@@ -19,9 +19,11 @@
 mod answer;
 pub mod catalogue;
 pub mod change;
+pub mod clash;
 pub mod filter;
 pub mod lazy;
 mod learn;
+mod list;
 mod listens;
 pub mod names;
 mod parts;
@@ -38,6 +40,7 @@ use lazy::Lazy;
 use learn::Member;
 use listens::Listen;
 use serve::Job;
+use std::collections::BTreeSet;
 
 /// What the gateway asks of the engine. No message comes back within a call.
 pub trait Floor {
@@ -85,6 +88,8 @@ pub struct Gateway {
     timers: TimerWheel<Timer>,
     /// What `server/discover` was told last.
     told_hello: Option<Vec<u8>>,
+    /// Names of two that were logged.
+    logged: BTreeSet<(List, String)>,
 }
 
 /// What a link to a server is for.
@@ -123,6 +128,7 @@ impl Gateway {
             links: KeyMap::new(),
             timers: TimerWheel::new(),
             told_hello: None,
+            logged: BTreeSet::new(),
         }
     }
 

@@ -27,6 +27,7 @@ impl Gateway {
         let offers = setup.servers.into_iter().map(|(_, key, offer)| (key, offer));
         let fresh = Catalogue::new(setup.naming, offers).filtered(setup.filters);
         let mut changed = self.catalogue.replace(fresh, &places);
+        self.log_clashes();
         self.list_timeout_ms = setup.list_timeout_ms;
         if setup.lazy != self.lazy.is_some() {
             self.lazy = setup.lazy.then(Lazy::default);

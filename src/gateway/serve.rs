@@ -179,7 +179,10 @@ impl Gateway {
             (Needs::One(list), method) if method == list.method().as_bytes() => self.page(list, msg),
             _ => match self.answered_here(msg).map_or_else(|| self.way(msg), Ok) {
                 Ok(way) => way,
-                Err(_) => self.unknown_tool(msg).unwrap_or_else(|| unknown(msg)),
+                Err(_) => {
+                    let why = self.clashing(msg).or_else(|| self.unknown_tool(msg));
+                    why.unwrap_or_else(|| unknown(msg))
+                }
             },
         };
         self.go(way, msg, floor);
@@ -237,6 +240,17 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// The answer to a call of what is of two servers.
+    fn clashing(&self, msg: &Incoming<'_>) -> Option<Way> {
+        let list = match msg.method() {
+            b"tools/call" => List::Tools,
+            b"prompts/get" => List::Prompts,
+            _ => return None,
+        };
+        let name = json::unescape(msg.text(msg.envelope.name?))?;
+        Some(Way::Error(-32602, self.catalogue.clash(list, &name)?.to_string()))
     }
 
     fn go(&mut self, way: Way, msg: &Incoming<'_>, floor: &mut dyn Floor) {

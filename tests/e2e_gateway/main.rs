@@ -4,9 +4,11 @@
 //!
 //! | row | shown by |
 //! |---|---|
+//! | H02 | `names::*`; `gateway::catalogue::tests::prefixed_names_stay_…` |
 //! | H08 (profiles) | `profiles::*` |
 //! | A08 for merged endpoints | `reload::*`; `gateway::tests::parts` |
 
+mod names;
 mod profiles;
 mod reload;
 #[allow(dead_code, unused_imports)]

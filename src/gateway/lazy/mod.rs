@@ -210,6 +210,9 @@ impl Gateway {
     }
 
     fn no_such_tool(&mut self, name: &str) -> String {
+        if let Some(clash) = self.catalogue.clash(List::Tools, name) {
+            return clash.to_string();
+        }
         let near = self.nearest_tools(name);
         let shown = cut(name, SHOWN_MAX);
         if near.is_empty() {
