@@ -9,9 +9,10 @@ use super::clash::{Clash, Owner};
 use super::filter::{Filter, Filters};
 pub use super::list::List;
 use super::names::prefixed;
+use super::sound;
 use super::template;
+use crate::codec::Span;
 use crate::codec::edit::{self, Member, object, whole};
-use crate::codec::{Span, json};
 use std::collections::BTreeMap;
 
 /// How tools and prompts are named on the merged endpoint (H02).
@@ -36,12 +37,12 @@ pub struct Offer {
 }
 
 /// One thing as its server lists it.
-#[derive(Clone, Debug)]
-struct Item {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
     /// Name or URI at its server.
-    own: Box<str>,
-    /// JSON as the server wrote it.
-    text: Box<[u8]>,
+    pub own: Box<str>,
+    /// JSON as the server wrote it, mended where it was wrong.
+    pub text: Box<[u8]>,
 }
 
 /// One thing as it is offered.
@@ -160,8 +161,18 @@ impl Catalogue {
 
     /// A server's list as its pages told: the arrays of items. True if the merged list changed.
     pub fn learn(&mut self, member: usize, list: List, pages: &[Vec<u8>]) -> bool {
-        let items = self.read(member, list, pages);
-        self.members[member].items[list as usize] = Some(items);
+        let (items, flaws) = sound::read(list, pages);
+        let lists = &mut self.members[member];
+        let old = lists.items[list as usize].replace(items);
+        if old != lists.items[list as usize] {
+            for flaw in flaws.iter().take(FLAWS_LOGGED) {
+                log::warn!(target: "gateway", "server '{}': {}: {flaw}", lists.key, list.method());
+            }
+            if flaws.len() > FLAWS_LOGGED {
+                let (key, more) = (&lists.key, flaws.len() - FLAWS_LOGGED);
+                log::warn!(target: "gateway", "server '{key}': {}: and {more} more like this", list.method());
+            }
+        }
         self.rebuild(list)
     }
 
@@ -169,26 +180,6 @@ impl Catalogue {
     pub fn forget(&mut self, member: usize) -> [bool; 4] {
         self.members[member].items = Default::default();
         List::ALL.map(|list| self.rebuild(list))
-    }
-
-    fn read(&self, member: usize, list: List, pages: &[Vec<u8>]) -> Vec<Item> {
-        let mut items: Vec<Item> = Vec::new();
-        let mut names = std::collections::BTreeSet::new();
-        for page in pages {
-            for at in json::array_elements(page, whole(page)) {
-                let name = json::member(page, at, list.name_of_item());
-                let Some(own) = name.and_then(|name| json::unescape(name.of(page))) else {
-                    log::warn!(target: "gateway", "server '{}': an item without {} in {} was left out", self.members[member].key, list.name_of_item(), list.method());
-                    continue;
-                };
-                if !names.insert(own.to_string()) {
-                    log::warn!(target: "gateway", "server '{}' lists {own:?} twice in {}: the first counts", self.members[member].key, list.method());
-                    continue;
-                }
-                items.push(Item { own: own.into(), text: at.of(page).into() });
-            }
-        }
-        items
     }
 
     fn rebuild(&mut self, list: List) -> bool {
@@ -460,6 +451,8 @@ fn owned_uri(key: &str, own: &str) -> String {
 }
 
 const OWNED_SCHEME: &str = "mux+";
+/// Most flaws of one list that are worth a line each in the log.
+const FLAWS_LOGGED: usize = 10;
 /// Most URIs of one server remembered from results.
 const SEEN_MAX: usize = 4_096;
 /// Most items of a page: many clients read one page only, so it is large.

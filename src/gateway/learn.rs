@@ -3,7 +3,7 @@
 use super::catalogue::List;
 use super::{Floor, Gateway, Timer, Use};
 use crate::base::{Key, Time};
-use crate::codec::{Incoming, Kind, json};
+use crate::codec::{Incoming, Kind, Span, json};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -234,9 +234,14 @@ impl Gateway {
         msg: &Incoming<'_>,
         floor: &mut dyn Floor,
     ) {
-        let Some(result) = msg.envelope.result.filter(|_| msg.envelope.kind == Kind::Response) else {
+        let result = msg.envelope.result.filter(|_| msg.envelope.kind == Kind::Response);
+        let has_items = |result: &Span| {
+            let items = json::member(msg.bytes, *result, list.member());
+            items.is_some_and(|items| msg.text(items).starts_with(b"["))
+        };
+        let Some(result) = result.filter(has_items) else {
             self.drop_link(link, floor);
-            log::info!(target: "gateway", "server '{}' did not answer {}: {}", self.members[member].key, list.method(), String::from_utf8_lossy(&msg.bytes[..msg.bytes.len().min(200)]));
+            log::info!(target: "gateway", "server '{}' gave no list for {}: {}", self.members[member].key, list.method(), String::from_utf8_lossy(&msg.bytes[..msg.bytes.len().min(200)]));
             return self.on_fetch_failed(now, member, list, floor);
         };
         let Freshness::Fetching(fetch) = &mut self.members[member].lists[list as usize] else { return };

@@ -8,7 +8,7 @@
 //! ```text
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
-//! listens    change notifications                                change, names, filter, template, list, clash
+//! listens    change notifications                                change, names, filter, template, list, clash, sound
 //! parts      what it is made of, changed while it runs
 //! lazy       tools that are searched instead of listed
 //! ```
@@ -28,6 +28,7 @@ mod listens;
 pub mod names;
 mod parts;
 mod serve;
+mod sound;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -91,6 +91,12 @@ impl Gateway {
                 return refuse(msg, -32601, &text, floor);
             }
         };
+        // All pages of a list are of one state of it.
+        if let (Needs::One(list), Some(_)) = (needs, msg.envelope.cursor)
+            && let Way::Result(page) = self.page(list, msg)
+        {
+            return self.go(Way::Result(page), msg, floor);
+        }
         self.ask_all(now, needs, floor);
         self.answer_or_wait(now, needs, msg, floor);
     }
@@ -414,7 +420,7 @@ fn unknown(msg: &Incoming<'_>) -> Way {
     };
     let name =
         msg.envelope.name.or(msg.envelope.uri).map(|at| String::from_utf8_lossy(msg.text(at)).into_owned());
-    Way::Error(-32602, format!("{what}: {}", name.unwrap_or_default()))
+    Way::Error(-32602, format!("{what}: {}", lazy::words::cut(&name.unwrap_or_default(), NAME_SHOWN)))
 }
 
 /// The `_meta` of muxloop's own results: who answers.
@@ -440,5 +446,7 @@ pub(super) fn failure(id: &[u8], code: i32, text: &str) -> Vec<u8> {
     [b"{\"jsonrpc\":\"2.0\",\"id\":", id, b",\"error\":", error.as_bytes(), b"}"].concat()
 }
 
+/// Most bytes of a name in the text that says that it is none.
+const NAME_SHOWN: usize = 200;
 /// Most bytes of all servers' instructions together.
 const INSTRUCTIONS_MAX: usize = 64 << 10;

@@ -5,12 +5,14 @@
 //! | row | shown by |
 //! |---|---|
 //! | H02 | `names::*`; `gateway::catalogue::tests::prefixed_names_stay_…` |
+//! | H03, P59, bad input | `strange::*` |
 //! | H08 (profiles) | `profiles::*` |
 //! | A08 for merged endpoints | `reload::*`; `gateway::tests::parts` |
 
 mod names;
 mod profiles;
 mod reload;
+mod strange;
 #[allow(dead_code, unused_imports)]
 #[path = "../e2e_http/support/mod.rs"]
 mod support;

@@ -13,8 +13,15 @@ fn learn(catalogue: &mut Catalogue, member: usize, list: List, items: Value) -> 
     catalogue.learn(member, list, &[items.to_string().into_bytes()])
 }
 
+/// Without the schemas of tools that were given none.
 fn page(catalogue: &Catalogue, list: List) -> Value {
-    serde_json::from_slice(&catalogue.page(list, None).unwrap().items).unwrap()
+    let mut items: Value = serde_json::from_slice(&catalogue.page(list, None).unwrap().items).unwrap();
+    for item in items.as_array_mut().unwrap() {
+        if item["inputSchema"] == json!({ "type": "object" }) {
+            item.as_object_mut().unwrap().remove("inputSchema");
+        }
+    }
+    items
 }
 
 #[test]
@@ -155,11 +162,12 @@ fn pages_cover_a_list_once_and_end_with_its_generation() {
 #[test]
 fn what_is_mirrored_in_headers_ends_here() {
     let mut one = catalogue(Naming::Plain, &[("a", Offer::default())]);
-    let schema = json!({ "properties": { "r": { "type": "string", "x-mcp-header": "Region" } } });
+    let schema =
+        json!({ "type": "object", "properties": { "r": { "type": "string", "x-mcp-header": "Region" } } });
     learn(&mut one, 0, List::Tools, json!([{ "name": "t", "inputSchema": schema }]));
     assert_eq!(
         page(&one, List::Tools)[0]["inputSchema"],
-        json!({ "properties": { "r": { "type": "string" } } })
+        json!({ "type": "object", "properties": { "r": { "type": "string" } } })
     );
 }
 
@@ -171,16 +179,17 @@ fn hidden_parameters_are_not_listed() {
     let offer = Offer { changes: [("t".to_string(), change)].into(), ..Offer::default() };
     let mut one = catalogue(Naming::Plain, &[("a", offer)]);
     let schema = json!({
+        "type": "object",
         "properties": { "key": {}, "x": { "x-mcp-header": "X" } },
         "required": ["key", "x"],
     });
-    let tools = json!([{ "name": "t", "inputSchema": schema }, { "name": "u", "inputSchema": { "properties": { "key": {} } } }]);
+    let tools = json!([{ "name": "t", "inputSchema": schema }, { "name": "u", "inputSchema": { "type": "object", "properties": { "key": {} } } }]);
     learn(&mut one, 0, List::Tools, tools);
     assert_eq!(
         page(&one, List::Tools),
         json!([
-            { "name": "t", "inputSchema": { "properties": { "x": {} }, "required": ["x"] } },
-            { "name": "u", "inputSchema": { "properties": { "key": {} } } },
+            { "name": "t", "inputSchema": { "type": "object", "properties": { "x": {} }, "required": ["x"] } },
+            { "name": "u", "inputSchema": { "type": "object", "properties": { "key": {} } } },
         ])
     );
     let of = |name: &str| one.hides(&one.route(List::Tools, name).unwrap()).is_some();
