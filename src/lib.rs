@@ -39,6 +39,8 @@ pub mod engine;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod library;
 pub mod mux;
 pub mod proxy;

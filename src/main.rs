@@ -91,9 +91,10 @@ fn proxy(options: ProxyOptions) -> ExitCode {
 
 fn check(options: &CheckOptions) -> ExitCode {
     match options.check(&Surroundings::from_env()) {
-        Ok((summary, warnings)) => {
-            warnings.iter().for_each(|warning| cli::complain(&warning.to_string()));
-            cli::print(&summary)
+        Ok(verdict) => {
+            verdict.warnings.iter().for_each(|warning| cli::complain(&warning.to_string()));
+            let code = cli::print(&verdict.summary);
+            if verdict.is_good { code } else { ExitCode::from(EXIT_USAGE) }
         }
         Err(error) => refuse(&error),
     }

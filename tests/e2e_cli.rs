@@ -122,7 +122,10 @@ fn check_prints_every_problem_with_its_place() {
     fs::write(dir.0.join("latin1.toml"), b"a = \"\xe9\"\n").unwrap();
     let (code, _, err) = run(&dir.0, &["check", "-c", "latin1.toml"]);
     assert_eq!(code, Some(2));
-    assert_eq!(err, "muxloop: latin1.toml:1:6: is not valid UTF-8 from here on; a TOML file is UTF-8 text\n");
+    assert_eq!(
+        err,
+        "muxloop: latin1.toml:1:6: is not valid UTF-8 from here on; a configuration is UTF-8 text\n"
+    );
 }
 
 #[test]
@@ -154,12 +157,21 @@ fn a_file_is_found_by_option_variable_and_default_place() {
         err,
         format!(
             "muxloop: no configuration: name one with -c FILE (looked for mux.toml, \
-             {home}/.config/muxloop/mux.toml, {home}/.codex/mcp-mux.toml)\n"
+             mux.json, mux.jsonc, {home}/.config/muxloop/mux.toml, {home}/.config/muxloop/mux.json, \
+             {home}/.config/muxloop/mux.jsonc, {home}/.codex/mcp-mux.toml)\n"
         )
     );
     let text = "[servers.a]\ncmd = \"x\"\n";
-    for name in [".codex/mcp-mux.toml", ".config/muxloop/mux.toml", "mux.toml"] {
-        dir.write(name, text);
+    let json = "{\"mcpServers\": {\"a\": {\"command\": \"x\"}}}";
+    for name in [
+        ".codex/mcp-mux.toml",
+        ".config/muxloop/mux.jsonc",
+        ".config/muxloop/mux.toml",
+        "mux.jsonc",
+        "mux.json",
+        "mux.toml",
+    ] {
+        dir.write(name, if name.ends_with(".toml") { text } else { json });
         let (code, out, _) = run(&dir.0, &["check"]);
         assert_eq!(code, Some(0));
         let first = out.lines().next().unwrap();

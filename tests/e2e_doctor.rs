@@ -148,7 +148,7 @@ fn programs_that_do_not_start_are_told_apart() {
         server("lost", "./lost", &[], ""),
         server("long", "sh", &["-c", "true", &long], ""),
         server("nowhere", "sh", &[], "cwd = \"/no/such/directory\""),
-        server("empty", MUXLOOP, &["demo-server"], "env = { A = \"\", B = \"${HOME}\", C_KEY = \"<key>\" }"),
+        server("empty", MUXLOOP, &["demo-server"], "env = { A = \"\", B = \"$HOME\", C_KEY = \"<key>\" }"),
     ];
     let (code, report) = dir.report(&servers, &[]);
     assert_eq!(code, Some(1));
@@ -509,6 +509,20 @@ fn secrets_in_a_file_for_all_are_a_warning() {
     assert!(out.contains("\na: ok  muxloop-demo ") && !out.contains("k-12345678"), "{out}");
     assert!(out.lines().all(|line| line.chars().count() <= 80) && !out.contains('\x1b'), "{out}");
     assert!(out.contains("1 server tried in ") && out.ends_with(": 0 errors, 1 warning, 0 notes\n"), "{out}");
+    // The file has only its name.
+    dir.write("mux.toml", 0o644, &text.replace("k-12345678", "${HOME}"));
+    let (code, out, _) = dir.run(&[]);
+    assert!(code == Some(0) && !out.contains("[config-readable]"), "{out}");
+    // And a file of a host is one of muxloop's too.
+    let host = format!(
+        "{{\"mcpServers\": {{\"h\": {{\"command\": \"{MUXLOOP}\", \"args\": [\"demo-server\"], \"x\": 1}}}}}}"
+    );
+    dir.write("host.json", 0o644, &host);
+    let (code, out, _) = dir.run(&["-c", "host.json"]);
+    assert!(
+        code == Some(0) && out.contains("\nh: ok  muxloop-demo ") && out.contains("[config-inert]"),
+        "{out}"
+    );
 }
 
 /// The end of every process of a server: it holds a named pipe open, as does all that descends from it.

@@ -1,5 +1,6 @@
 //! What a command line asks for, in final types, and the way from there to a loaded configuration.
 
+use super::check::CheckOptions;
 use super::log::Levels;
 use crate::config::{Config, Loaded, LogFormat, Problem, Surroundings};
 use log::LevelFilter;
@@ -93,12 +94,6 @@ pub enum Transport {
     StreamableHttp,
 }
 
-/// `muxloop check`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CheckOptions {
-    pub config: Option<PathBuf>,
-}
-
 /// `muxloop doctor`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DoctorOptions {
@@ -134,6 +129,7 @@ impl RunOptions {
     #[cfg(feature = "http")]
     fn apply_http(&self, config: &mut Config, surroundings: &Surroundings) -> Result<(), String> {
         use crate::config::http::Address;
+        use crate::config::path::unfit_for_url;
         if let Some(text) = &self.http {
             config.http.listen = match text.as_str() {
                 "off" => Vec::new(),
@@ -141,6 +137,16 @@ impl RunOptions {
             };
         }
         config.http.insecure |= self.insecure_listen;
+        // What the file listens on was checked with it, but not what the command line adds.
+        if !config.http.listen.is_empty() {
+            let unfit = config.servers.iter().find_map(|server| {
+                let name = &server.policy.name;
+                Some((name, unfit_for_url(name, "/servers/NAME/mcp")?))
+            });
+            if let Some((name, why)) = unfit {
+                return Err(format!("{}: server '{name}' {why}, or leave --http", config.path.display()));
+            }
+        }
         config.http.exposure().map_or(Ok(()), Err)
     }
 
@@ -192,33 +198,6 @@ impl ProxyOptions {
     }
 }
 
-impl CheckOptions {
-    /// Checks the file: a short summary for stdout, and warnings.
-    ///
-    /// # Errors
-    /// Every problem, one per line.
-    pub fn check(&self, surroundings: &Surroundings) -> Result<(String, Vec<Problem>), String> {
-        let path = find(self.config.as_deref(), surroundings)?;
-        let loaded = Config::load(&path, surroundings).map_err(|problems| report(&problems))?;
-        let servers = &loaded.config.servers;
-        let mut summary = format!("{}: ok, {}\n", path.display(), counted(servers.len(), "server"));
-        for server in servers {
-            let disabled = if server.enabled { "" } else { " (disabled)" };
-            let (name, socket) = (&server.policy.name, server.socket.display());
-            let sandbox = if server.spawn.sandbox.is_some() { " (sandbox)" } else { "" };
-            let program = &server.spawn.program;
-            summary.push_str(&format!("  {name}: {program} on {socket}{sandbox}{disabled}\n"));
-        }
-        #[cfg(feature = "http")]
-        {
-            let http = &loaded.config.http;
-            http.exposure().map_or(Ok(()), |why| Err(format!("{}: {why}", path.display())))?;
-            http.listen.iter().for_each(|address| summary.push_str(&format!("  HTTP on {address}\n")));
-        }
-        Ok((summary, loaded.warnings))
-    }
-}
-
 /// The file that was named, with `~` expanded, or the first of the default places that exists.
 pub(crate) fn find(named: Option<&Path>, surroundings: &Surroundings) -> Result<PathBuf, String> {
     match named {
@@ -245,7 +224,7 @@ pub(crate) fn report(problems: &[Problem]) -> String {
     text.join("\n")
 }
 
-fn counted(count: usize, thing: &str) -> String {
+pub(super) fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -7,6 +7,7 @@
 //!
 //! What a command does is left to its module; `log` is where all log lines go.
 
+mod check;
 mod complete;
 mod help;
 mod invocation;
@@ -18,9 +19,8 @@ mod values;
 #[cfg(test)]
 mod variables;
 
-pub use invocation::{
-    CheckOptions, DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport,
-};
+pub use check::{CheckOptions, Verdict};
+pub use invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport};
 #[cfg(feature = "inspect")]
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;

@@ -2,9 +2,8 @@
 //!
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
-use super::invocation::{
-    CheckOptions, DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport,
-};
+use super::check::CheckOptions;
+use super::invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport};
 use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
 use super::{complete, help, man};
@@ -236,7 +235,9 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             json: values.flag("json")?,
             timeout_ms: values.number("timeout", 1..=3600)?.unwrap_or(DOCTOR_S) * 1000,
         })),
-        "check" => Ok(Invocation::Check(CheckOptions { config: values.path("config") })),
+        "check" => {
+            Ok(Invocation::Check(CheckOptions { config: values.path("config"), json: values.flag("json")? }))
+        }
         "completions" => Ok(Invocation::Print(complete::script(operand.as_deref().unwrap_or_default()))),
         "version" => Ok(Invocation::Print(version())),
         "help" if values.flag("man")? => Ok(Invocation::Print(man::page())),

@@ -164,7 +164,7 @@ pub const COMMANDS: &[Command] = &[
         ],
         operand: None,
         passes_through: false,
-        options: &[CONFIG],
+        options: &[CONFIG, JSON],
         examples: &[("muxloop check -c mux.toml", "")],
     },
     Command {

@@ -313,5 +313,5 @@ const WIDTH: usize = 80;
 /// What is left of them for the name.
 const NAME_MAX: usize = 17;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "inspect"))]
 mod tests;

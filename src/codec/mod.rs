@@ -3,6 +3,7 @@
 //! Knows nothing of who is connected, of time, or of descriptors.
 
 pub mod batch;
+pub(crate) mod edit;
 pub mod envelope;
 #[cfg(feature = "http")]
 pub mod http;

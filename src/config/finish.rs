@@ -5,6 +5,8 @@ use super::ServerConfig;
 use super::path::{SOCKET_PATH_MAX, normalize};
 use super::read::Reader;
 use crate::engine::port::SpawnSpec;
+#[cfg(feature = "gateway")]
+use crate::gateway::catalogue::Offer;
 use crate::mux::policy::ServerPolicy;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -35,6 +37,12 @@ pub(super) fn blank(name: &str) -> ServerConfig {
         tray: false,
         enabled: true,
         log_level: None,
+        env_of_variables: Vec::new(),
+        args_of_variables: Vec::new(),
+        #[cfg(feature = "gateway")]
+        gateway: true,
+        #[cfg(feature = "gateway")]
+        offer: Offer::default(),
     }
 }
 
@@ -61,7 +69,8 @@ impl Draft {
 
     fn program(&mut self, reader: &mut Reader<'_>) {
         if !self.given.contains_key("cmd") {
-            reader.problem(self.at, &self.prefix, "has no 'cmd', expected the program of the MCP server");
+            let text = format!("has no '{}', expected the program of the MCP server", reader.spelling.cmd);
+            reader.problem(self.at, &self.prefix, text);
         }
         if self.server.spawn.program.starts_with("~/") {
             match reader.surroundings.expand(&self.server.spawn.program) {
@@ -122,14 +131,35 @@ impl Draft {
             let text = "has no effect: all clients share one process; share = \"session\" or \"request\" \
                         would give each its own";
             let at = self.given.get("spare").copied().unwrap_or(self.at);
-            reader.warning(at, &format!("{}.spare", self.prefix), text);
+            reader.warn(at, &format!("{}.spare", self.prefix), text.to_owned());
         }
     }
 
     /// A problem of a key of this server, or of the server if the key was not written.
     fn problem(&self, reader: &mut Reader<'_>, key: &str, text: String) {
         let at = self.given.get(key).copied().unwrap_or(self.at);
+        let key = reader.spelling.key(key);
         reader.problem(at, &format!("{}.{key}", self.prefix), text);
+    }
+}
+
+/// With HTTP, a name is a part of a URL.
+#[cfg(feature = "http")]
+pub(super) fn url_names(reader: &mut Reader<'_>, drafts: &[Draft]) {
+    for draft in drafts.iter().filter(|draft| draft.server.enabled) {
+        if let Some(why) = super::path::unfit_for_url(&draft.server.policy.name, "/servers/NAME/mcp") {
+            reader.problem(draft.at, &draft.prefix, why + ", or serve no HTTP");
+        }
+    }
+}
+
+/// The endpoint of all servers is a server, too.
+#[cfg(feature = "gateway")]
+pub(super) fn merged_name(reader: &mut Reader<'_>, drafts: &[Draft]) {
+    let is_taken = |draft: &&Draft| draft.server.enabled && draft.server.policy.name == super::gateway::NAME;
+    for draft in drafts.iter().filter(is_taken) {
+        let text = "is what the endpoint of all servers is called; give this server another name";
+        reader.problem(draft.at, &draft.prefix, text);
     }
 }
 

@@ -3,16 +3,20 @@
 //! Reading, `muxloop help config`, `docs/configuration.md` and the tests all walk it. A new key is one
 //! more entry. Checks that concern several keys are in `finish.rs`.
 
+mod merged;
 mod server;
 
+use super::choices::{LEVELS, LOG_FORMATS};
 #[cfg(feature = "http")]
 use super::http::{Address, HttpConfig};
-use super::{Config, LogFormat, SearchPath};
+use super::read::{Reader, Value};
+use super::{Config, SearchPath};
 #[cfg(feature = "sandbox")]
 use crate::engine::sandbox::Sandbox;
+#[cfg(feature = "gateway")]
+use crate::gateway::filter::Filter;
 use crate::mux::policy::Root;
-use crate::mux::rate::{Algorithm, Rate, RateLimits};
-use log::LevelFilter;
+use crate::mux::rate::{Rate, RateLimits};
 pub use server::SERVER;
 use std::path::PathBuf;
 
@@ -77,9 +81,23 @@ pub enum Kind<T: 'static> {
     /// A table of keys about HTTP.
     #[cfg(feature = "http")]
     Session(fn(&mut T) -> &mut HttpConfig),
+    /// A table of patterns (`gateway.rs`).
+    #[cfg(feature = "gateway")]
+    Filter(fn(&mut T) -> &mut Filter),
+    /// What is read in a way of its own.
+    Own {
+        /// What a value is called in an error, with its article.
+        expected: &'static str,
+        /// The type in the reference.
+        word: &'static str,
+        /// Reads a value with its path; answers whether it has that type.
+        read: Read<T>,
+    },
     /// Known, but no released behaviour yet: refused, so that nobody relies on it. Says what it will do.
     Later(&'static str),
 }
+
+type Read<T> = fn(&mut Reader<'_>, &Value<'_>, &str, &mut T) -> bool;
 
 /// One word of a [`Kind::Choice`].
 pub struct Choice<T: 'static> {
@@ -153,7 +171,8 @@ pub const TOP: &[Key<Config>] = &[
         "\"login\"",
         "PATH of all servers that name none of their own; see there.",
     ),
-    later("gateway", "{ names = \"prefix\" }", "one endpoint for all servers"),
+    merged::GATEWAY,
+    merged::PROFILES,
     HTTP_KEY,
     SESSION_KEY,
 ];
@@ -181,41 +200,8 @@ const SESSION_KEY: Key<Config> = key(
 const SESSION_KEY: Key<Config> =
     later("session", "{ timeout = 60 }", "it needs the feature `http` when muxloop is built");
 
-/// Keys of `[servers.NAME.rate_limit]`.
-pub const RATE_LIMIT: &[Key<RateLimits>] = &[
-    key("client", Kind::Rate(|limits, rate| limits.client = Some(rate)), "", "\"10/s\"", "Of each client."),
-    key("server", Kind::Rate(|limits, rate| limits.server = Some(rate)), "", "\"600/m\"", "Of all together."),
-    key("algorithm", Kind::Choice(ALGORITHMS), "\"bucket\"", "\"window\"", "How they are counted."),
-    key(
-        "burst",
-        Kind::Integer { min: 1, max: 1_000_000_000, set: |limits, count| limits.burst = Some(count as u32) },
-        "",
-        "20",
-        "Requests at once with bucket; without it, those of a whole period.",
-    ),
-];
-
-const ALGORITHMS: &[Choice<RateLimits>] = &[
-    choice("bucket", "token bucket: a burst, then evenly", |limits| limits.algorithm = Algorithm::Bucket),
-    choice("window", "sliding window: so many in any period", |limits| limits.algorithm = Algorithm::Window),
-];
-
 /// Longest time in milliseconds: a year.
 const MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
-
-const LEVELS: &[Choice<Config>] = &[
-    choice("off", "nothing", |top| top.log_level = Some(LevelFilter::Off)),
-    choice("error", "what needs a person", |top| top.log_level = Some(LevelFilter::Error)),
-    choice("warn", "and what went wrong", |top| top.log_level = Some(LevelFilter::Warn)),
-    choice("info", "and what happens", |top| top.log_level = Some(LevelFilter::Info)),
-    choice("debug", "and the servers' stderr", |top| top.log_level = Some(LevelFilter::Debug)),
-    choice("trace", "and every message", |top| top.log_level = Some(LevelFilter::Trace)),
-];
-
-const LOG_FORMATS: &[Choice<Config>] = &[
-    choice("text", "for people", |top| top.log_format = Some(LogFormat::Text)),
-    choice("json", "one object per line", |top| top.log_format = Some(LogFormat::Json)),
-];
 
 pub(super) const fn key<T>(
     name: &'static str,
@@ -231,6 +217,6 @@ const fn later<T>(name: &'static str, example: &'static str, doc: &'static str) 
     key(name, Kind::Later(doc), "", example, doc)
 }
 
-const fn choice<T>(name: &'static str, doc: &'static str, set: fn(&mut T)) -> Choice<T> {
+pub(super) const fn choice<T>(name: &'static str, doc: &'static str, set: fn(&mut T)) -> Choice<T> {
     Choice { name, doc, set: Some(set) }
 }

@@ -9,24 +9,38 @@
 //! All problems of a file are collected, not only the first. Which of the servers run (`--only`,
 //! `--except`) is decided by [`Config::select`]; starting them is left to the daemon.
 
+mod choices;
 mod finish;
+mod format;
+#[cfg(feature = "gateway")]
+pub mod gateway;
+#[cfg(feature = "cli")]
+mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod keys;
-pub mod nearest;
 pub mod path;
 mod problem;
+mod rate;
 mod read;
 pub mod reference;
+mod roots;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 mod select;
+mod variables;
 
+pub use crate::base::nearest;
 pub use path::Surroundings;
 pub use problem::{Place, Problem};
+pub use variables::Variables;
 
 use crate::engine::port::SpawnSpec;
+#[cfg(feature = "gateway")]
+use crate::gateway::catalogue::Offer;
 use crate::mux::policy::ServerPolicy;
+#[cfg(feature = "gateway")]
+use gateway::{GatewayConfig, Profile};
 #[cfg(feature = "http")]
 use http::HttpConfig;
 use log::LevelFilter;
@@ -52,6 +66,10 @@ pub struct Config {
     pub control: Option<PathBuf>,
     #[cfg(feature = "http")]
     pub http: HttpConfig,
+    #[cfg(feature = "gateway")]
+    pub gateway: GatewayConfig,
+    #[cfg(feature = "gateway")]
+    pub profiles: Vec<Profile>,
 }
 
 /// The audit log (row E10).
@@ -87,6 +105,16 @@ pub struct ServerConfig {
     pub enabled: bool,
     /// Level of the log lines about this server, where it differs from the rest.
     pub log_level: Option<LevelFilter>,
+    /// Names in its environment whose values came of variables: the file does not have them.
+    pub env_of_variables: Vec<String>,
+    /// The same of its arguments, by their places.
+    pub args_of_variables: Vec<usize>,
+    /// Whether it is on the merged endpoint.
+    #[cfg(feature = "gateway")]
+    pub gateway: bool,
+    /// What of it is, and how.
+    #[cfg(feature = "gateway")]
+    pub offer: Offer,
 }
 
 /// Where the PATH of a server comes from. The daemon puts it into the server's environment.

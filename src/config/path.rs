@@ -1,5 +1,6 @@
 //! Paths of a configuration: `~`, default places, and what the system allows as a socket path.
 
+use super::variables::Variables;
 use crate::engine::sandbox::Abilities;
 use crate::reactor::sandbox;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub struct Surroundings {
     pub cache_home: Option<PathBuf>,
     /// What the kernel can hold servers to.
     pub abilities: Abilities,
+    /// What texts of the file may name.
+    pub variables: Variables,
 }
 
 impl Surroundings {
@@ -33,6 +36,7 @@ impl Surroundings {
             config_home: dir("XDG_CONFIG_HOME"),
             cache_home: dir("XDG_CACHE_HOME"),
             abilities: sandbox::abilities(),
+            variables: Variables::from_env(),
         }
     }
 
@@ -80,16 +84,38 @@ impl Surroundings {
     }
 
     /// Where a configuration is looked for when none is named, in this order: `./mux.toml`, the user's
-    /// configuration directory, the place where rmcp-mux's wizard writes.
+    /// configuration directory, the place where rmcp-mux's wizard writes. The files that hosts have of their own
+    /// are not among them: muxloop itself may stand in one.
     pub fn default_configs(&self) -> Vec<PathBuf> {
         let config_home =
             self.config_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".config")));
-        let mut places = vec![PathBuf::from("mux.toml")];
-        places.extend(config_home.map(|dir| dir.join("muxloop/mux.toml")));
+        let mut places: Vec<PathBuf> = FILES.iter().map(PathBuf::from).collect();
+        places.extend(config_home.iter().flat_map(|dir| FILES.map(|file| dir.join("muxloop").join(file))));
         places.extend(self.home.as_ref().map(|home| home.join(".codex/mcp-mux.toml")));
         places
     }
 }
+
+/// Why a name cannot stand in the path of a URL, and what could.
+pub fn unfit_for_url(name: &str, path: &str) -> Option<String> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
+    let is_dots = matches!(name, "" | "." | "..");
+    if name.chars().all(is_fit) && !is_dots {
+        return None;
+    }
+    let fit: String = name.chars().map(|c| if is_fit(c) { c } else { '-' }).take(40).collect();
+    let fit = if is_dots { "server" } else { &fit };
+    Some(format!(
+        "becomes part of a URL ({path}), expected letters, digits, '-', '_', '.' and '~' only; rename it, to \
+         '{fit}' for example"
+    ))
+}
+
+/// Names of configurations, the first that exists counts.
+#[cfg(feature = "cli")]
+const FILES: [&str; 3] = ["mux.toml", "mux.json", "mux.jsonc"];
+#[cfg(not(feature = "cli"))]
+const FILES: [&str; 1] = ["mux.toml"];
 
 /// One spelling for each path, without looking at the disk: absolute, without `.` and doubled slashes.
 pub fn normalize(path: &Path) -> PathBuf {
@@ -126,11 +152,13 @@ mod tests {
         assert_eq!(ana().cache_folder(), Some("/home/ana/.cache/muxloop".into()));
         assert_eq!(Surroundings::default().cache_folder(), None);
         let places: Vec<String> = ana().default_configs().iter().map(|p| p.display().to_string()).collect();
+        let files = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let mine = FILES.map(|file| format!("/home/ana/.config/muxloop/{file}"));
         assert_eq!(
             places,
-            ["mux.toml", "/home/ana/.config/muxloop/mux.toml", "/home/ana/.codex/mcp-mux.toml"]
+            [files(&FILES), mine.to_vec(), files(&["/home/ana/.codex/mcp-mux.toml"])].concat()
         );
-        assert_eq!(Surroundings::default().default_configs(), [PathBuf::from("mux.toml")]);
+        assert_eq!(Surroundings::default().default_configs(), FILES.map(PathBuf::from));
     }
 
     #[test]

@@ -3,21 +3,25 @@
 //! Leaves to `finish.rs` what concerns several keys or several servers.
 
 use super::finish::{self, Given};
+use super::format::{Format, Spelling};
+#[cfg(feature = "gateway")]
+use super::gateway::Reference;
 #[cfg(feature = "http")]
 use super::http::SESSION;
-use super::keys::{Choice, Key, Kind, RATE_LIMIT, SERVER, TOP};
+use super::keys::{Choice, Key, Kind, SERVER, TOP};
 use super::nearest::{nearest, suggestion};
 use super::path::Surroundings;
 use super::problem::{Lines, Problem};
+use super::rate::RATE_LIMIT;
 #[cfg(feature = "sandbox")]
 use super::sandbox::{bytes, expected_bytes};
+use super::variables::Origins;
 use super::{Config, Loaded};
-use crate::mux::policy::Root;
 use crate::mux::rate::Rate;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
 
-type Value<'i> = Spanned<DeValue<'i>>;
+pub type Value<'i> = Spanned<DeValue<'i>>;
 type Entry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Value<'i>);
 
 pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Result<Loaded, Vec<Problem>> {
@@ -26,25 +30,28 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
         Err(error) => (std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(), true),
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader =
-        Reader { file, lines: Lines::new(text), surroundings, problems: Vec::new(), warnings: Vec::new() };
+    let mut reader = Reader {
+        file,
+        lines: Lines::new(text),
+        surroundings,
+        spelling: Spelling::default(),
+        origins: Origins::default(),
+        #[cfg(feature = "gateway")]
+        references: Vec::new(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
     if utf8_error {
-        reader.problem(text.len(), "", "is not valid UTF-8 from here on; a TOML file is UTF-8 text");
+        reader.problem(text.len(), "", "is not valid UTF-8 from here on; a configuration is UTF-8 text");
         return Err(reader.problems);
     }
-    if text.trim_start().starts_with('{') {
-        reader.problem(0, "", "looks like JSON; this version reads TOML, see 'muxloop help config'");
-        return Err(reader.problems);
-    }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        // Only the parser's own words: its Display would quote the line, which may hold a secret.
-        reader.problem(error.span().map_or(0, |span| span.start), "", error.message());
-    }
-    if !errors.is_empty() {
-        return Err(reader.into_problems());
-    }
-    let config = reader.config(table.get_ref());
+    let table = match Format::of(text, file) {
+        Format::Toml => reader.toml(text),
+        Format::Json => reader.json(text),
+    };
+    let Some(mut table) = table else { return Err(reader.into_problems()) };
+    reader.expand(&mut table);
+    let config = reader.config(&table);
     if reader.problems.is_empty() {
         Ok(Loaded { config, warnings: reader.warnings })
     } else {
@@ -57,6 +64,8 @@ pub(super) fn parse(file: &str, bytes: &[u8], surroundings: &Surroundings) -> Re
 pub(super) enum Scope {
     Top,
     Server,
+    #[cfg(feature = "gateway")]
+    Gateway,
     #[cfg(feature = "sandbox")]
     Sandbox,
     #[cfg(feature = "http")]
@@ -64,10 +73,14 @@ pub(super) enum Scope {
 }
 
 /// What reading one text needs and finds.
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     file: &'a str,
     lines: Lines<'a>,
     pub(super) surroundings: &'a Surroundings,
+    pub(super) spelling: Spelling,
+    pub(super) origins: Origins,
+    #[cfg(feature = "gateway")]
+    pub(super) references: Vec<Reference>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -76,22 +89,56 @@ pub(super) struct Reader<'a> {
 const PROBLEMS_MAX: usize = 100;
 
 impl Reader<'_> {
+    fn toml<'i>(&mut self, text: &'i str) -> Option<DeTable<'i>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            // Only the parser's own words: its Display would quote the line, which may hold a secret.
+            self.problem(error.span().map_or(0, |span| span.start), "", error.message());
+        }
+        errors.is_empty().then(|| table.into_inner())
+    }
+
+    #[cfg(feature = "cli")]
+    fn json<'i>(&mut self, text: &'i str) -> Option<DeTable<'i>> {
+        self.spelling = Spelling { servers: "mcpServers", cmd: "command", is_json: true };
+        self.host_file(text)
+    }
+
+    #[cfg(not(feature = "cli"))]
+    fn json<'i>(&mut self, _: &'i str) -> Option<DeTable<'i>> {
+        self.problem(
+            0,
+            "",
+            "looks like JSON; this build of muxloop reads TOML only (it lacks the feature `cli`)",
+        );
+        None
+    }
+
     /// Notes a problem at a byte offset.
     pub(super) fn problem(&mut self, at: usize, key: &str, text: impl Into<String>) {
-        if self.problems.len() < PROBLEMS_MAX {
+        if self.problems.len() < PROBLEMS_MAX && !self.origins.has_failed(at) {
             let problem = self.at(at, key, text.into());
             self.problems.push(problem);
         }
     }
 
-    fn at(&self, at: usize, key: &str, text: String) -> Problem {
-        Problem { file: self.file.to_owned(), place: Some(self.lines.place(at)), key: key.to_owned(), text }
+    /// Notes a warning at a byte offset.
+    pub(super) fn warn(&mut self, at: usize, key: &str, text: String) {
+        if self.warnings.len() < PROBLEMS_MAX {
+            let warning = self.at(at, key, text);
+            self.warnings.push(warning);
+        }
     }
 
-    /// Notes at a byte offset what is in order but does not do what it seems to.
-    pub(super) fn warning(&mut self, at: usize, key: &str, text: impl Into<String>) {
-        let warning = self.at(at, key, text.into());
-        self.warnings.push(warning);
+    /// Whether no problem was found so far.
+    #[cfg(feature = "cli")]
+    pub(super) fn is_fine(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn at(&self, at: usize, key: &str, text: String) -> Problem {
+        let text = self.origins.hide(at, self.spelling.words(text));
+        Problem { file: self.file.to_owned(), place: Some(self.lines.place(at)), key: key.to_owned(), text }
     }
 
     /// In the order of the file, and one syntax error per line: the parser reports echoes of the first.
@@ -122,11 +169,11 @@ impl Reader<'_> {
             None => self.problem(0, "servers", "is missing, expected at least one [servers.NAME] table"),
             Some((key, value)) => match value.get_ref() {
                 DeValue::Table(table) if table.is_empty() => {
-                    self.problem(
-                        key.span().start,
-                        "servers",
-                        "is empty, expected at least one [servers.NAME] table",
-                    );
+                    let text = match self.spelling.is_json {
+                        true => "is empty, expected at least one server",
+                        false => "is empty, expected at least one [servers.NAME] table",
+                    };
+                    self.problem(key.span().start, self.spelling.servers, text);
                 }
                 DeValue::Table(table) => {
                     drafts = in_order(table)
@@ -140,7 +187,17 @@ impl Reader<'_> {
                 }
             },
         }
+        #[cfg(feature = "http")]
+        if !config.http.listen.is_empty() {
+            finish::url_names(self, &drafts);
+        }
+        #[cfg(feature = "gateway")]
+        if config.has_merged_endpoint() {
+            finish::merged_name(self, &drafts);
+        }
         config.servers = finish::servers(self, drafts);
+        #[cfg(feature = "gateway")]
+        self.check_references(&config.servers);
         for server in &mut config.servers {
             server.search_path = server.search_path.take().or_else(|| config.search_path.clone());
         }
@@ -149,7 +206,7 @@ impl Reader<'_> {
 
     fn server(&mut self, key: &Spanned<DeString<'_>>, value: &Value<'_>) -> Option<finish::Draft> {
         let name = key.get_ref().as_ref();
-        let prefix = format!("servers.{}", shown(name));
+        let prefix = join(self.spelling.servers, name);
         let at = key.span().start;
         if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
             self.problem(
@@ -165,6 +222,7 @@ impl Reader<'_> {
         };
         let mut server = finish::blank(name);
         let given = self.entries(in_order(table), SERVER, Scope::Server, &prefix, &mut server);
+        self.note_variables(table, &mut server);
         Some(finish::Draft { server, given, prefix, at })
     }
 
@@ -192,7 +250,7 @@ impl Reader<'_> {
         let mut given = Given::new();
         for (name, value) in entries {
             let word = name.get_ref().as_ref();
-            let path = join(prefix, word);
+            let path = join(prefix, if scope == Scope::Server { self.spelling.key(word) } else { word });
             let Some(key) = keys.iter().find(|key| key.name == word) else {
                 let text = unknown(word, keys, scope);
                 self.problem(name.span().start, &path, text);
@@ -208,13 +266,13 @@ impl Reader<'_> {
             let is_default =
                 matches!(value.get_ref(), DeValue::Boolean(flag) if flag.to_string() == key.default);
             if !key.inert.is_empty() && !is_default {
-                self.warning(name.span().start, &path, format!("has no effect: {}", key.inert));
+                self.warn(name.span().start, &path, format!("has no effect: {}", key.inert));
             }
         }
         given
     }
 
-    fn value<T>(&mut self, key: &Key<T>, value: &Value<'_>, path: &str, target: &mut T) {
+    pub(super) fn value<T>(&mut self, key: &Key<T>, value: &Value<'_>, path: &str, target: &mut T) {
         let at = value.span().start;
         match (&key.kind, value.get_ref()) {
             (Kind::Flag(set), DeValue::Boolean(flag)) => set(target, *flag),
@@ -257,6 +315,9 @@ impl Reader<'_> {
             },
             #[cfg(feature = "sandbox")]
             (Kind::Sandbox(set), DeValue::Table(table)) => set(target, self.sandbox(table, at, path)),
+            #[cfg(feature = "gateway")]
+            (Kind::Filter(part), _) if self.filter(value, path, part(target)) => {}
+            (Kind::Own { read, .. }, _) if read(self, value, path, target) => {}
             (Kind::Rate(set), DeValue::String(text)) => match Rate::parse(text) {
                 Some(rate) => set(target, rate),
                 None => self.problem(at, path, format!("is '{}', expected {RATE}", quoted(text))),
@@ -318,80 +379,10 @@ impl Reader<'_> {
         }
         variables
     }
-
-    fn roots(&mut self, array: &DeArray<'_>, path: &str) -> Vec<Root> {
-        array
-            .iter()
-            .enumerate()
-            .filter_map(|(i, item)| {
-                let path = format!("{path}[{i}]");
-                match item.get_ref() {
-                    DeValue::String(uri) => {
-                        self.root_uri(item, uri, &path).map(|uri| Root { uri, name: None })
-                    }
-                    DeValue::Table(table) => self.root_table(item, table, &path),
-                    other => {
-                        let text =
-                            format!("expected a file:// URI or {{ uri, name }}, found {}", type_of(other));
-                        self.problem(item.span().start, &path, text);
-                        None
-                    }
-                }
-            })
-            .collect()
-    }
-
-    fn root_table(&mut self, item: &Value<'_>, table: &DeTable<'_>, path: &str) -> Option<Root> {
-        let (mut uri, mut name, mut failed) = (None, None, false);
-        for (key, value) in in_order(table) {
-            let word = key.get_ref().as_ref();
-            let path = join(path, word);
-            match (word, value.get_ref()) {
-                ("uri", DeValue::String(text)) => {
-                    uri = self.root_uri(value, text, &path);
-                    failed |= uri.is_none();
-                }
-                ("name", DeValue::String(text)) => name = Some(text.to_string()),
-                ("uri" | "name", other) => {
-                    failed = true;
-                    let text = format!("expected a string, found {}", type_of(other));
-                    self.problem(value.span().start, &path, text);
-                }
-                _ => {
-                    failed = true;
-                    let text =
-                        format!("unknown key, expected uri or name{}", suggestion(word, ["uri", "name"]));
-                    self.problem(key.span().start, &path, text);
-                }
-            }
-        }
-        if uri.is_none() && !failed {
-            self.problem(
-                item.span().start,
-                path,
-                "has no 'uri', expected { uri = \"file:///…\", name = \"…\" }",
-            );
-        }
-        uri.map(|uri| Root { uri, name })
-    }
-
-    fn root_uri(&mut self, value: &Value<'_>, uri: &str, path: &str) -> Option<String> {
-        let odd = |c: char| c.is_control() || c == ' ';
-        if uri.strip_prefix("file://").is_some_and(|rest| !rest.is_empty()) && !uri.contains(odd) {
-            return Some(uri.to_owned());
-        }
-        let near = match uri.starts_with('/') && !uri.contains(odd) {
-            true => format!("; did you mean 'file://{uri}'?"),
-            false => String::new(),
-        };
-        let text = format!("'{}' is no file:// URI{near}", quoted(uri));
-        self.problem(value.span().start, path, text);
-        None
-    }
 }
 
 /// The entries of a table in the order of the file.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
@@ -401,6 +392,8 @@ fn unknown<T>(word: &str, keys: &'static [Key<T>], scope: Scope) -> String {
     let misplaced = match scope {
         Scope::Top => SERVER.iter().any(|key| key.name == word).then_some("in a [servers.NAME] table"),
         Scope::Server => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
+        #[cfg(feature = "gateway")]
+        Scope::Gateway => None,
         #[cfg(feature = "http")]
         Scope::Http => TOP.iter().any(|key| key.name == word).then_some("at the top of the file"),
         #[cfg(feature = "sandbox")]
@@ -498,6 +491,9 @@ impl<T> Kind<T> {
             Kind::Http(_) => "a port, an address, or a table".to_owned(),
             #[cfg(feature = "http")]
             Kind::Session(_) => "a table".to_owned(),
+            #[cfg(feature = "gateway")]
+            Kind::Filter(_) => "a table with allow and deny".to_owned(),
+            Kind::Own { expected, .. } => (*expected).to_owned(),
             Kind::Later(_) => "nothing".to_owned(),
         }
     }
@@ -515,7 +511,7 @@ pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn join(prefix: &str, word: &str) -> String {
+pub(super) fn join(prefix: &str, word: &str) -> String {
     match prefix {
         "" => shown(word),
         _ => format!("{prefix}.{}", shown(word)),

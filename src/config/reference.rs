@@ -1,9 +1,12 @@
 //! The annotated reference, made from the table of keys: as a `mux.toml` for `muxloop help config`, and
 //! as Markdown for `docs/configuration.md`.
 
+#[cfg(feature = "gateway")]
+use super::gateway::{CHANGE, FILTER, GATEWAY, PROFILE};
 #[cfg(feature = "http")]
 use super::http::{HTTP, SESSION};
-use super::keys::{Key, Kind, RATE_LIMIT, SERVER, TOP};
+use super::keys::{Key, Kind, SERVER, TOP};
+use super::rate::RATE_LIMIT;
 #[cfg(feature = "sandbox")]
 use super::sandbox::SANDBOX;
 use std::fmt::Write;
@@ -18,16 +21,14 @@ pub fn annotated() -> String {
     text.push_str("\n[servers.NAME]          # one table per MCP server; a name has no '/'\n");
     annotate(&mut text, SERVER);
     text.push_str("\n# [servers.NAME.rate_limit]\n");
-    for key in RATE_LIMIT {
-        let _ = writeln!(text, "# # {}\n# {} = {}", key.doc, key.name, key.example);
-    }
+    comment(&mut text, RATE_LIMIT);
     #[cfg(feature = "sandbox")]
     {
         text.push_str("\n# [servers.NAME.sandbox]  # or in one line, see there; Linux only\n");
-        for key in SANDBOX {
-            let _ = writeln!(text, "# # {}\n# {} = {}", key.doc, key.name, key.example);
-        }
+        comment(&mut text, SANDBOX);
     }
+    #[cfg(feature = "gateway")]
+    annotate_merged(&mut text);
     text.push_str("\n# Known, but refused until a later version:\n");
     for (name, doc) in later(TOP) {
         let _ = writeln!(text, "#   {name}: {doc}");
@@ -36,6 +37,25 @@ pub fn annotated() -> String {
         let _ = writeln!(text, "#   servers.NAME.{name}: {doc}");
     }
     text
+}
+
+#[cfg(feature = "gateway")]
+fn annotate_merged(text: &mut String) {
+    text.push_str("\n# [servers.NAME.tool.TOOL]  # how one tool is offered on the merged endpoint\n");
+    comment(text, CHANGE);
+    text.push_str("\n# [servers.NAME.tools]      # a filter; prompts and resources are like it\n");
+    comment(text, FILTER);
+    text.push_str("\n# [gateway]                 # the merged endpoint\n");
+    comment(text, GATEWAY);
+    text.push_str("\n# [profiles.NAME]           # a part of it, at /profiles/NAME/mcp\n");
+    comment(text, PROFILE);
+}
+
+/// Keys of a table that is not there, with their examples.
+fn comment<T>(text: &mut String, keys: &[Key<T>]) {
+    for key in keys {
+        let _ = writeln!(text, "# # {}\n# {} = {}", key.doc, key.name, key.example);
+    }
 }
 
 fn annotate<T>(text: &mut String, keys: &[Key<T>]) {
@@ -80,9 +100,13 @@ pub fn markdown() -> String {
         rows(&mut text, SANDBOX);
         text.push_str("\nLinux only. What they mean to the letter, and recipes: [sandbox.md](sandbox.md).\n");
     }
+    #[cfg(feature = "gateway")]
+    merged(&mut text);
     text.push_str("\n## Words\n");
     words(&mut text, TOP);
     words(&mut text, SERVER);
+    #[cfg(feature = "gateway")]
+    words(&mut text, GATEWAY);
     text.push_str(LISTS);
     text.push_str(SHARING);
     text.push_str(SEARCH_PATH);
@@ -98,6 +122,33 @@ pub fn markdown() -> String {
     }
     text
 }
+
+#[cfg(feature = "gateway")]
+fn merged(text: &mut String) {
+    text.push_str("\n## Keys of `[gateway]`\n\n");
+    rows(text, GATEWAY);
+    text.push_str("\n## Keys of `[profiles.NAME]`\n\n");
+    rows(text, PROFILE);
+    text.push_str("\n## Keys of filters: `tools`, `prompts`, `resources`\n\n");
+    rows(text, FILTER);
+    text.push_str("\n## Keys of `[servers.NAME.tool.TOOL]`\n\n");
+    rows(text, CHANGE);
+    text.push_str(MERGED);
+}
+
+/// What one line of the table has no room for.
+#[cfg(feature = "gateway")]
+const MERGED: &str = "
+## The merged endpoint
+
+A server's filters and changes go by its own names, those of `[gateway]` and of profiles by the names that clients
+see; resources go by URI everywhere. What does not pass is neither listed nor reached by a call. A profile is a part of
+the gateway: the gateway's filters hold in it, and a server with `gateway = false` is in neither. A server's own socket
+and URLs offer all that it has.
+
+A parameter in `hide` is taken out of the tool's schema and out of calls; one in `set` goes to the server with that
+value, whatever a client sends. Hide only what the tool does not need, or set it.
+";
 
 /// What one line of the table has no room for.
 const SEARCH_PATH: &str = "
@@ -204,6 +255,9 @@ fn type_name<T>(kind: &Kind<T>) -> String {
         Kind::Http(_) => "address or table".to_owned(),
         #[cfg(feature = "http")]
         Kind::Session(_) => "table".to_owned(),
+        #[cfg(feature = "gateway")]
+        Kind::Filter(_) => "filter".to_owned(),
+        Kind::Own { word, .. } => (*word).to_owned(),
         Kind::Later(_) => String::new(),
     }
 }
@@ -221,9 +275,10 @@ const INTRODUCTION: &str = "\
 
 # Configuration
 
-muxloop reads one TOML file: the one of `-c FILE` (or `MUXLOOP_CONFIG`), else the first that exists of `./mux.toml`,
-`~/.config/muxloop/mux.toml` (`$XDG_CONFIG_HOME` is honoured) and `~/.codex/mcp-mux.toml`, where rmcp-mux's wizard
-writes. An rmcp-mux file runs unchanged.
+muxloop reads one file: the one of `-c FILE` (or `MUXLOOP_CONFIG`), else the first that exists of `./mux.toml`,
+`./mux.json`, `./mux.jsonc`, the same in `~/.config/muxloop` (`$XDG_CONFIG_HOME` is honoured) and
+`~/.codex/mcp-mux.toml`, where rmcp-mux's wizard writes. It is TOML as below, or a [file of a host](#files-of-hosts).
+An rmcp-mux file runs unchanged.
 
 ```toml
 [servers.memory]
@@ -234,7 +289,29 @@ socket = \"~/mcp-sockets/memory.sock\"
 
 `muxloop check` finds every mistake in a file without starting anything; `muxloop help config` prints these keys as an
 annotated file. Unknown keys are errors. Times are in milliseconds. `~` and `~/…` in paths are the home directory. A name
-is any text without `/` and control characters; two servers cannot have one socket. Values of `env` are never shown.
+is any text without `/` and control characters, with HTTP only letters, digits, `-`, `_`, `.` and `~`; two servers cannot
+have one socket. Values of `env` are never shown.
+
+## Variables
+
+In every text, `${NAME}` and `${env:NAME}` are replaced by a variable of muxloop's environment, `${NAME:-text}` by the
+text if it is not set or empty. A variable that is not set is an error. `$${` is a literal `${`; any other dollar is only
+that. A reload replaces them anew. Errors show the text as it is in the file; of what a variable holds, only paths and
+programs are shown.
+
+## Files of hosts
+
+A JSON file of a host is read as it is, and never written: an object `mcpServers` (VS Code: `servers`, Zed:
+`context_servers`) with `command`, `args`, `env`, `cwd`, `type`, `enabled` and `disabled` of each server. Comments and
+commas at the end of lists are fine. The beginning of the text tells the format, the name of the file only where that
+leaves it open. What else the file has is ignored with a warning. So is a server with a `url`: remote servers are not
+supported yet. All other settings of muxloop have their defaults; for others write a mux.toml.
+
+```json
+{ \"mcpServers\": { \"memory\": { \"command\": \"npx\", \"args\": [\"-y\", \"@modelcontextprotocol/server-memory\"] } } }
+```
+
+## Order
 
 A value on the command line wins over its variable, that over the file, the file over the default. Every option has a
 variable ([environment.md](environment.md)). `RUST_LOG` is a filter of log lines in the syntax of env_logger
@@ -266,7 +343,7 @@ mod tests {
 
     // A smaller build has fewer keys.
     #[test]
-    #[cfg(feature = "sandbox")]
+    #[cfg(all(feature = "gateway", feature = "sandbox"))]
     fn docs_are_in_step_with_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
         if std::env::var_os("MUXLOOP_WRITE_DOCS").is_some() {

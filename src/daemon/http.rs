@@ -6,7 +6,7 @@ use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::front::{Guard, Routes, Settings};
 use crate::reactor::Reactor;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The listeners of the front.
 #[derive(Debug, Default)]
@@ -89,10 +89,21 @@ fn settings(config: &Config, engine: &Engine) -> Settings {
     let HttpConfig { token, origins, hosts, session_timeout_ms, max_sessions, .. } = config.http.clone();
     let id = |server: &ServerConfig| engine.server_named(&server.policy.name);
     let known = || config.servers.iter().filter_map(|server| Some((server, id(server)?)));
+    #[cfg_attr(not(feature = "gateway"), expect(unused_mut))]
+    let mut routes = Routes::of_servers(known().map(|(server, id)| (server.policy.name.as_str(), id)));
+    #[cfg_attr(not(feature = "gateway"), expect(unused_mut))]
+    let mut body_max: BTreeMap<_, _> =
+        known().map(|(server, id)| (id, server.policy.max_request_bytes)).collect();
+    #[cfg(feature = "gateway")]
+    if let Some(merged) = engine.merged_server() {
+        routes.add_merged(merged);
+        // What the largest of its servers takes.
+        body_max.insert(merged, body_max.values().copied().max().unwrap_or_default());
+    }
     Settings {
-        routes: Routes::of_servers(known().map(|(server, id)| (server.policy.name.as_str(), id))),
+        routes,
         guard: Guard { token, origins, hosts },
-        body_max: known().map(|(server, id)| (id, server.policy.max_request_bytes)).collect(),
+        body_max,
         session_timeout_ms,
         max_sessions: max_sessions as usize,
         stateless: BTreeSet::new(),

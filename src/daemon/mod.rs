@@ -4,6 +4,8 @@ mod audit;
 #[cfg(feature = "http")]
 pub mod expose;
 mod findings;
+#[cfg(feature = "gateway")]
+mod gateway;
 #[cfg(feature = "http")]
 mod http;
 mod lists;
@@ -78,6 +80,8 @@ struct Daemon<'o> {
     /// Where everything is recorded, with `muxloop record`.
     tape: Tape,
     login: LoginPath,
+    #[cfg(feature = "gateway")]
+    endpoint: gateway::Endpoint,
     #[cfg(feature = "http")]
     http: http::HttpDoors,
 }
@@ -129,6 +133,12 @@ impl<'o> Daemon<'o> {
         if let Some(path) = control {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
         }
+        #[cfg(feature = "gateway")]
+        let endpoint = {
+            let mut endpoint = gateway::Endpoint::default();
+            endpoint.change(&mut engine, &mut reactor, &config, &tape);
+            endpoint
+        };
         #[cfg(feature = "http")]
         let http = {
             let mut doors = http::HttpDoors::default();
@@ -154,6 +164,8 @@ impl<'o> Daemon<'o> {
             unix_ms_at_start,
             tape,
             login,
+            #[cfg(feature = "gateway")]
+            endpoint,
             #[cfg(feature = "http")]
             http,
         })

@@ -105,6 +105,8 @@ impl Daemon<'_> {
         self.tape.arrange_servers(&order);
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
+        #[cfg(feature = "gateway")]
+        self.endpoint.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
         #[cfg(feature = "http")]
         if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new, &self.tape) {
             changes.warnings.push(format!("{why}; it stays as it was"));

@@ -48,7 +48,8 @@ pub fn variables(server: &ServerConfig) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, value) in &server.spawn.env {
         let trimmed = value.trim();
-        let is_reference = is_reference(trimmed);
+        // What came of a variable is the value itself, whatever it looks like.
+        let is_reference = is_reference(trimmed) && !server.env_of_variables.contains(name);
         if trimmed.is_empty() {
             found.push(Finding::warning(
                 "env-empty",
@@ -60,7 +61,8 @@ pub fn variables(server: &ServerConfig) -> Vec<Finding> {
                 "env-reference",
                 format!("the variable {name} refers to another one, and the server gets the text as it is"),
                 format!(
-                    "Write the value itself; or remove {name}, and the server inherits muxloop's own variable."
+                    "Write the value itself, or ${{NAME}}, which muxloop replaces; or remove {name}, and the server \
+                     inherits muxloop's own variable."
                 ),
             ));
         } else if is_secret_variable(name) && is_placeholder(trimmed) {
@@ -74,18 +76,21 @@ pub fn variables(server: &ServerConfig) -> Vec<Finding> {
     found
 }
 
-/// Arguments that only a shell would make something else of, where there is none.
-pub fn arguments(spec: &SpawnSpec) -> Option<Finding> {
+/// Arguments that only a shell would make something else of, where there is none. What came of variables
+/// (their places) is meant as it is, and not for other eyes.
+pub fn arguments(spec: &SpawnSpec, of_variables: &[usize]) -> Option<Finding> {
     let program = Path::new(&spec.program).file_name()?.to_str()?;
     // A script for a shell is full of them.
     if SHELLS.contains(&program) {
         return None;
     }
     let is_meant_for_shell = |arg: &&String| arg.starts_with("~/") || is_reference(arg);
-    let found: Vec<&str> = spec.args.iter().filter(is_meant_for_shell).map(String::as_str).collect();
+    let written = spec.args.iter().enumerate().filter(|(place, _)| !of_variables.contains(place));
+    let found: Vec<&str> =
+        written.map(|(_, arg)| arg).filter(is_meant_for_shell).map(String::as_str).collect();
     (!found.is_empty()).then(|| {
         let message = "some of its `args` are for a shell, and there is none: the server gets them as they are";
-        let cure = "Write the full path or the value itself; or start it by cmd = \"sh\", args = [\"-c\", \"exec …\"].";
+        let cure = "Write the full path or the value itself, or ${NAME}, which muxloop replaces; or start it by cmd = \"sh\", args = [\"-c\", \"exec …\"].";
         Finding::warning("args-reference", message, cure).seen(found.join("\n"))
     })
 }
@@ -327,14 +332,14 @@ mod tests {
         let found = |program: &str, args: &[&str]| {
             let args = args.iter().map(|arg| (*arg).to_owned()).collect();
             let spec = SpawnSpec { program: program.to_owned(), args, ..Default::default() };
-            arguments(&spec).map(|finding| finding.evidence)
+            arguments(&spec, &[1]).map(|finding| finding.evidence)
         };
         assert_eq!(
-            found("npx", &["-y", "~/notes", "$HOME/x", "--a=${B}"]).as_deref(),
+            found("npx", &["-y", "~/of/variable", "~/notes", "$HOME/x", "--a=${B}"]).as_deref(),
             Some("~/notes\n$HOME/x\n--a=${B}")
         );
         assert_eq!(found("/bin/sh", &["-c", "exec x ${HOME}"]), None);
-        assert_eq!(found("npx", &["a~/b", "$5", "US$", "s/$x/"]), None);
+        assert_eq!(found("npx", &["a~/b", "$OF_VARIABLE", "$5", "US$", "s/$x/"]), None);
     }
 
     #[test]

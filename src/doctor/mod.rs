@@ -175,7 +175,8 @@ fn check_before(
     findings: &mut Findings,
 ) -> bool {
     command::variables(server).into_iter().for_each(|finding| findings.add(finding));
-    command::arguments(&server.spawn).into_iter().for_each(|finding| findings.add(finding));
+    let of_arguments = command::arguments(&server.spawn, &server.args_of_variables);
+    of_arguments.into_iter().for_each(|finding| findings.add(finding));
     sockets::check(&server.socket, daemon, findings);
     match command::check(&server.spawn, home) {
         Some(finding) => {

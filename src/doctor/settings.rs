@@ -39,7 +39,7 @@ impl Settings {
             }
         };
         for warning in &loaded.warnings {
-            let cure = "Remove the key, or leave it for the version that has it.";
+            let cure = "It does nothing here: remove it, or leave it for whoever else reads the file.";
             findings.add(Finding::warning("config-inert", warning.to_string(), cure));
         }
         let mut settings = Settings { config: loaded.config, names: names.to_vec() };
@@ -101,8 +101,10 @@ impl Settings {
         let mut holders = Vec::new();
         for server in &self.config.servers {
             // PATH may be of the key `path`.
-            let secret =
-                |(name, value): &&(String, String)| is_secret_variable(name) && !value.trim().is_empty();
+            let is_written = |name: &String| !server.env_of_variables.contains(name);
+            let secret = |(name, value): &&(String, String)| {
+                is_secret_variable(name) && !value.trim().is_empty() && is_written(name)
+            };
             if let Some((name, _)) = server.spawn.env.iter().find(secret) {
                 holders.push(format!("{} ({name})", server.policy.name));
             }

@@ -32,6 +32,12 @@ pub(super) enum Role {
     Http,
     /// A peer of the mux that speaks HTTP: has no stream of its own. What is sent to it is for the front.
     Link,
+    /// The merged endpoint as the mux sees it: a child without a process. What is sent to it is for the gateway.
+    #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
+    Merged,
+    /// A peer of the mux that asks for the gateway.
+    #[cfg_attr(all(feature = "http", not(feature = "gateway")), expect(dead_code))]
+    Asker,
 }
 
 pub(super) struct Conn {
@@ -278,7 +284,7 @@ impl Conns {
     }
 
     /// Appends bytes that are no message of their own.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", test))]
     pub fn write(&mut self, key: Key, bytes: &[u8]) {
         let Some(conn) = self.table.get_mut(key) else { return };
         if conn.closing || conn.broken.is_some() {
@@ -305,7 +311,6 @@ impl Conns {
     }
 
     /// Links that something was sent to, which [`Conns::take_sent`] gives.
-    #[cfg(feature = "http")]
     pub fn take_heard(&mut self) -> Vec<Key> {
         let mut heard = std::mem::take(&mut self.heard);
         heard.sort_unstable_by_key(|key| key.as_u64());
@@ -318,7 +323,6 @@ impl Conns {
     }
 
     /// Takes everything that was sent to a link.
-    #[cfg(feature = "http")]
     pub fn take_sent(&mut self, key: Key) -> SendBuf {
         let Some(conn) = self.table.get_mut(key) else { return SendBuf::new() };
         let sent = std::mem::take(&mut conn.send);
@@ -330,7 +334,6 @@ impl Conns {
     }
 
     /// Gives such a buffer back.
-    #[cfg(feature = "http")]
     pub fn put_sent(&mut self, mut sent: SendBuf) {
         sent.clear();
         self.grown |= keep_buffer(&mut self.send_pool, sent, SendBuf::capacity);
@@ -392,7 +395,7 @@ impl Conns {
     pub fn flush_one(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.dirty = false;
-        if conn.role == Role::Link {
+        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
             return self.heard.push(key);
         }
         let before = conn.send.len();
@@ -455,7 +458,7 @@ impl Conns {
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }
-            if conn.role != Role::Link {
+            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
                 platform.deregister(key, &mut *conn.io);
             }
         }

@@ -2,14 +2,14 @@
 
 use super::conn::{Conns, Role};
 use super::operate::Taps;
-use super::port::{Io, Platform};
+use super::port::{Nowhere, Platform};
 use super::{Action, Door, Engine, Outbox, Processes, ServerSetup};
 use crate::base::limits::{READ_BUDGET, READ_CHUNK};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message, ScanError};
 use crate::front::{Below, Front, Settings, Sizes};
 use crate::mux::{CloseReason, Mux, ServerId};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::IpAddr;
 
 /// The front's view of an engine whose front was taken out for a call.
@@ -164,19 +164,7 @@ impl Engine {
             front!(self, now, platform, show, &figures);
         }
         self.conns.flush();
-        for _ in 0..ROUNDS {
-            let heard = self.conns.take_heard();
-            if heard.is_empty() {
-                break;
-            }
-            for link in heard {
-                let sent = self.conns.take_sent(link);
-                front!(self, now, platform, hear, now, link, sent.pending());
-                self.conns.put_sent(sent);
-            }
-            self.act(now, platform);
-            self.conns.flush();
-        }
+        self.serve_links(now, platform);
         for key in self.front.as_mut().map(|front| front.take_resumed()).unwrap_or_default() {
             if let Some(conn) = self.conns.get_mut(key) {
                 conn.paused = false;
@@ -184,6 +172,11 @@ impl Engine {
                 self.conns.wake(key);
             }
         }
+    }
+
+    /// What a peer of the front was sent.
+    pub(super) fn hear_link(&mut self, now: Time, link: Key, sent: &[u8], platform: &mut dyn Platform) {
+        front!(self, now, platform, hear, now, link, sent);
     }
 
     pub(super) fn http_deadline(&self) -> Option<Time> {
@@ -202,6 +195,8 @@ impl Engine {
         match role {
             Some(Role::Http) => _ = front!(self, now, platform, gone, now, key),
             Some(Role::Link) => _ = front!(self, now, platform, link_closed, now, key),
+            #[cfg(feature = "gateway")]
+            Some(Role::Asker) => self.asker_closed(now, key, platform),
             _ => {}
         }
     }
@@ -286,31 +281,10 @@ impl Below for Floor<'_> {
     }
 }
 
-/// The stream of a link, which has none.
-struct Nowhere;
-
-impl Io for Nowhere {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-    fn write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn descriptors(&self) -> [i32; 2] {
-        [-1; 2]
-    }
-}
-
-/// Most times per turn that answers are looked for; the rest is for the next turn.
-const ROUNDS: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::port::{Accepted, Kill, Ready, SpawnSpec, Spawned};
+    use crate::engine::port::{Accepted, Io, Kill, Ready, SpawnSpec, Spawned};
 
     /// A kernel with one connection, on which nothing ever comes.
     struct Quiet(bool);

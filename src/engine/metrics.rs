@@ -129,3 +129,13 @@ fn label(text: &str) -> String {
 
 const OUTCOMES: [Outcome; 5] =
     [Outcome::Ok, Outcome::Error, Outcome::Cancelled, Outcome::Timeout, Outcome::Lost];
+
+#[cfg(test)]
+mod tests {
+    use super::label;
+
+    #[test]
+    fn names_with_quotes_and_backslashes_are_escaped() {
+        assert_eq!(label("we\"ird\\n\nä {}"), "we\\\"ird\\\\n\\nä {}");
+    }
+}

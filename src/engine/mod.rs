@@ -23,10 +23,13 @@ macro_rules! tell {
 }
 
 mod conn;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "control")]
 mod journal;
+mod links;
 #[cfg(feature = "http")]
 mod metrics;
 #[cfg(feature = "control")]
@@ -98,6 +101,8 @@ pub struct Engine {
     control: ControlPlane,
     #[cfg(feature = "http")]
     front: Option<Box<crate::front::Front>>,
+    #[cfg(feature = "gateway")]
+    merged: Option<gateway::Merged>,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
@@ -182,6 +187,8 @@ impl Engine {
             control: ControlPlane::default(),
             #[cfg(feature = "http")]
             front: None,
+            #[cfg(feature = "gateway")]
+            merged: None,
             drain_until: None,
             order: (0..setups.len()).collect(),
             setups,
@@ -228,7 +235,9 @@ impl Engine {
         self.operate(now, platform);
         self.act(now, platform);
         self.conns.flush();
+        self.serve_merged(now, platform);
         self.serve_http(now, platform);
+        self.serve_links(now, platform);
         self.reap(now, platform);
         self.act(now, platform);
         self.conns.flush();
@@ -255,6 +264,7 @@ impl Engine {
             self.control.deadline(),
             self.drain_until,
             self.http_deadline(),
+            self.merged_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -465,10 +475,26 @@ impl Engine {
     }
 }
 
+#[cfg(not(feature = "gateway"))]
+impl Engine {
+    fn serve_merged(&mut self, _now: Time, _platform: &mut dyn Platform) {}
+
+    fn merged_deadline(&self) -> Option<Time> {
+        None
+    }
+}
+
 #[cfg(not(feature = "http"))]
 impl Engine {
-    fn take_out(&mut self, _now: Time, key: Key, platform: &mut dyn Platform) {
+    fn take_out(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
+        let _is_asker = self.conns.get(key).is_some_and(|conn| conn.role == Role::Asker);
         self.conns.remove(key, platform);
+        #[cfg(feature = "gateway")]
+        if _is_asker {
+            self.asker_closed(now, key, platform);
+        }
+        #[cfg(not(feature = "gateway"))]
+        let _ = now;
     }
 }
 

@@ -4,6 +4,8 @@ use super::sandbox::Sandbox;
 use crate::base::Key;
 use std::fmt;
 use std::io;
+#[cfg(any(feature = "gateway", feature = "http"))]
+use std::io::IoSlice;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,3 +141,23 @@ pub trait Platform {
 
 /// How long a loop may sleep.
 pub type Wait = Option<Duration>;
+
+/// The stream of a link, which has none.
+#[cfg(any(feature = "gateway", feature = "http"))]
+pub(super) struct Nowhere;
+
+#[cfg(any(feature = "gateway", feature = "http"))]
+impl Io for Nowhere {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn descriptors(&self) -> [i32; 2] {
+        [-1; 2]
+    }
+}

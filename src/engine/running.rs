@@ -21,6 +21,8 @@ impl Engine {
             for action in std::mem::take(&mut self.actions) {
                 match action {
                     Action::Start(instance, server) => self.start_process(now, instance, server, platform),
+                    #[cfg(feature = "gateway")]
+                    Action::Stop(instance, step) if self.stop_merged(now, instance, step, platform) => {}
                     Action::Stop(instance, step) => self.stop_process(instance, step, platform),
                     Action::Found(server, found) => {
                         self.found.insert(server, found);
@@ -40,6 +42,10 @@ impl Engine {
         server: ServerId,
         platform: &mut dyn Platform,
     ) {
+        #[cfg(feature = "gateway")]
+        if self.start_merged(now, instance, server) {
+            return;
+        }
         let spawned = match platform.spawn(instance, &self.setups[server].spawn) {
             Ok(spawned) => spawned,
             Err(why) => return tell!(self, now, handle_start_failed, instance, &why),

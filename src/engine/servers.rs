@@ -17,6 +17,13 @@ impl Engine {
 
     /// Takes a server on, whose clients come in by this listener. [`Engine::begin_server`] starts it.
     pub fn add_server(&mut self, setup: ServerSetup, listener: usize) -> ServerId {
+        let id = self.place_server(setup);
+        self.set_door(listener, Door::Server(id));
+        id
+    }
+
+    /// The same without a listener.
+    pub(super) fn place_server(&mut self, setup: ServerSetup) -> ServerId {
         let id = self.mux.add_server(setup.policy.clone());
         match self.setups.get_mut(id) {
             Some(place) => {
@@ -28,7 +35,6 @@ impl Engine {
         }
         self.order.retain(|known| *known != id);
         self.order.push(id);
-        self.set_door(listener, Door::Server(id));
         id
     }
 

@@ -54,6 +54,14 @@ impl Routes {
         routes
     }
 
+    /// `/mcp`, `/ws` and `/sse` lead to the server that is all servers.
+    #[cfg(feature = "gateway")]
+    pub fn add_merged(&mut self, server: ServerId) {
+        self.add("/mcp", Target::Mcp(server));
+        self.add("/ws", Target::Socket(server));
+        self.add("/sse", Target::Events(server));
+    }
+
     /// Adds a path; a later one of the same name replaces it.
     pub fn add(&mut self, path: &str, target: Target) {
         if target == Target::Message {

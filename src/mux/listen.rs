@@ -172,7 +172,11 @@ impl Mux {
         }
         let method = Method::Listen;
         let asked = Asked { peer: peer_key, link, instance, method, era: Era::Modern, since: now, msg };
-        let failure = self.need(now, instance, out).or_else(|| self.cannot_wait(now, asked));
+        let watches = self.peers.get(peer_key).is_some_and(|peer| peer.watches);
+        let failure = match watches {
+            true => None,
+            false => self.need(now, instance, out).or_else(|| self.cannot_wait(now, asked)),
+        };
         if let Some(failure) = failure {
             return self.answer_failure(link, msg, &failure, out);
         }

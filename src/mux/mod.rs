@@ -168,6 +168,18 @@ impl Mux {
         self.attach(now, link, server, true, out)
     }
 
+    /// A link that only listens to how the server's lists change: it does not start the server, and does not keep
+    /// it from resting.
+    pub fn attach_watcher(&mut self, now: Time, link: Key, server: ServerId, out: &mut dyn Sink) -> u64 {
+        let number = self.attach(now, link, server, true, out);
+        if let Some(LinkOf::Peer(peer)) = self.links.get(link)
+            && let Some(peer) = self.peers.get_mut(*peer)
+        {
+            peer.watches = true;
+        }
+        number
+    }
+
     fn attach(&mut self, now: Time, link: Key, server: ServerId, guest: bool, out: &mut dyn Sink) -> u64 {
         let refused = {
             let server = &self.servers[server];

@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub meter: Meter,
     /// Is none of the clients that are limited.
     pub guest: bool,
+    /// Only listens: the server is neither started nor kept running for it.
+    pub watches: bool,
     /// Set by `initialize`.
     pub legacy: Option<Legacy>,
     /// Has sent a 2026-07-28 request.
@@ -87,6 +89,7 @@ impl Peer {
             refused,
             meter: Meter::default(),
             guest: false,
+            watches: false,
             legacy: None,
             modern: false,
             instance: None,

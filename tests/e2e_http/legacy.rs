@@ -225,7 +225,8 @@ fn other_methods_and_paths_are_refused_with_a_hint() {
     }
     let reply = station.ask(&Ask::new("POST", "/health"));
     assert_eq!((reply.status(), reply.header("allow")), (405, "GET, HEAD, OPTIONS"));
-    for path in ["/", "/mcp", "/servers/a", "/servers/b/mcp", "/servers/a/mcp/x", "/sse/b", "/%2e%2e/servers"]
+    for path in
+        ["/", "/mcp/x", "/servers/a", "/servers/b/mcp", "/servers/a/mcp/x", "/sse/b", "/%2e%2e/servers"]
     {
         let reply = station.ask(&Ask::get(path));
         assert_eq!(reply.status(), 404, "{path}");

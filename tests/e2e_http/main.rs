@@ -9,6 +9,7 @@
 //! | G03 | `modern::*` |
 //! | G04, P37 | `events::*` |
 //! | G06 | `legacy::too_many_sessions_…`, `sessions_that_were_left_…`, `a_session_that_nobody_uses_ends`; `hostile::ten_thousand_abandoned_sessions_…`, `streams_that_nobody_reads_…` |
+//! | H01 | `gateway::*` |
 //! | G07, P26–P28, P56 | `guards::*` |
 //! | A08 for HTTP | `listeners::a_reload_…`; `drain::*` |
 //! | N05 for HTTP | `wire::nothing_can_be_smuggled_…`, `what_is_too_large_…`, `other_protocols_…`, `legacy::bodies_that_are_no_message_…` |
@@ -42,6 +43,8 @@
 mod changes;
 mod drain;
 mod events;
+#[cfg(feature = "gateway")]
+mod gateway;
 mod guards;
 mod hostile;
 mod legacy;

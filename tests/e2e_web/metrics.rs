@@ -1,7 +1,7 @@
 //! `/metrics` (row E06): the text format of Prometheus, read as strictly as it is defined, and what it counts.
 
 use crate::support::station::PLAIN;
-use crate::support::{Ask, Server, Session, Station, Watched, call, modern, rpc};
+use crate::support::{Ask, Server, Session, Station, Watched, call, rpc};
 use crate::websocket::WebSocket;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,24 +239,6 @@ fn made_up_methods_do_not_grow_the_text() {
         .filter_map(|(_, labels, _)| labels.get("method").cloned())
         .collect();
     assert!(methods.len() < 10, "{methods:?}");
-}
-
-#[test]
-fn names_with_quotes_and_backslashes_are_escaped() {
-    let name = r#"we"ird\nä {}"#;
-    let toml = json!(name);
-    let binary = crate::support::base::mux::BINARY;
-    let head = format!(
-        "{PLAIN}\n[servers.{toml}]\nsocket = \"DIR/w.sock\"\ncmd = \"{binary}\"\nargs = [\"demo-server\"]"
-    );
-    let station = Station::start(&head, &[]);
-    let path = "/servers/we%22ird%5Cn%C3%A4%20%7B%7D/mcp";
-    let ask = modern(path, 3, "tools/call", json!({ "name": "echo", "arguments": { "text": "x" } }));
-    station.ask(&ask).expect(200);
-    let found = Exposition::of(&station);
-    assert_eq!(found.value("up", &[("server", name)]), 1.0);
-    let labels = [("server", name), ("method", "tools/call"), ("outcome", "ok")];
-    assert_eq!(found.value("requests_total", &labels), 1.0);
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Keys of a `[servers.NAME]`.
 
-use super::{Choice, Key, Kind, MS_MAX, choice, key, later};
+use super::{Key, Kind, MS_MAX, key, later, merged};
 use crate::base::limits;
+use crate::config::choices::{ERAS, INTERACTIVES, SERVER_LEVELS, SHARES};
 use crate::config::{SearchPath, ServerConfig};
-use crate::mux::policy::{EraPolicy, Interactive, Share};
-use log::LevelFilter;
 
 /// Keys of a `[servers.NAME]`.
 pub const SERVER: &[Key<ServerConfig>] = &[
@@ -320,9 +319,11 @@ pub const SERVER: &[Key<ServerConfig>] = &[
         ..key("tray", Kind::Flag(|s, on| s.tray = on), "false", "true", "Show it in the tray.")
     },
     SANDBOX_KEY,
-    later("tools", "{ allow = [\"read_*\"], deny = [] }", "filters which tools clients see and call"),
-    later("resources", "{ deny = [\"file:///secret/*\"] }", "filters which resources clients see and read"),
-    later("prompts", "{ allow = [\"review\"] }", "filters which prompts clients see and use"),
+    merged::IS_MERGED,
+    merged::TOOLS,
+    merged::PROMPTS,
+    merged::RESOURCES,
+    merged::TOOL,
     later("timeouts", "\"patient\"", "sets all timeouts together"),
     later("url", "\"https://example.com/mcp\"", "uses a remote server"),
     later("headers", "{ Authorization = \"…\" }", "sends headers to a remote server"),
@@ -339,39 +340,6 @@ const SANDBOX_KEY: Key<ServerConfig> = key(
 #[cfg(not(feature = "sandbox"))]
 const SANDBOX_KEY: Key<ServerConfig> =
     later("sandbox", "{ net = false }", "it needs the feature `sandbox` when muxloop is built");
-
-const SERVER_LEVELS: &[Choice<ServerConfig>] = &[
-    choice("off", "nothing", |server| server.log_level = Some(LevelFilter::Off)),
-    choice("error", "what needs a person", |server| server.log_level = Some(LevelFilter::Error)),
-    choice("warn", "and what went wrong", |server| server.log_level = Some(LevelFilter::Warn)),
-    choice("info", "and what happens", |server| server.log_level = Some(LevelFilter::Info)),
-    choice("debug", "and the server's stderr", |server| server.log_level = Some(LevelFilter::Debug)),
-    choice("trace", "and every message", |server| server.log_level = Some(LevelFilter::Trace)),
-];
-
-const SHARES: &[Choice<ServerConfig>] = &[
-    choice("shared", "all clients", |server| server.policy.share = Share::Shared),
-    choice("session", "nobody: a process per client", |server| server.policy.share = Share::Session),
-    choice("request", "nobody: a process per request", |server| server.policy.share = Share::Request),
-];
-
-const INTERACTIVES: &[Choice<ServerConfig>] = &[
-    choice("off", "the server is told that nobody can be asked", |server| {
-        server.policy.interactive = Interactive::Off;
-    }),
-    choice("serialize", "one client's requests at a time", |server| {
-        server.policy.interactive = Interactive::Serialize;
-    }),
-    choice("per-client", "a process per client", |server| server.policy.interactive = Interactive::PerClient),
-];
-
-const ERAS: &[Choice<ServerConfig>] = &[
-    choice("auto", "modern where the server offers it, else legacy", |server| {
-        server.policy.era = EraPolicy::Auto
-    }),
-    choice("legacy", "initialize, up to 2025-11-25", |server| server.policy.era = EraPolicy::Legacy),
-    choice("modern", "stateless, 2026-07-28", |server| server.policy.era = EraPolicy::Modern),
-];
 
 /// Sets part of a heartbeat that is on.
 fn with_heartbeat(server: &mut ServerConfig, set: impl FnOnce(&mut crate::mux::policy::Heartbeat)) {

@@ -98,6 +98,20 @@ impl Mux {
         }
     }
 
+    /// A line of a modern child that is known to be about the request of this id there.
+    pub fn tell_log_of(&self, link: Key, id: &[u8], text: &[u8], out: &mut dyn Sink) {
+        let request = crate::mux::parse_key(id).and_then(|key| self.requests.get(key));
+        let instance = request.and_then(|request| self.instances.get(request.instance));
+        let Some(request) = request.filter(|_| instance.is_some_and(|i| i.link == Some(link))) else {
+            return;
+        };
+        let Ok(msg) = Incoming::scan(text) else { return };
+        let wanted = request.log_level.is_some_and(|wanted| wanted <= level_of(&msg));
+        if let (Origin::Peer { link, .. }, true) = (&request.origin, wanted) {
+            out.send(*link, &Message::new(text));
+        }
+    }
+
     /// A legacy child's line: to every legacy client that wants lines of this level (P18), and to the one modern
     /// request that does.
     pub(in crate::mux) fn route_legacy_log(&self, instance: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {

@@ -27,7 +27,9 @@ impl Mux {
 
     /// Whether a client has an open listen on this child.
     pub(in crate::mux) fn is_listened_to(&self, instance: Key) -> bool {
-        self.peers.iter().any(|(_, peer)| peer.instance == Some(instance) && !peer.listens.is_empty())
+        self.peers
+            .iter()
+            .any(|(_, peer)| peer.instance == Some(instance) && !peer.watches && !peer.listens.is_empty())
     }
 
     fn listens_of(&self, instance: Key) -> impl Iterator<Item = (ListenKey, &Listen)> {

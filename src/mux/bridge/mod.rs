@@ -19,7 +19,7 @@
 //! Traffic within one era never comes here; it is spliced, not parsed.
 
 mod content;
-mod edit;
+use crate::codec::edit;
 mod error;
 pub(super) mod hello;
 mod inputs;

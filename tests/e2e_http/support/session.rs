@@ -19,7 +19,12 @@ impl Session {
     }
 
     pub fn of(station: &Station, server: &str, version: &str, capabilities: Value) -> Session {
-        let path = format!("/servers/{server}/mcp");
+        Session::at(station, &format!("/servers/{server}/mcp"), version, capabilities)
+    }
+
+    /// A session at any path.
+    pub fn at(station: &Station, path: &str, version: &str, capabilities: Value) -> Session {
+        let path = path.to_owned();
         let ask = Ask::post(&path, &initialize(version, capabilities));
         let reply = station.ask(&ask).expect(200);
         assert_eq!(reply.message()["result"]["protocolVersion"], version, "{}", reply.text());

@@ -5,18 +5,25 @@
 /// Near is a third of the word's length in insertions, deletions, replacements and swaps of
 /// neighbours (at least one), ignoring case and the difference between `-` and `_`.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (nearest, near) = ranked(word, known);
+    nearest.into_iter().take(near).next()
+}
+
+/// All of `known`, the nearest to `word` first, and how many of them are near as [`nearest`] has it. None at
+/// all if `word` is much longer than any name: it is no typo, and the table must not grow with it.
+pub fn ranked<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> (Vec<&'a str>, usize) {
     let word = normalize(word);
-    let limit = (word.len() / 3).max(1);
-    // A word much longer than any key is no typo; the table below must not grow with it.
     if word.len() > 64 {
-        return None;
+        return (Vec::new(), 0);
     }
-    known
-        .into_iter()
-        .map(|candidate| (distance(&word, &normalize(candidate)), candidate))
-        .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count().max(2))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let limit = (word.len() / 3).max(1);
+    let far =
+        |(far, candidate): &(usize, &str)| (*far > limit || *far >= candidate.chars().count().max(2), *far);
+    let mut ranked: Vec<(usize, &str)> =
+        known.into_iter().map(|candidate| (distance(&word, &normalize(candidate)), candidate)).collect();
+    ranked.sort_by_key(far);
+    let near = ranked.partition_point(|candidate| !far(candidate).0);
+    (ranked.into_iter().map(|(_, candidate)| candidate).collect(), near)
 }
 
 /// `; did you mean 'X'?`, or nothing.
@@ -32,8 +39,9 @@ fn normalize(word: &str) -> Vec<char> {
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();
+    let mut row = vec![0; b.len() + 1];
     for (i, left) in a.iter().enumerate() {
-        let mut row = vec![i + 1; b.len() + 1];
+        row[0] = i + 1;
         for (j, right) in b.iter().enumerate() {
             let replaced = last[j] + usize::from(left != right);
             row[j + 1] = replaced.min(last[j + 1] + 1).min(row[j] + 1);
@@ -41,7 +49,8 @@ fn distance(a: &[char], b: &[char]) -> usize {
                 row[j + 1] = row[j + 1].min(before[j - 1] + 1);
             }
         }
-        before = std::mem::replace(&mut last, row);
+        std::mem::swap(&mut before, &mut last);
+        std::mem::swap(&mut last, &mut row);
     }
     last[b.len()]
 }
@@ -72,5 +81,15 @@ mod tests {
         assert_eq!(nearest(&"m".repeat(10_000), known), None);
         assert_eq!(suggestion("cdm", known), "; did you mean 'cmd'?");
         assert_eq!(suggestion("banana", known), "");
+    }
+
+    #[test]
+    fn all_are_ranked_and_the_near_ones_counted() {
+        let known = ["socket", "rocket", "locker", "cmd"];
+        assert_eq!(ranked("sockt", known), (vec!["socket", "rocket", "locker", "cmd"], 1));
+        assert_eq!(ranked("cmdd", known).1, 1);
+        assert_eq!(ranked("banana", known).1, 0);
+        assert_eq!(ranked(&"x".repeat(65), known), (vec![], 0), "no typing error");
+        assert_eq!(ranked("x", []), (vec![], 0));
     }
 }

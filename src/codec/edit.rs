@@ -4,7 +4,7 @@
 use crate::codec::{Message, Span, Value, json};
 
 /// What becomes of a member.
-pub(super) enum Member {
+pub(crate) enum Member {
     Keep,
     Drop,
     /// This value in its place, JSON text.
@@ -12,29 +12,29 @@ pub(super) enum Member {
 }
 
 impl Member {
-    pub(super) fn drop_if(drop: bool) -> Member {
+    pub(crate) fn drop_if(drop: bool) -> Member {
         if drop { Member::Drop } else { Member::Keep }
     }
 }
 
 /// Who a server is, in the `_meta` of its results (protocol.md §1.2.3).
-pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+pub(crate) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// The text with `value` in place of `span`.
-pub(super) fn replaced(bytes: &[u8], span: Span, value: &[u8]) -> Vec<u8> {
+pub(crate) fn replaced(bytes: &[u8], span: Span, value: &[u8]) -> Vec<u8> {
     let mut message = Message::new(bytes);
     message.replace(span, Value::Raw(value));
     message.to_vec()
 }
 
 /// An object of these members (key, JSON text).
-pub(super) fn object_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn object_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     object(b"{}", whole(b"{}"), |_, _| Member::Keep, members)
 }
 
 /// The object at `span`, each member as `each` says, with `added` (key, JSON text) behind them. A key of
 /// `added` that is there already must have been dropped by `each`. What is no object is given back as it is.
-pub(super) fn object(
+pub(crate) fn object(
     bytes: &[u8],
     span: Span,
     mut each: impl FnMut(&str, Span) -> Member,
@@ -66,7 +66,7 @@ pub(super) fn object(
 }
 
 /// The array at `span`, each element as `each` says. What is no array is given back as it is.
-pub(super) fn array(bytes: &[u8], span: Span, mut each: impl FnMut(Span) -> Member) -> Vec<u8> {
+pub(crate) fn array(bytes: &[u8], span: Span, mut each: impl FnMut(Span) -> Member) -> Vec<u8> {
     if bytes[span.start()] != b'[' {
         return span.of(bytes).to_vec();
     }
@@ -91,17 +91,17 @@ fn separate(out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn is_object(bytes: &[u8], span: Span) -> bool {
+pub(crate) fn is_object(bytes: &[u8], span: Span) -> bool {
     bytes[span.start()] == b'{'
 }
 
 /// A JSON text of its own with its span.
-pub(super) fn whole(text: &[u8]) -> Span {
+pub(crate) fn whole(text: &[u8]) -> Span {
     Span::new(0, text.len().max(1))
 }
 
 /// A JSON string as it is written.
-pub(super) fn string(text: &str) -> Vec<u8> {
+pub(crate) fn string(text: &str) -> Vec<u8> {
     serde_json::Value::from(text).to_string().into_bytes()
 }
 
