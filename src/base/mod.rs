@@ -6,6 +6,7 @@ pub mod arena;
 pub mod buffer;
 pub mod date;
 pub mod limits;
+pub mod nearest;
 pub mod short;
 pub mod time;
 pub mod wheel;

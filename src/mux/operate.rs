@@ -271,7 +271,7 @@ impl Mux {
         }
         let tally = &mut self.servers[server].tally;
         #[cfg(feature = "http")]
-        tally.series.entry(ended.method).or_default().note(outcome, ended.ms, request_bytes, answer_bytes);
+        tally.series.of(asker.method).note(outcome, ended.ms, request_bytes, answer_bytes);
         tally.note(ended);
     }
 }
