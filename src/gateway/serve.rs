@@ -273,7 +273,7 @@ impl Gateway {
         if self.jobs.is_full() {
             return refuse(msg, -32603, "too many requests at once; try again later", floor);
         }
-        let Some(link) = floor.open(self.members[route.member].server) else {
+        let Some(link) = floor.open(self.members[route.member].server, Some(id)) else {
             let text = format!("server '{}' takes no more requests", self.members[route.member].key);
             return refuse(msg, -32603, &text, floor);
         };

@@ -30,7 +30,7 @@ struct Stage {
 }
 
 impl Floor for Stage {
-    fn open(&mut self, server: usize) -> Option<Key> {
+    fn open(&mut self, server: usize, _: Option<&[u8]>) -> Option<Key> {
         (!self.full.contains(&server)).then(|| self.links.insert(server))
     }
     fn watch(&mut self, server: usize) -> Option<Key> {

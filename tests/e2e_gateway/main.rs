@@ -4,11 +4,13 @@
 //!
 //! | row | shown by |
 //! |---|---|
+//! | B06, G09 behind the endpoint | `apart::*` |
 //! | H02 | `names::*`; `gateway::catalogue::tests::prefixed_names_stay_…` |
 //! | H03, P59, bad input | `strange::*` |
 //! | H08 (profiles) | `profiles::*` |
 //! | A08 for merged endpoints | `reload::*`; `gateway::tests::parts` |
 
+mod apart;
 mod names;
 mod profiles;
 mod reload;
