@@ -8,6 +8,7 @@ use crate::codec::Incoming;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
+mod abilities;
 mod lazy;
 mod parts;
 
