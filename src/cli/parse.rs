@@ -3,6 +3,7 @@
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
 use super::check::CheckOptions;
+use super::daemon;
 use super::invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport};
 use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
@@ -130,7 +131,8 @@ fn read(
 }
 
 fn takes_many(command: &Command) -> bool {
-    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Servers))
+    let is_many = |operand: &table::Operand| matches!(operand.words, Words::Servers | Words::Program);
+    command.operand.as_ref().is_some_and(is_many)
 }
 
 fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
@@ -152,6 +154,10 @@ fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
 fn invocation(command: &'static Command, mut values: Values) -> Result<Invocation, String> {
     let file = match &command.operand {
         Some(operand) if matches!(operand.words, Words::Path) => Some(path(operand, values.operand.take())?),
+        Some(operand) if matches!(operand.words, Words::Program) => {
+            let command = program(operand, &mut values)?;
+            return Ok(Invocation::Daemon(daemon::options(&values, command)?));
+        }
         _ => None,
     };
     let operand = operand(command, values.operand.take())?;
@@ -264,6 +270,17 @@ fn version() -> String {
 fn path(operand: &table::Operand, given: Option<OsString>) -> Result<PathBuf, String> {
     let given = given.filter(|path| !path.is_empty());
     given.map(PathBuf::from).ok_or_else(|| format!("{} is missing, expected a file", operand.name))
+}
+
+/// A program and its arguments, which have to be text.
+fn program(operand: &table::Operand, values: &mut Values) -> Result<Vec<String>, String> {
+    let words = values.operand.take().into_iter().chain(std::mem::take(&mut values.more));
+    let words: Result<Vec<String>, _> = words.map(OsString::into_string).collect();
+    let words = words.map_err(|word| format!("'{}' is not valid UTF-8", word.to_string_lossy()))?;
+    match words.first().is_some_and(|program| !program.is_empty()) {
+        true => Ok(words),
+        false => Err(format!("{0} is missing, expected -- {0}...", operand.name)),
+    }
 }
 
 fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<String>, String> {

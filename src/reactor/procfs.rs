@@ -118,6 +118,13 @@ pub fn listens(pid: Pid, port: u16) -> bool {
     })
 }
 
+/// Whether any process has a TCP socket that listens at this port; `None` where that is not told.
+pub fn is_listened(port: u16) -> Option<bool> {
+    let table = |name: &str| fs::read_to_string(format!("/proc/self/net/{name}"));
+    let (four, six) = (table("tcp").ok()?, table("tcp6").unwrap_or_default());
+    Some([four, six].iter().any(|table| listening_inodes(table, port).next().is_some()))
+}
+
 /// Inodes of the sockets that listen at a port, in a table as `/proc/net/tcp`: the second field is the local
 /// address, the fourth the state, the tenth the inode.
 fn listening_inodes(table: &str, port: u16) -> impl Iterator<Item = &str> {

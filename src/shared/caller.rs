@@ -1,0 +1,187 @@
+//! One caller: joins, prints the URL when the server answers, and stays until it is told to leave.
+//!
+//! | what happens | what the caller does |
+//! |---|---|
+//! | SIGTERM, SIGINT, or the end of stdin if somebody holds its other end | exits with 0 |
+//! | the server answers for the first time | prints the URL |
+//! | it dies and is restarted | says so on stderr |
+//! | it is gone for good | says why, exits with 1, or 3 if the port is somebody else's |
+//! | the supervisor is gone | joins again: the first caller to do so starts another |
+//!
+//! Leaving needs no word: the kernel closes the connection.
+
+use super::EXIT_FAILED;
+use super::join::{Joined, join};
+use super::place::{Options, Place};
+use super::wire::{Event, LINE_MAX, Lines};
+use crate::cli::{self, EXIT_USAGE};
+use crate::config::Surroundings;
+use crate::reactor::poll::{Interest, poll};
+use crate::reactor::{stdio, sys};
+use serde::Serialize;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Runs one caller to its end.
+pub fn run(options: &Options, surroundings: &Surroundings) -> ExitCode {
+    sys::exit_on(libc::SIGINT);
+    sys::exit_on(libc::SIGTERM);
+    let (code, why) = match Place::prepare(options, surroundings) {
+        Err(why) => (EXIT_USAGE, why),
+        Ok(place) => match Caller::new(options, place).stay() {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(trouble) => trouble,
+        },
+    };
+    cli::complain(&format!("daemon: {why}"));
+    ExitCode::from(code)
+}
+
+/// Exit code and why.
+type Trouble = (u8, String);
+
+struct Caller<'a> {
+    options: &'a Options,
+    place: Place,
+    /// Whether the end of stdin is the end.
+    watches_input: bool,
+    /// Whether the URL was printed.
+    has_printed: bool,
+    /// Supervisors lost in a row.
+    losses: u32,
+}
+
+/// Why the connection is no more needed, or no more there.
+enum Left {
+    InputEnded,
+    SupervisorGone,
+}
+
+impl<'a> Caller<'a> {
+    fn new(options: &'a Options, place: Place) -> Caller<'a> {
+        let watches_input = options.stdin_life.unwrap_or_else(stdio::is_held);
+        Caller { options, place, watches_input, has_printed: false, losses: 0 }
+    }
+
+    fn stay(mut self) -> Result<(), Trouble> {
+        loop {
+            let joined = join(&self.place, &self.options.what).map_err(|why| (EXIT_FAILED, why))?;
+            let since = Instant::now();
+            match self.follow(joined)? {
+                Left::InputEnded => return Ok(()),
+                Left::SupervisorGone if since.elapsed() > PROVEN => self.losses = 0,
+                Left::SupervisorGone => self.losses += 1,
+            }
+            if self.losses > LOSSES_MAX {
+                let log = self.place.log();
+                let why =
+                    format!("the daemon was lost {LOSSES_MAX} times in a row; its log: {}", log.display());
+                return Err((EXIT_FAILED, why));
+            }
+        }
+    }
+
+    /// Waits for what the supervisor says and for the end of stdin.
+    fn follow(&mut self, joined: Joined) -> Result<Left, Trouble> {
+        let Joined { mut socket, started } = joined;
+        let mut lines = Lines::default();
+        let kernel = |error: io::Error| (EXIT_FAILED, error.to_string());
+        loop {
+            let ask = |descriptor| Interest { descriptor, readable: true, writable: false };
+            let input = if self.watches_input { stdio::INPUT } else { -1 };
+            let [from_host, from_supervisor] =
+                poll([ask(input), ask(socket.as_raw_fd())], -1).map_err(kernel)?;
+            if from_supervisor.readable {
+                let events = read(&mut socket, &mut lines);
+                let is_gone = events.is_none();
+                for event in events.unwrap_or_default() {
+                    self.on_event(event, started)?;
+                }
+                if is_gone {
+                    return Ok(Left::SupervisorGone);
+                }
+            }
+            if from_host.readable && has_input_ended() {
+                return Ok(Left::InputEnded);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, started: bool) -> Result<(), Trouble> {
+        match event {
+            Event::Ready { server, supervisor } if !self.has_printed => {
+                self.has_printed = true;
+                self.print(server, supervisor, started).map_err(|why| (EXIT_FAILED, why))
+            }
+            Event::Ready { server, .. } => {
+                cli::complain(&format!("daemon: the server answers again, as process {server}"));
+                Ok(())
+            }
+            Event::Restarting { why } => {
+                cli::complain(&format!("daemon: {why}"));
+                Ok(())
+            }
+            Event::Over { end, why } => Err((end.exit_code(), why)),
+        }
+    }
+
+    fn print(&self, server: u32, supervisor: u32, started: bool) -> Result<(), String> {
+        let what = &self.options.what;
+        let url = what.url();
+        let line = match self.options.json {
+            false => url,
+            true => {
+                let (host, port, directory) = (&what.host, what.port, self.place.directory.display());
+                let directory = directory.to_string();
+                serde_json::to_string(&Told { url, host, port, server, supervisor, started, directory })
+                    .map_err(|error| error.to_string())?
+            }
+        };
+        cli::print_all(&format!("{line}\n")).map_err(|failure| failure.text)?;
+        Ok(())
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Told<'a> {
+    url: String,
+    host: &'a str,
+    port: u16,
+    /// Process ids.
+    server: u32,
+    supervisor: u32,
+    /// Whether this caller was the first.
+    started: bool,
+    directory: String,
+}
+
+/// The events that have come; `None` at the end of the connection.
+fn read(socket: &mut UnixStream, lines: &mut Lines) -> Option<Vec<Event>> {
+    let mut piece = [0; 4096];
+    let len = match socket.read(&mut piece) {
+        Ok(0) => return None,
+        Ok(len) => len,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+        Err(_) => return None,
+    };
+    let mut events = Vec::new();
+    // What a newer muxloop says beyond these is nothing that this one knows an answer to.
+    lines.hear(&piece[..len], LINE_MAX, |line| events.extend(serde_json::from_slice::<Event>(line).ok()));
+    Some(events)
+}
+
+/// Whether stdin has ended; what is there is read and means nothing.
+fn has_input_ended() -> bool {
+    match stdio::read(&mut [0; 4096]) {
+        Ok(len) => len == 0,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock),
+    }
+}
+
+/// A connection that lasted so long was a good one.
+const PROVEN: Duration = Duration::from_secs(60);
+const LOSSES_MAX: u32 = 5;
