@@ -17,7 +17,7 @@ pub(super) fn options(values: &Values, command: Vec<String>) -> Result<Options, 
     }
     let host = values.text("host")?.unwrap_or_else(|| "127.0.0.1".to_owned());
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host).to_owned();
-    let stdin_life = if values.has("stdin-life") { Some(values.flag("stdin-life")?) } else { None };
+    let (stdin_life, no_stdin_life) = (values.flag("stdin-life")?, values.flag("no-stdin-life")?);
     Ok(Options {
         what: What {
             host,
@@ -30,7 +30,7 @@ pub(super) fn options(values: &Values, command: Vec<String>) -> Result<Options, 
             restarts_max: values.number("max-restarts", 0..=1_000)?.unwrap_or(3) as u32,
         },
         directory: values.text("dir")?,
-        stdin_life,
+        stdin_life: if no_stdin_life { Some(false) } else { stdin_life.then_some(true) },
         json: values.flag("json")?,
     })
 }

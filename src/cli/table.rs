@@ -177,6 +177,7 @@ pub const COMMANDS: &[Command] = &[
             STOP_GRACE,
             DAEMON_RESTARTS,
             STDIN_LIFE,
+            NO_STDIN_LIFE,
             JSON,
         ],
         examples: &[("muxloop daemon --port 47127 -- node server.js --port {port}", "")],

@@ -106,6 +106,7 @@ fn samples(opt: &'static Opt) -> [&'static str; 2] {
     match (opt.words, opt.long) {
         ([.., a, b], _) => [a, b],
         (_, "wait" | "timeout" | "lines" | "sessionTimeout" | "maxRestarts" | "spare") => ["7", "8"],
+        (_, "port" | "idle-exit" | "ready-timeout" | "stop-grace" | "max-restarts") => ["7", "8"],
         _ if opt.value.is_empty() => ["true", "false"],
         _ => ["one", "two"],
     }

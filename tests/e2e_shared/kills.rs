@@ -1,0 +1,155 @@
+//! kill -9 of each role: the service goes on, or ends and leaves nothing.
+
+use crate::support::{Caller, PATIENCE, Station, Told, Watched, holds_within};
+use muxloop::reactor::sys;
+
+fn kill(pid: i32) {
+    sys::signal_process(pid, libc::SIGKILL).unwrap();
+}
+
+/// Two callers, told the same.
+fn two(station: &Station) -> (Caller, Caller, Told) {
+    let first = station.caller(&[]);
+    let told = first.told();
+    assert!(told.started);
+    let second = station.caller(&[]);
+    assert_eq!(second.told(), Told { started: false, ..told.clone() });
+    (first, second, told)
+}
+
+#[test]
+fn the_first_caller() {
+    let station = Station::new();
+    let (mut first, mut second, told) = two(&station);
+    let processes = told.processes();
+    first.kill();
+    assert!(holds_within(PATIENCE, || station.registered() == [second.pid]));
+    assert!(station.answers());
+    let third = station.caller(&[]);
+    assert_eq!(third.told(), Told { started: false, ..told });
+    drop(third);
+    second.leave();
+    processes.iter().for_each(Watched::assert_ends);
+    station.assert_over();
+    assert_eq!(station.starts(), 1);
+}
+
+#[test]
+fn the_supervisor() {
+    let station = Station::new();
+    let (mut first, second, told) = two(&station);
+    let processes = told.processes();
+    kill(told.supervisor);
+    for caller in [&first, &second] {
+        caller.complains("the server answers again");
+    }
+    processes.iter().for_each(Watched::assert_ends);
+    assert!(station.answers());
+    assert_eq!(station.starts(), 2);
+    let mut want = [first.pid, second.pid];
+    want.sort_unstable();
+    assert!(holds_within(PATIENCE, || station.registered() == want));
+    // The URL was said once; it is the same.
+    first.leave();
+    drop(second);
+    station.assert_over();
+}
+
+#[test]
+fn the_supervisor_and_its_guard_again_and_again() {
+    let station = Station::new();
+    let caller = station.caller(&[]);
+    let mut supervisor = caller.told().supervisor;
+    for _ in 0..3 {
+        let processes: Vec<Watched> = crate::support::descendants(supervisor)
+            .into_iter()
+            .chain([supervisor])
+            .map(Watched::new)
+            .collect();
+        processes.iter().for_each(|process| {
+            let _ = sys::signal_process(process.pid, libc::SIGKILL);
+        });
+        caller.complains("the server answers again");
+        processes.iter().for_each(Watched::assert_ends);
+        supervisor = station.registry()["supervisor"]["pid"].as_i64().unwrap() as i32;
+    }
+    assert!(station.answers());
+    drop(caller);
+    station.assert_over();
+}
+
+#[test]
+fn the_server() {
+    let station = Station::new();
+    let (first, mut second, told) = two(&station);
+    kill(told.server);
+    for caller in [&first, &second] {
+        caller.complains("the server died: signal 9");
+        caller.complains("the server answers again");
+    }
+    assert!(station.answers());
+    assert_eq!(station.registry()["supervisor"]["pid"], told.supervisor);
+    assert_ne!(station.registry()["server"]["pid"], told.server);
+    let third = station.caller(&[]);
+    assert_eq!(third.told().supervisor, told.supervisor);
+    drop((first, third));
+    second.leave();
+    station.assert_over();
+}
+
+#[test]
+fn everybody_but_the_server() {
+    let station = Station::new();
+    let (mut first, mut second, told) = two(&station);
+    let processes = told.processes();
+    // The supervisor first, or it would end in good order.
+    kill(told.supervisor);
+    first.kill();
+    second.kill();
+    processes.iter().for_each(Watched::assert_ends);
+    // A caller that had begun to start the next supervisor may have left it; that finds nobody, and ends.
+    station.assert_no_process();
+    // What files are left mean nothing.
+    let third = station.caller(&[]);
+    assert!(third.told().started);
+    drop(third);
+    station.assert_over();
+}
+
+#[test]
+fn the_only_caller_before_the_server_is_ready() {
+    let station = Station::new();
+    let mut caller = station.caller_of(&[], "echo here >&2; exec sleep 600");
+    assert!(holds_within(PATIENCE, || station.log().contains("server: here")), "{}", station.log());
+    caller.kill();
+    station.assert_over();
+}
+
+#[test]
+fn what_the_server_leaves_behind_goes_with_it() {
+    let station = Station::new();
+    // One child in a session of its own, and a shell that does not care for SIGTERM.
+    let script = format!(
+        "trap '' TERM; setsid sleep 600 & sleep 600 & {} & wait; while :; do sleep 600; done",
+        station.server()
+    );
+    let mut caller = station.caller_of(&["--stop-grace", "100"], &script);
+    let processes = caller.told().processes();
+    assert!(processes.len() >= 6, "supervisor, guard, shell, two sleeps, muxloop");
+    caller.leave();
+    processes.iter().for_each(Watched::assert_ends);
+    station.assert_over();
+}
+
+#[test]
+fn a_stopped_supervisor_ends_all() {
+    let station = Station::new();
+    let (mut first, mut second, told) = two(&station);
+    sys::signal_process(told.supervisor, libc::SIGTERM).unwrap();
+    for caller in [&mut first, &mut second] {
+        let (status, text) = caller.ended();
+        assert_eq!(status.code(), Some(1));
+        assert!(text.contains("the daemon was stopped by a signal"), "{text}");
+    }
+    station.assert_over();
+}
