@@ -7,6 +7,7 @@ use crate::base::date::rfc3339;
 use crate::engine::port::{ExitStatus, Io, Kill, Platform, SpawnSpec};
 use crate::reactor::Reactor;
 use std::collections::VecDeque;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,11 +32,13 @@ impl Server {
     /// Why it does not start, in words.
     pub fn start(reactor: &mut Reactor, keys: [Key; 3], what: &What) -> Result<Server, String> {
         let mut words = what.command_line().into_iter();
-        let env = [("PORT", what.port.to_string()), ("HOST", what.host.clone())];
+        // The search path is the first caller's; to be told so makes it "the server's" in an error.
+        let path = env::var("PATH").ok().map(|path| ("PATH", path));
+        let env = [("PORT", what.port.to_string()), ("HOST", what.host.clone())].into_iter().chain(path);
         let spec = SpawnSpec {
             program: words.next().unwrap_or_default(),
             args: words.collect(),
-            env: env.map(|(name, value)| (name.to_owned(), value)).into(),
+            env: env.map(|(name, value)| (name.to_owned(), value)).collect(),
             ..SpawnSpec::default()
         };
         let spawned = reactor.spawn(keys[0], &spec)?;

@@ -437,9 +437,14 @@ impl Supervisor {
         self.over.is_some() || self.clients(|_| true).is_empty()
     }
 
-    /// Says why, and takes the files away. Whoever connects now meets the end of the connection, and looks
-    /// again.
+    /// Takes the files away, and says why. Whoever connects now meets the end of the connection, and looks
+    /// again; whoever is told finds a place where everything can begin anew.
     fn end(&mut self) {
+        self.journal.note("the end");
+        for file in [self.place.pid(), self.place.clients()] {
+            let _ = fs::remove_file(file);
+        }
+        self.reactor.stop_listening(self.listener);
         if let Some((end, why)) = self.over.take() {
             let event = Event::Over { end, why };
             for key in self.clients(|_| true) {
@@ -448,11 +453,6 @@ impl Supervisor {
                 }
             }
         }
-        self.journal.note("the end");
-        for file in [self.place.pid(), self.place.clients()] {
-            let _ = fs::remove_file(file);
-        }
-        self.reactor.stop_listening(self.listener);
     }
 
     fn write_registry(&mut self) {

@@ -1,7 +1,7 @@
 //! Many callers, coming and leaving.
 
-use crate::support::{BINARY, Caller, PATIENCE, Station, Watched, holds_within};
-use std::process::{Command, Stdio};
+use crate::support::{Caller, PATIENCE, Station, Watched, holds_within};
+use std::process::Stdio;
 
 #[test]
 fn twenty_callers_at_one_instant_start_one_server() {
@@ -130,10 +130,9 @@ fn the_end_of_stdin_is_the_end_only_where_somebody_holds_it() {
 #[test]
 fn without_json_the_url_alone_is_printed() {
     let station = Station::new();
-    let mut command = Command::new(BINARY);
-    command.args(["daemon", "-p", &station.port.to_string(), "--", "/bin/sh", "-c"]);
+    let mut command = station.bare();
+    command.args(["--", "/bin/sh", "-c"]);
     command.arg(format!("test $PORT = {{port}} && test $HOST = {{host}} && exec {}", station.server()));
-    command.env("HOME", &station.dir.0).env("E2E_SHARED", &station.dir.0).stdin(Stdio::null());
     let mut caller = Caller::start(&mut command);
     assert_eq!(caller.line(), format!("http://127.0.0.1:{}", station.port));
     let place = station.path(".muxloop/daemons").join(station.port.to_string());

@@ -54,10 +54,17 @@ impl Station {
 
     pub fn command(&self, options: &[&str], script: &str) -> Command {
         let script = format!("echo $$ >> '{}'; {script}", self.path("starts").display());
+        let mut command = self.bare();
+        command.args(["--json", "--dir"]).arg(self.path("d")).args(["--idle-exit", "0"]).args(options);
+        command.args(["--", "/bin/sh", "-c", &script]);
+        command
+    }
+
+    /// A command line that says nothing but the port.
+    pub fn bare(&self) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(["daemon", "--json", "--port", &self.port.to_string(), "--dir"]).arg(self.path("d"));
-        command.args(["--idle-exit", "0"]).args(options).args(["--", "/bin/sh", "-c", &script]);
-        command.env(MARK, &self.dir.0).env("HOME", &self.dir.0).env_remove("MUXLOOP_JSON");
+        command.args(["daemon", "--port", &self.port.to_string()]);
+        command.env(MARK, &self.dir.0).env("HOME", &self.dir.0).stdin(Stdio::null());
         command
     }
 
@@ -167,11 +174,14 @@ impl Caller {
 
     /// Waits for a line of stderr.
     pub fn complains(&self, needle: &str) -> String {
+        let mut others = Vec::new();
         loop {
-            let line = self.err.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {needle}"));
+            let line = self.err.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("{error} for '{needle}' after {others:?}"));
             if line.contains(needle) {
                 return line;
             }
+            others.push(line);
         }
     }
 

@@ -1,11 +1,10 @@
 //! Ports of strangers, servers that fail, and files that mean nothing any more.
 
-use crate::support::{BINARY, Caller, PATIENCE, Scratch, Station, Watched, holds_within};
+use crate::support::{Caller, PATIENCE, Station, Watched, holds_within};
 use muxloop::reactor::process::Owner;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Stdio};
 
 #[test]
 fn a_port_of_a_stranger_is_said_to_be_one() {
@@ -44,9 +43,8 @@ fn another_command_at_the_same_port_is_refused() {
     assert_eq!(status.code(), Some(3), "{text}");
     assert!(text.contains("runs another command: /bin/sh -c"), "{text}");
     // Another directory: then the port is a stranger's, who can be named.
-    let mut command = Command::new(BINARY);
-    command.args(["daemon", "-p", &station.port.to_string(), "-d"]).arg(station.path("e"));
-    let mut elsewhere = Caller::start(command.args(["--", "sleep", "600"]).stdin(Stdio::null()));
+    let mut command = station.bare();
+    let mut elsewhere = Caller::start(command.arg("-d").arg(station.path("e")).args(["--", "sleep", "600"]));
     let (status, text) = elsewhere.ended();
     assert_eq!(status.code(), Some(3), "{text}");
     assert!(text.contains(&format!("port {} is taken by process {} (", station.port, told.server)), "{text}");
@@ -99,12 +97,13 @@ fn a_server_that_dies_at_its_start_is_not_tried_again() {
 #[test]
 fn a_command_that_does_not_exist_is_named() {
     let station = Station::new();
-    let mut command = Command::new(BINARY);
-    command.args(["daemon", "-p", &station.port.to_string(), "-d"]).arg(station.path("d"));
-    let mut caller = Caller::start(command.args(["--", "no-such-program"]).stdin(Stdio::null()));
+    let mut caller = Caller::start(station.bare().args(["--", "no-such-program"]));
     let (status, text) = caller.ended();
     assert_eq!(status.code(), Some(1), "{text}");
-    assert!(text.contains("cannot start 'no-such-program': no such command"), "{text}");
+    assert!(
+        text.contains("cannot start 'no-such-program': no such command; searched the server's PATH"),
+        "{text}"
+    );
     station.assert_over();
 }
 
@@ -191,11 +190,11 @@ fn strangers_at_the_socket_keep_nothing_alive() {
 
 #[test]
 fn directories_that_cannot_be_used_are_refused() {
-    let scratch = Scratch::new();
-    let long = scratch.0.join("x".repeat(100));
-    let file = scratch.0.join("file");
+    let station = Station::new();
+    let long = station.path(&"x".repeat(100));
+    let file = station.path("file");
     fs::write(&file, "").unwrap();
-    let open = scratch.0.join("open");
+    let open = station.path("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     for (directory, code, needle) in [
@@ -203,9 +202,9 @@ fn directories_that_cannot_be_used_are_refused() {
         (&file, 2, "--dir"),
         (&open, 1, "other users can write to directory"),
     ] {
-        let mut command = Command::new(BINARY);
-        command.args(["daemon", "-p", "1024", "-d"]).arg(directory).args(["--", "sleep", "600"]);
-        let (status, text) = Caller::start(command.stdin(Stdio::null())).ended();
+        let mut command = station.bare();
+        command.arg("-d").arg(directory).args(["--", "sleep", "600"]);
+        let (status, text) = Caller::start(&mut command).ended();
         assert_eq!(status.code(), Some(code), "{text}");
         assert!(text.contains(needle), "{text}");
     }
