@@ -23,6 +23,7 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Runs one caller to its end.
@@ -81,6 +82,9 @@ impl<'a> Caller<'a> {
                     format!("the daemon was lost {LOSSES_MAX} times in a row; its log: {}", log.display());
                 return Err((EXIT_FAILED, why));
             }
+            // A supervisor that is being killed closes its connections one after the other, and may still take
+            // some that it never hears.
+            sleep(LOSS_PAUSE * 2u32.pow(self.losses.min(LOSS_DOUBLINGS)));
         }
     }
 
@@ -184,4 +188,7 @@ fn has_input_ended() -> bool {
 
 /// A connection that lasted so long was a good one.
 const PROVEN: Duration = Duration::from_secs(60);
-const LOSSES_MAX: u32 = 5;
+const LOSSES_MAX: u32 = 10;
+/// Before the first attempt to join again; doubled for each further one, up to 1.3 s.
+const LOSS_PAUSE: Duration = Duration::from_millis(10);
+const LOSS_DOUBLINGS: u32 = 7;
