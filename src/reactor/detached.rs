@@ -26,8 +26,8 @@ pub fn start(args: &[&OsStr], log: File) -> io::Result<(File, File)> {
     unsafe { command.pre_exec(sys::leave_parent) };
     let mut between = command.spawn()?;
     let (stdin, stdout) = (between.stdin.take(), between.stdout.take());
-    // It has ended already: what runs on is its child.
-    between.wait()?;
+    // It has ended already: what runs on is its child. (Where SIGCHLD is ignored, nobody waits.)
+    let _ = between.wait();
     match (stdin, stdout) {
         (Some(stdin), Some(stdout)) => Ok((OwnedFd::from(stdin).into(), OwnedFd::from(stdout).into())),
         _ => Err(io::ErrorKind::BrokenPipe.into()),

@@ -167,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn who_listens_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(is_listened(port), Some(true));
+        assert!(listens(std::process::id() as Pid, port));
+        assert!(!listens(std::process::id() as Pid, 0));
+        assert_eq!(is_listened(0), Some(false));
+    }
+
+    #[test]
     fn this_process_finds_itself() {
         let own = std::process::id() as Pid;
         let stat = stat(own).unwrap();

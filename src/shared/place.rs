@@ -1,11 +1,12 @@
 //! What is shared, and where its files are.
 
 use crate::config::Surroundings;
+use crate::reactor::sys;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// `muxloop daemon`, as the command line says.
@@ -21,6 +22,8 @@ pub struct Options {
 
 /// What the first caller has the supervisor do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+// A caller and a supervisor of two versions of muxloop may meet.
+#[serde(default)]
 pub struct What {
     /// The address that the server is told, and is expected at.
     pub host: String,
@@ -99,6 +102,7 @@ impl Place {
         let directory = std::path::absolute(&directory).unwrap_or(directory);
         let failed = |error: io::Error| format!("--dir {}: {error}", directory.display());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
+        check_private(&directory).map_err(failed)?;
         let place = Place { directory };
         if place.socket().as_os_str().len() > SOCKET_PATH_MAX {
             let shown = place.directory.display();
@@ -143,6 +147,18 @@ impl Place {
     pub fn open_log(&self) -> io::Result<File> {
         OpenOptions::new().append(true).create(true).mode(0o600).open(self.log())
     }
+}
+
+/// What lies in the directory is believed, and written to, so nobody else may write there; not even where
+/// each may only touch his own, as in `/tmp`: what a link there points to is anybody's.
+fn check_private(directory: &Path) -> io::Result<()> {
+    let found = fs::metadata(directory)?;
+    let why = match (found.uid() == sys::effective_uid(), found.mode() & 0o022) {
+        (true, 0) => return Ok(()),
+        (true, _) => "other users can write there; chmod go-w, or choose another",
+        (false, _) => "it belongs to another user; choose another",
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 /// What all systems take, less `.lock`.

@@ -175,3 +175,36 @@ const TAIL_LINES: usize = 10;
 const TAIL_CHARS: usize = 500;
 /// Length of `log` from which on it becomes `log.1`, in bytes.
 const LOG_MAX: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_and_the_last_words_are_kept() {
+        let directory = env::temp_dir().join(format!("muxloop-journal-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let place = Place::at(&directory);
+        let mut journal = Journal::open(&place).unwrap();
+        assert_eq!(journal.last_words(), "; it wrote nothing");
+        journal.note("first");
+        let line = [b'x'; 8 << 10];
+        for _ in 0..700 {
+            journal.server(&line);
+        }
+        for number in 0..20 {
+            journal.server(format!("line {number}\x1b[2J\r").as_bytes());
+        }
+        let len = |name: &str| fs::metadata(directory.join(name)).unwrap().len();
+        assert!((LOG_MAX..LOG_MAX + (16 << 10)).contains(&len("log.1")), "{}", len("log.1"));
+        assert!(len("log") > 100 * (8 << 10) && len("log") < LOG_MAX, "{}", len("log"));
+        assert!(fs::read_to_string(directory.join("log.1")).unwrap().contains("Z muxloop: first\n"));
+        assert!(fs::read_to_string(place.log()).unwrap().ends_with("Z server: line 19 [2J\n"));
+        let words = journal.last_words();
+        assert!(words.contains("\n    line 10 [2J\n") && words.ends_with("line 19 [2J"), "{words}");
+        assert!(!words.contains("line 9 "), "{words}");
+        journal.forget();
+        assert_eq!(journal.last_words(), "; it wrote nothing");
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::support::{Caller, PATIENCE, Station, Told, Watched, holds_within};
 use muxloop::reactor::sys;
+use std::time::{Duration, Instant};
 
 fn kill(pid: i32) {
     sys::signal_process(pid, libc::SIGKILL).unwrap();
@@ -122,6 +123,27 @@ fn the_only_caller_before_the_server_is_ready() {
     let mut caller = station.caller_of(&[], "echo here >&2; exec sleep 600");
     assert!(holds_within(PATIENCE, || station.log().contains("server: here")), "{}", station.log());
     caller.kill();
+    station.assert_over();
+}
+
+#[test]
+fn callers_at_any_moment_of_the_start() {
+    let station = Station::new();
+    for delay in [0, 1, 2, 4, 8, 16, 32, 64].map(Duration::from_millis) {
+        let mut callers: Vec<Caller> = (0..3).map(|_| station.caller(&[])).collect();
+        let begin = Instant::now();
+        while begin.elapsed() < delay {
+            std::thread::yield_now();
+        }
+        // One of them was first, and may be about to start the supervisor, or to wait for it.
+        callers[0].kill();
+        callers[1].kill();
+        let told = callers[2].told();
+        assert!(station.answers(), "after {delay:?}");
+        let supervisor = Watched::new(told.supervisor);
+        callers[2].leave();
+        supervisor.assert_ends();
+    }
     station.assert_over();
 }
 
