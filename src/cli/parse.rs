@@ -96,6 +96,10 @@ fn read(
             Arg::Long(long) => table::options(command).find(|opt| opt.is_called(long)),
             Arg::Value(ref word) if command.operand.is_some() && values.operand.is_none() => {
                 values.operand = Some(word.clone());
+                // What follows a program's name is the program's.
+                if takes_program(command) {
+                    values.more.extend(parser.raw_args().map_err(|error| error.to_string())?);
+                }
                 continue;
             }
             Arg::Value(ref word) if takes_many(command) => {
@@ -131,8 +135,11 @@ fn read(
 }
 
 fn takes_many(command: &Command) -> bool {
-    let is_many = |operand: &table::Operand| matches!(operand.words, Words::Servers | Words::Program);
-    command.operand.as_ref().is_some_and(is_many)
+    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Servers))
+}
+
+fn takes_program(command: &Command) -> bool {
+    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Program))
 }
 
 fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {

@@ -51,9 +51,9 @@ pub(super) const DAEMON_RESTARTS: Opt = Opt {
     aliases: &["maxRestarts"],
     ..opt("max-restarts", "N", "MUXLOOP_DAEMON_MAX_RESTARTS", "in a row (3; 0: any)")
 };
-pub(super) const STDIN_LIFE: Opt = opt("stdin-life", "", "MUXLOOP_DAEMON_STDIN_LIFE", "its end ends it");
+pub(super) const STDIN_LIFE: Opt = opt("stdin-life", "", "MUXLOOP_DAEMON_STDIN_LIFE", "stdin's end ends it");
 pub(super) const NO_STDIN_LIFE: Opt =
-    opt("no-stdin-life", "", "MUXLOOP_DAEMON_NO_STDIN_LIFE", "not even a pipe's");
+    opt("no-stdin-life", "", "MUXLOOP_DAEMON_NO_STDIN_LIFE", "stdin is no matter");
 pub(super) const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 pub(super) const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
 pub(super) const LOG_LEVEL: Opt = Opt {
