@@ -46,9 +46,9 @@ pub fn join(place: &Place, what: &What) -> Result<Joined, String> {
         if let Some(lock) = try_lock(place)? {
             // Whoever had the lock before may have started one.
             let mut socket = connect(place, what)?;
-            let started = socket.is_none();
-            if started {
-                start(place, what)?;
+            let mut started = false;
+            if socket.is_none() {
+                started = start(place, what)?;
                 socket = connect(place, what)?;
             }
             drop(lock);
@@ -94,8 +94,9 @@ fn try_lock(place: &Place) -> Result<Option<File>, String> {
     }
 }
 
-/// Starts a supervisor and returns when it listens.
-fn start(place: &Place, what: &What) -> Result<(), String> {
+/// Starts a supervisor and returns when it listens, or when it has found that another does (`false`), which
+/// a caller that was killed before it said so has started.
+fn start(place: &Place, what: &What) -> Result<bool, String> {
     let failed = |error: io::Error| format!("cannot start the daemon: {error}");
     let log = place.open_log().map_err(|error| format!("{}: {error}", place.log().display()))?;
     let args = [OsStr::new(ARGUMENT), place.directory.as_os_str()];
@@ -109,14 +110,17 @@ fn start(place: &Place, what: &What) -> Result<(), String> {
         answer.push(byte[0]);
     }
     match String::from_utf8_lossy(&answer).trim_end() {
-        LISTENS => Ok(()),
+        LISTENS => Ok(true),
+        ANOTHER_LISTENS => Ok(false),
         "" => Err(format!("the daemon died at its start; its log: {}", place.log().display())),
         why => Err(why.to_owned()),
     }
 }
 
-/// What the supervisor prints when it listens; anything else is why it does not.
+/// What the supervisor prints when it listens, and when it finds another that does; anything else is why it
+/// does not.
 pub const LISTENS: &str = "listens";
+pub const ANOTHER_LISTENS: &str = "another listens";
 /// How long all of it may take: a supervisor that is just ending may have to be waited for.
 const JOIN_MAX: Duration = Duration::from_secs(30);
 /// Between two looks whether somebody else has started it.

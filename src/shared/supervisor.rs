@@ -15,7 +15,7 @@
 //! is not started again: what is wrong with it is wrong the second time, and the callers should know now.
 
 use super::clients::{self, Client, Heard};
-use super::join::LISTENS;
+use super::join::{ANOTHER_LISTENS, LISTENS};
 use super::place::{Place, What};
 use super::probe::{self, Busy, Probe};
 use super::server::{Journal, Server, in_words};
@@ -28,6 +28,7 @@ use crate::reactor::{Reactor, sys};
 use std::env;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::exit;
 use std::time::{Duration, Instant};
@@ -63,7 +64,10 @@ fn supervise(place: &Place) -> Result<(), String> {
     let in_place = |error: io::Error| format!("{}: {error}", place.directory.display());
     let journal = Journal::open(place).map_err(in_place)?;
     let mut reactor = Reactor::for_daemon().map_err(|error| error.to_string())?;
-    let listener = listen(&mut reactor, place)?;
+    let Some(listener) = listen(&mut reactor, place)? else {
+        let _ = writeln!(io::stdout(), "{ANOTHER_LISTENS}");
+        return Ok(());
+    };
     fs::write(place.pid(), format!("{}\n", std::process::id())).map_err(in_place)?;
     let mut supervisor = Supervisor::new(reactor, listener, place.clone(), what, journal);
     // The caller that waits for this may be gone, and others may have come.
@@ -71,15 +75,18 @@ fn supervise(place: &Place) -> Result<(), String> {
     supervisor.run().map_err(|error| error.to_string())
 }
 
-/// Listens at the socket, which a supervisor that is just ending may hold for a moment.
-fn listen(reactor: &mut Reactor, place: &Place) -> Result<usize, String> {
+/// Listens at the socket, which a supervisor that is just ending may hold for a moment. `None` if there is
+/// one that is not: a caller that was killed may have started it an instant before.
+fn listen(reactor: &mut Reactor, place: &Place) -> Result<Option<usize>, String> {
     let deadline = Instant::now() + PREDECESSOR_MAX;
     loop {
         match reactor.listen(&place.socket()) {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(_) if UnixStream::connect(place.socket()).is_ok() => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                 std::thread::sleep(TICK);
             }
-            result => return result.map_err(|error| error.to_string()),
+            Err(error) => return Err(error.to_string()),
         }
     }
 }

@@ -148,6 +148,50 @@ fn callers_at_any_moment_of_the_start() {
 }
 
 #[test]
+fn anybody_at_any_moment() {
+    for seed in 1..=6u64 {
+        let station = Station::new();
+        let mut callers: Vec<Caller> = (0..4).map(|_| station.caller(&[])).collect();
+        let mut state = seed;
+        for _ in 0..12 {
+            // Knuth's MMIX generator; its upper bits are the good ones.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let choice = (state >> 33) as usize;
+            match choice % 3 {
+                0 => {
+                    let at = choice / 3 % callers.len();
+                    callers[at].kill();
+                    callers[at] = station.caller(&[]);
+                }
+                1 => callers.push(station.caller(&[])),
+                // Whichever there is now, at whatever it is now.
+                _ => {
+                    let pid = std::fs::read_to_string(station.path("d/pid")).unwrap_or_default();
+                    if let Ok(pid) = pid.trim().parse() {
+                        let _ = sys::signal_process(pid, libc::SIGKILL);
+                    }
+                    if choice / 3 % 2 == 0 {
+                        let last = station.caller(&[]);
+                        last.told();
+                        callers.push(last);
+                    }
+                }
+            }
+        }
+        let last = station.caller(&[]);
+        last.told();
+        assert!(holds_within(PATIENCE, || station.answers()), "seed {seed}\n{}", station.log());
+        let mut all: Vec<i32> = callers.iter().chain([&last]).map(|caller| caller.pid).collect();
+        all.sort_unstable();
+        let is_right = holds_within(PATIENCE, || station.registered() == all);
+        let complaints: Vec<_> = callers.iter().map(|caller| (caller.pid, caller.complaints())).collect();
+        assert!(is_right, "seed {seed}, not {all:?}\n{complaints:#?}\n{}", station.log());
+        drop((callers, last));
+        station.assert_over();
+    }
+}
+
+#[test]
 fn what_the_server_leaves_behind_goes_with_it() {
     let station = Station::new();
     // One child in a session of its own, and a shell that does not care for SIGTERM.

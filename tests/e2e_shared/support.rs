@@ -78,8 +78,10 @@ impl Station {
         serde_json::from_slice(&fs::read(self.path("d/clients.json")).expect("there is a registry")).unwrap()
     }
 
+    /// Process ids of the callers that it lists; of none while there is no registry.
     pub fn registered(&self) -> Vec<i32> {
-        let registry = self.registry();
+        let registry = fs::read(self.path("d/clients.json")).unwrap_or_else(|_| b"{\"clients\":[]}".into());
+        let registry: Value = serde_json::from_slice(&registry).expect("all of it or nothing");
         let clients = registry["clients"].as_array().unwrap();
         let mut pids: Vec<i32> =
             clients.iter().map(|client| client["pid"].as_i64().unwrap() as i32).collect();
@@ -183,6 +185,11 @@ impl Caller {
             }
             others.push(line);
         }
+    }
+
+    /// What it wrote to stderr and was not looked at yet.
+    pub fn complaints(&self) -> Vec<String> {
+        self.err.try_iter().collect()
     }
 
     pub fn signal(&self, signal: i32) {
