@@ -1,6 +1,6 @@
 //! kill -9 of each role: the service goes on, or ends and leaves nothing.
 
-use crate::support::{Caller, PATIENCE, Station, Told, Watched, holds_within};
+use crate::support::{BINARY, Caller, PATIENCE, Station, Told, Watched, holds_within};
 use muxloop::reactor::sys;
 use std::time::{Duration, Instant};
 
@@ -144,6 +144,28 @@ fn callers_at_any_moment_of_the_start() {
         callers[2].leave();
         supervisor.assert_ends();
     }
+    station.assert_over();
+}
+
+#[test]
+fn a_second_supervisor_leaves_to_the_first() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let station = Station::new();
+    let caller = station.caller(&[]);
+    let told = caller.told();
+    // What a caller starts that was killed, with the lock, before the first supervisor listened.
+    let mut second = Command::new(BINARY);
+    second.arg("--mux-daemon").arg(station.path("d"));
+    let mut second = second.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let what = serde_json::json!({ "host": "127.0.0.1", "port": station.port, "command": ["sleep", "600"] });
+    second.stdin.take().unwrap().write_all(what.to_string().as_bytes()).unwrap();
+    let output = second.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "another listens\n");
+    assert!(output.status.success());
+    assert_eq!(station.registry()["supervisor"]["pid"], told.supervisor);
+    assert!(station.answers());
+    drop(caller);
     station.assert_over();
 }
 
