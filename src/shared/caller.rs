@@ -6,6 +6,7 @@
 //! | the server answers for the first time | prints the URL |
 //! | it dies and is restarted | says so on stderr |
 //! | it is gone for good | says why, exits with 1, or 3 if the port is somebody else's |
+//! | the supervisor says nothing for too long | exits with 1 |
 //! | the supervisor is gone | joins again: the first caller to do so starts another |
 //!
 //! Leaving needs no word: the kernel closes the connection.
@@ -93,12 +94,14 @@ impl<'a> Caller<'a> {
         let Joined { mut socket, started } = joined;
         let mut lines = Lines::default();
         let kernel = |error: io::Error| (EXIT_FAILED, error.to_string());
+        let mut patience_ends = Instant::now() + self.patience();
         loop {
             let ask = |descriptor| Interest { descriptor, readable: true, writable: false };
             let input = if self.watches_input { stdio::INPUT } else { -1 };
             let [from_host, from_supervisor] =
-                poll([ask(input), ask(socket.as_raw_fd())], -1).map_err(kernel)?;
+                poll([ask(input), ask(socket.as_raw_fd())], self.wait_ms(patience_ends)?).map_err(kernel)?;
             if from_supervisor.readable {
+                patience_ends = Instant::now() + self.patience();
                 let events = read(&mut socket, &mut lines);
                 let is_gone = events.is_none();
                 for event in events.unwrap_or_default() {
@@ -112,6 +115,26 @@ impl<'a> Caller<'a> {
                 return Ok(Left::InputEnded);
             }
         }
+    }
+
+    /// The longest silence of a supervisor that is well, before the server answers for the first time.
+    fn patience(&self) -> Duration {
+        let what = &self.options.what;
+        Duration::from_millis(what.ready_timeout_ms + what.stop_grace_ms) + SLACK
+    }
+
+    /// How long to wait for something to happen. Once the server has answered there may be silence for ever.
+    fn wait_ms(&self, patience_ends: Instant) -> Result<i32, Trouble> {
+        if self.has_printed {
+            return Ok(-1);
+        }
+        let left = patience_ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let (seconds, log) = (self.patience().as_secs(), self.place.log());
+            let why = format!("the daemon has been silent for {seconds} s; its log: {}", log.display());
+            return Err((EXIT_FAILED, why));
+        }
+        Ok(left.as_millis().clamp(1, i32::MAX as u128) as i32)
     }
 
     fn on_event(&mut self, event: Event, started: bool) -> Result<(), Trouble> {
@@ -186,9 +209,34 @@ fn has_input_ended() -> bool {
     }
 }
 
+/// What a supervisor needs beyond what it waits for.
+const SLACK: Duration = Duration::from_secs(30);
 /// A connection that lasted so long was a good one.
 const PROVEN: Duration = Duration::from_secs(60);
 const LOSSES_MAX: u32 = 10;
 /// Before the first attempt to join again; doubled for each further one, up to 1.3 s.
 const LOSS_PAUSE: Duration = Duration::from_millis(10);
 const LOSS_DOUBLINGS: u32 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::What;
+
+    #[test]
+    fn patience_ends_only_before_the_first_answer() {
+        let what = What { ready_timeout_ms: 4_000, stop_grace_ms: 1_000, ..Default::default() };
+        let options = Options { what, ..Default::default() };
+        let place = Place::at("/nowhere".as_ref());
+        let mut caller =
+            Caller { options: &options, place, watches_input: false, has_printed: false, losses: 0 };
+        let now = Instant::now();
+        assert_eq!(caller.patience(), Duration::from_secs(35));
+        assert!((1..=35_000).contains(&caller.wait_ms(now + caller.patience()).unwrap()));
+        let (code, why) = caller.wait_ms(now).unwrap_err();
+        assert_eq!(code, EXIT_FAILED);
+        assert!(why.contains("silent for 35 s; its log: /nowhere/log"), "{why}");
+        caller.has_printed = true;
+        assert_eq!(caller.wait_ms(now), Ok(-1));
+    }
+}

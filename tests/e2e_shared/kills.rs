@@ -192,7 +192,7 @@ fn anybody_at_any_moment() {
                     if let Ok(pid) = pid.trim().parse() {
                         let _ = sys::signal_process(pid, libc::SIGKILL);
                     }
-                    if choice / 3 % 2 == 0 {
+                    if (choice / 3).is_multiple_of(2) {
                         let last = station.caller(&[]);
                         last.told();
                         callers.push(last);
