@@ -25,6 +25,12 @@ fn main() -> ExitCode {
         Ok(Invocation::Replay(_) | Invocation::Run(RunOptions { record: Some(_), .. })) => {
             refuse("record, replay: not in this build of muxloop; build it with the feature `inspect`")
         }
+        #[cfg(not(feature = "gateway"))]
+        Ok(Invocation::Connect(_) | Invocation::Run(RunOptions { serve: Some(_), .. })) => {
+            refuse("serve, connect: not in this build of muxloop; build it with the feature `gateway`")
+        }
+        #[cfg(feature = "gateway")]
+        Ok(Invocation::Connect(_)) => refuse("connect: not yet"),
         Ok(Invocation::Run(options)) => run_servers(options),
         #[cfg(feature = "inspect")]
         Ok(Invocation::Replay(file)) => muxloop::capture::replay_file(&file),

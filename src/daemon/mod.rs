@@ -11,6 +11,8 @@ mod http;
 mod lists;
 pub(crate) mod login;
 mod reload;
+#[cfg(feature = "gateway")]
+mod serve;
 mod service;
 #[cfg(feature = "control")]
 mod snapshot;
@@ -82,6 +84,8 @@ struct Daemon<'o> {
     login: LoginPath,
     #[cfg(feature = "gateway")]
     endpoint: gateway::Endpoint,
+    #[cfg(feature = "gateway")]
+    serving: serve::Serving,
     #[cfg(feature = "http")]
     http: http::HttpDoors,
 }
@@ -107,12 +111,15 @@ impl<'o> Daemon<'o> {
         let mut setups = Vec::new();
         let mut listeners = BTreeMap::new();
         for server in &config.servers {
+            setups.push(setup(server, &findings));
+            if options.serve.is_some() {
+                continue;
+            }
             let listener = match doors.servers.remove(&server.policy.name) {
                 Some(socket) => take_over(&mut reactor, server, socket)?,
                 None => listen(&mut reactor, server)?,
             };
             listeners.insert(server.policy.name.clone(), listener);
-            setups.push(setup(server, &findings));
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
@@ -135,7 +142,7 @@ impl<'o> Daemon<'o> {
         }
         #[cfg(feature = "gateway")]
         let endpoint = {
-            let mut endpoint = gateway::Endpoint::default();
+            let mut endpoint = gateway::Endpoint::of(options, &config)?;
             endpoint.change(&mut engine, &mut reactor, &config, &tape);
             endpoint
         };
@@ -145,6 +152,11 @@ impl<'o> Daemon<'o> {
             http::warn_of_exposure(&config.http);
             doors.change(&mut engine, &mut reactor, &config, &tape)?;
             doors
+        };
+        #[cfg(feature = "gateway")]
+        let serving = match &options.serve {
+            Some(serve) => serve::Serving::open(serve, surroundings, &mut engine, &mut reactor)?,
+            None => serve::Serving::default(),
         };
         let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
         let audit = AuditLog::open(&config.audit)?;
@@ -166,6 +178,8 @@ impl<'o> Daemon<'o> {
             login,
             #[cfg(feature = "gateway")]
             endpoint,
+            #[cfg(feature = "gateway")]
+            serving,
             #[cfg(feature = "http")]
             http,
         })
@@ -200,6 +214,8 @@ impl<'o> Daemon<'o> {
                 return;
             }
             self.turn(&ready);
+            #[cfg(feature = "gateway")]
+            self.serving.keep(self.reactor.clock.now(), &mut self.engine);
             self.findings.keep(self.reactor.clock.now(), &mut self.engine);
             self.lists.keep(self.reactor.clock.now(), &mut self.engine);
             #[cfg(feature = "http")]
@@ -323,6 +339,10 @@ fn control_path(
     config: &Config,
 ) -> Result<Option<PathBuf>, String> {
     let given = options.control.as_deref();
+    // Each host has one of its own, and only one of them could have the place.
+    if given.is_none() && options.serve.as_ref().is_some_and(|serve| serve.stdio) {
+        return Ok(None);
+    }
     match place(given, config.control.as_deref(), &config.path, surroundings)? {
         Place::At(path) => Ok(Some(path)),
         Place::Off => Ok(None),

@@ -112,6 +112,12 @@ pub(super) struct Conns {
 }
 
 impl Conn {
+    /// Whether its directions are streams of their own.
+    pub fn is_pair(&self) -> bool {
+        let [reads, writes] = self.io.descriptors();
+        reads != writes
+    }
+
     /// A TCP connection that is closed with bytes unread is reset, and the other side may lose what it was
     /// told last: so its direction is ended, and it is closed once it ends, too. False: it can be closed.
     pub fn must_be_heard_out(&mut self) -> bool {

@@ -10,8 +10,8 @@
 //!              └ sys.rs       system calls as safe functions
 //! ```
 //!
-//! Beside it: poll.rs and stdio.rs for the stdio shim, resident.rs for small memory, activation.rs and
-//! notify.rs for service managers.
+//! Beside it: standard.rs for a host on stdin and stdout, poll.rs and stdio.rs for the stdio shim, resident.rs
+//! for small memory, activation.rs and notify.rs for service managers.
 //!
 //! Polling is edge-triggered: an event says that something changed, and the engine keeps the state. Nothing
 //! here knows MCP, buffers a byte of a stream, or decides when to retry.
@@ -37,6 +37,7 @@ pub mod sandbox;
 #[cfg(all(feature = "sandbox", target_os = "linux"))]
 mod seccomp;
 mod signal;
+pub mod standard;
 pub mod stderr;
 pub mod stdio;
 pub mod stream;

@@ -266,6 +266,31 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {
     Ok((uid, None))
 }
 
+/// Sends what a socket takes now, whether it blocks or not.
+///
+/// # Errors
+/// `WouldBlock` if it takes nothing; `BrokenPipe` if nobody reads.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = libc::MSG_DONTWAIT;
+    // SAFETY: `bytes` is valid for reading so many bytes.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Takes what a socket has now, whether it blocks or not.
+///
+/// # Errors
+/// `WouldBlock` if it has nothing.
+pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `buf` is valid for writing so many bytes.
+    let got =
+        unsafe { libc::recv(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
 /// A read or write that would wait gives `WouldBlock` instead.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open; plain numbers.
