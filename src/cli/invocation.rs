@@ -124,11 +124,14 @@ impl RunOptions {
     /// # Errors
     /// Lines for a person: every problem of the file, or what is wrong with the selection.
     pub fn load(&self, surroundings: &Surroundings) -> Result<Loaded, String> {
-        let path = find(self.config.as_deref(), surroundings)?;
+        let path = match self.serve.as_ref().and_then(ServeOptions::config) {
+            Some(path) => path.to_owned(),
+            None => find(self.config.as_deref(), surroundings)?,
+        };
         let mut loaded = Config::load(&path, surroundings).map_err(|problems| report(&problems))?;
         loaded.config.select(&self.only, &self.except)?;
         if let Some(serve) = &self.serve {
-            loaded.warnings.extend(serve.settle(&mut loaded.config, self.http.is_some())?);
+            loaded.warnings.extend(serve.settle(&mut loaded.config)?);
         }
         self.apply_http(&mut loaded.config, surroundings)?;
         Ok(loaded)

@@ -25,7 +25,7 @@ pub use invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, Run
 #[cfg(feature = "inspect")]
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;
-pub use serve::{ConnectOptions, ServeOptions};
+pub use serve::{ConnectOptions, ServeOptions, Via};
 #[cfg(feature = "tui")]
 pub(crate) use table::options::TUI_VARIABLE;
 

@@ -167,10 +167,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
         "run" | "record" | "serve" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
             control: values.path("control"),
-            http: match command.name {
-                "serve" => serve::http(&values)?,
-                _ => values.text("http")?,
-            },
+            http: values.text("http")?,
             insecure_listen: values.flag("insecure-listen")?,
             only: values.names("only")?,
             except: values.names("except")?,

@@ -2,24 +2,44 @@
 
 use super::parse::level;
 use super::values::Values;
-use crate::config::{Config, Problem, ServerConfig};
+#[cfg(feature = "http")]
+use crate::config::http::Address;
+use crate::config::{Config, Problem, ServerConfig, Surroundings};
+#[cfg(all(feature = "control", feature = "gateway"))]
+use crate::connect::project::Project;
 use log::LevelFilter;
 use std::path::{Path, PathBuf};
 
 /// `muxloop serve`: what it is on top of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServeOptions {
-    /// On standard input and output; the process ends with them.
+    /// On standard input and output, whatever else is asked for.
     pub stdio: bool,
+    pub transport: Option<Via>,
     /// On a Unix socket.
     pub socket: Option<PathBuf>,
+    /// Whether an address of HTTP is given.
+    pub http: bool,
     /// One of the configuration's profiles.
     pub profile: Option<String>,
     /// As the daemon of a project.
     pub daemon: bool,
+    /// Folder of the project whose configuration it is.
     pub project: Option<PathBuf>,
     /// Where log lines go; `-` is standard error.
     pub log: Option<PathBuf>,
+    /// The project, once it was looked for.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub found: Option<Project>,
+}
+
+/// What others call the ways to speak MCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    Stdio,
+    Http,
+    /// The same, since both are served there.
+    Sse,
 }
 
 /// `muxloop connect`.
@@ -32,18 +52,62 @@ pub struct ConnectOptions {
 }
 
 impl ServeOptions {
+    /// Whether there is a host on standard input and output; the process ends with it.
+    pub fn has_host(&self) -> bool {
+        let elsewhere = self.daemon || self.socket.is_some() || self.http || self.transport.is_some();
+        self.stdio || self.transport == Some(Via::Stdio) || !elsewhere
+    }
+
+    /// Looks for the project, if one is meant.
+    ///
+    /// # Errors
+    /// See [`Project::find`].
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub fn find(&mut self, config: Option<&Path>, surroundings: &Surroundings) -> Result<(), String> {
+        if self.daemon || self.project.is_some() {
+            self.found = Some(Project::find(config, self.project.as_deref(), surroundings)?);
+        }
+        Ok(())
+    }
+
+    /// The configuration of the project.
+    pub(super) fn config(&self) -> Option<&Path> {
+        #[cfg(all(feature = "control", feature = "gateway"))]
+        return self.found.as_ref().map(|project| project.config.as_path());
+        #[cfg(not(all(feature = "control", feature = "gateway")))]
+        return None;
+    }
+
+    /// The file that log lines go to instead of standard error.
+    pub fn log_file(&self) -> Option<PathBuf> {
+        match &self.log {
+            Some(path) if path.as_os_str() == "-" => None,
+            Some(path) => Some(path.clone()),
+            #[cfg(all(feature = "control", feature = "gateway"))]
+            None if self.daemon => self.found.as_ref().map(|project| project.state.log()),
+            None => None,
+        }
+    }
+
     /// Makes a configuration fit: a host that starts this for itself wants no address of it that the next
     /// one needs, too, and a file of a host may have this very command among its servers. Gives what is to be
     /// said about that.
     ///
     /// # Errors
     /// In words: nothing is left to run.
-    pub(super) fn settle(&self, config: &mut Config, has_address: bool) -> Result<Vec<Problem>, String> {
+    pub(super) fn settle(&self, config: &mut Config) -> Result<Vec<Problem>, String> {
         #[cfg(feature = "http")]
-        if self.stdio && !has_address {
-            config.http.listen.clear();
+        match self.transport {
+            Some(Via::Http | Via::Sse) if config.http.listen.is_empty() => {
+                config.http.listen = vec![Address::Tcp(([127, 0, 0, 1], HTTP_PORT).into())];
+            }
+            _ if self.has_host() => config.http.listen.clear(),
+            _ => {}
         }
-        let _ = has_address;
+        #[cfg(all(feature = "control", feature = "gateway"))]
+        if let Some(project) = &self.found {
+            root_at(config, &project.folder);
+        }
         let file = config.path.display().to_string();
         let (own, others) = std::mem::take(&mut config.servers).into_iter().partition(is_this);
         config.servers = others;
@@ -61,6 +125,28 @@ impl ServeOptions {
     }
 }
 
+/// Servers run in the project's folder, and files that are named relative to where muxloop is are there.
+#[cfg(all(feature = "control", feature = "gateway"))]
+fn root_at(config: &mut Config, folder: &Path) {
+    let files = [&mut config.status_file, &mut config.audit.path].into_iter();
+    let of_servers = config.servers.iter_mut().map(|server| &mut server.status_file);
+    for file in files.chain(of_servers).flatten() {
+        *file = folder.join(&*file);
+    }
+    for server in &mut config.servers {
+        let own = server.spawn.cwd.take().unwrap_or_default();
+        // Joined with nothing it would end with a slash.
+        server.spawn.cwd =
+            Some(if own.as_os_str().is_empty() { folder.to_owned() } else { folder.join(own) });
+    }
+    #[cfg(feature = "http")]
+    for address in &mut config.http.listen {
+        if let Address::Unix(path) = address {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
 /// Whether a server is all servers of this project again; one that names another configuration is not.
 fn is_this(server: &ServerConfig) -> bool {
     let program = Path::new(&server.spawn.program).file_name();
@@ -73,34 +159,26 @@ fn is_this(server: &ServerConfig) -> bool {
 
 /// Reads the options of `serve`.
 pub(super) fn options(values: &Values) -> Result<ServeOptions, String> {
-    let transport = values.word("transport")?;
-    let daemon = values.flag("daemon-mode")?;
-    let socket = values.path("socket");
-    let elsewhere = daemon || socket.is_some() || http(values)?.is_some();
-    let stdio = values.flag("stdio")? || transport == Some("stdio") || !elsewhere;
-    if stdio && daemon {
-        return Err("--daemon-mode and --stdio exclude each other: a daemon has no host of its own".into());
-    }
-    if !daemon && values.is_given("project") {
-        return Err("--project is for --daemon-mode".into());
-    }
-    Ok(ServeOptions {
-        stdio,
-        socket,
+    let options = ServeOptions {
+        stdio: values.flag("stdio")?,
+        transport: values.word("transport")?.map(|word| match word {
+            "http" => Via::Http,
+            "sse" => Via::Sse,
+            _ => Via::Stdio,
+        }),
+        socket: values.path("socket"),
+        http: values.has("http"),
         profile: values.text("profile")?,
-        daemon,
-        project: values.path("project").filter(|_| daemon),
+        daemon: values.flag("daemon-mode")?,
+        project: values.path("project"),
         log: values.path("log"),
-    })
-}
-
-/// Where `serve` is to serve HTTP, if it says so.
-pub(super) fn http(values: &Values) -> Result<Option<String>, String> {
-    let named = values.text("http")?;
-    Ok(match values.word("transport")? {
-        Some("http" | "sse") => named.or_else(|| Some(HTTP_PORT.to_owned())),
-        _ => named,
-    })
+        #[cfg(all(feature = "control", feature = "gateway"))]
+        found: None,
+    };
+    match options.daemon && options.has_host() {
+        true => Err("--daemon-mode has no host on stdin and stdout, expected one of the two".into()),
+        false => Ok(options),
+    }
 }
 
 /// Reads the options of `connect`.
@@ -112,5 +190,6 @@ pub(super) fn connect(values: &Values) -> Result<ConnectOptions, String> {
     })
 }
 
-/// As in the documentation of the servers that came before.
-const HTTP_PORT: &str = "5151";
+/// As `docs/http.md` has it in its examples.
+#[cfg(feature = "http")]
+const HTTP_PORT: u16 = 5151;

@@ -52,7 +52,18 @@ impl Engine {
     /// Clients from outside: on sockets and streams, with sessions, and HTTP connections. The merged endpoint's
     /// own at the servers are none.
     pub fn visitors(&self) -> usize {
-        [Role::Client, Role::Link, Role::Http].into_iter().map(|role| self.conns.count(role)).sum()
+        self.conns.iter().filter(|(_, conn)| conn.role.is_visitor()).count()
+    }
+
+    /// Changes whenever such a client comes or goes.
+    pub fn turnover(&self) -> u64 {
+        self.conns.turnover
+    }
+
+    /// Clients on sockets and streams: the number by which people know each, and its process, if that is known.
+    pub fn visitors_on_sockets(&self) -> Vec<(u64, Option<u32>)> {
+        let clients = self.conns.iter().filter(|(_, conn)| conn.role == Role::Client && !conn.closing);
+        clients.map(|(key, conn)| (conn.number, self.mux.client_pid(key))).collect()
     }
 
     /// The clients of a server come by this listener, too.

@@ -23,6 +23,7 @@ pub mod guard;
 #[cfg(all(feature = "sandbox", target_os = "linux"))]
 mod landlock;
 pub mod listener;
+pub mod logfile;
 pub mod notify;
 mod platform;
 pub mod poll;
@@ -196,6 +197,14 @@ impl Reactor {
             None => self.listeners.push(Some(listener)),
         }
         Ok(index)
+    }
+
+    /// Port of a listener at a TCP address.
+    pub fn port(&self, index: usize) -> Option<u16> {
+        match self.listeners.get(index) {
+            Some(Some(Listening::Tcp(socket))) => Some(socket.local_addr().ok()?.port()),
+            _ => None,
+        }
     }
 
     /// Ends a listener and removes its socket file if it is still ours.

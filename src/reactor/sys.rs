@@ -444,6 +444,16 @@ pub fn lock(file: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
 }
 
+/// Puts a file in the place of another open one, which is closed: standard streams only.
+///
+/// # Errors
+/// From the kernel.
+pub fn replace(standard: i32, file: BorrowedFd<'_>) -> io::Result<()> {
+    debug_assert!((0..=2).contains(&standard), "nobody owns these three");
+    // SAFETY: `file` is open, and the other one is nobody's (see above).
+    check(unsafe { libc::dup2(file.as_raw_fd(), standard) })
+}
+
 /// Random bytes of the kernel.
 ///
 /// # Errors
