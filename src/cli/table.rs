@@ -489,7 +489,7 @@ pub const EVERYWHERE: &[Opt] = &[
 
 /// What the overview says of several commands at once.
 const CHECKS: &str = "check a file; try each server, and say how to cure it";
-const MERGED: &str = "offer all servers as one; by a daemon that starts itself";
+const MERGED: &str = "all servers as one; by a daemon that starts itself";
 const ONE: &str = "connect stdio to a socket; serve one server over HTTP";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
