@@ -47,6 +47,8 @@ const BUSY_MS: u64 = 5_000;
 const PROVEN_MS: u64 = 5_000;
 /// How long the last bytes for the host may take, in milliseconds.
 const FLUSH_MS: u64 = 5_000;
+/// How long a host may take for its first word while there is nobody who could answer it, in milliseconds.
+const FIRST_WORD_MS: i32 = 200;
 /// A silence after which what only the start needed is let go, in milliseconds.
 const QUIET_MS: u64 = 250;
 
@@ -365,13 +367,23 @@ impl Bridge {
 
     /// Nobody will answer: tells the host for each request, also for those that were not sent.
     fn give_up(&mut self, why: &str) -> String {
+        if !self.was_up {
+            // A host that has just started this is about to say its first word.
+            let ask = Interest { descriptor: stdio::INPUT, readable: true, writable: false };
+            if poll([ask], FIRST_WORD_MS).is_ok_and(|[input]| input.readable) {
+                self.from_client.read(stdio::read);
+            }
+        }
         let inbound = &mut self.from_client;
         while let Some(line) = inbound.framer.next(&mut inbound.buf) {
             if let Line::Line(line) = line {
                 self.session.from_client(line);
             }
         }
-        self.session.give_up(&mut self.to_client);
+        match self.was_up {
+            true => self.session.give_up(&mut self.to_client),
+            false => self.session.refuse(&mut self.to_client, why),
+        }
         self.flush();
         why.to_owned()
     }

@@ -211,6 +211,7 @@ fn a_daemon_that_cannot_start_is_quoted_and_the_host_gets_an_answer() {
     let id = client.ask("initialize", json!({}));
     let answer = client.answer(id);
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
+    assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("unknown key")), "{answer}");
     let (code, err) = client.end();
     assert_eq!(code, 1, "{err}");
     for part in
@@ -245,6 +246,7 @@ fn a_daemon_that_is_started_by_hand_says_where_it_is() {
     let mut answer = String::new();
     http.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(http);
     // A second one leaves the first alone.
     let second = home.muxloop(&folder, &["serve", "--daemon-mode", "--log", "-"]).output().unwrap();
     let err = String::from_utf8(second.stderr).unwrap();
