@@ -2,8 +2,12 @@
 
 use super::parse::level;
 use super::values::Values;
+#[cfg(feature = "gateway")]
+use crate::config::gateway::Serve;
 #[cfg(feature = "http")]
 use crate::config::http::Address;
+#[cfg(feature = "gateway")]
+use crate::config::nearest::suggestion;
 use crate::config::{Config, Problem, ServerConfig, Surroundings};
 #[cfg(all(feature = "control", feature = "gateway"))]
 use crate::connect::project::Project;
@@ -94,7 +98,7 @@ impl ServeOptions {
     /// said about that.
     ///
     /// # Errors
-    /// In words: nothing is left to run.
+    /// In words: there is no such profile, or nothing is left to run.
     pub(super) fn settle(&self, config: &mut Config) -> Result<Vec<Problem>, String> {
         #[cfg(feature = "http")]
         match self.transport {
@@ -109,11 +113,15 @@ impl ServeOptions {
             root_at(config, &project.folder);
         }
         let file = config.path.display().to_string();
+        #[cfg(feature = "gateway")]
+        self.choose_profile(config, &file)?;
         let (own, others) = std::mem::take(&mut config.servers).into_iter().partition(is_this);
         config.servers = others;
         if config.servers.is_empty() {
             return Err(format!("{file}: no server is left to run besides muxloop itself"));
         }
+        // They are reached together, not one by one.
+        config.servers.iter_mut().for_each(|server| server.socket = PathBuf::new());
         let own: Vec<ServerConfig> = own;
         let said = own.iter().map(|server| Problem {
             file: file.clone(),
@@ -122,6 +130,19 @@ impl ServeOptions {
             text: "is muxloop itself, and was left out".to_owned(),
         });
         Ok(said.collect())
+    }
+
+    #[cfg(feature = "gateway")]
+    fn choose_profile(&self, config: &mut Config, file: &str) -> Result<(), String> {
+        let known = || config.profiles.iter().map(|profile| profile.name.as_str());
+        if let Some(name) = self.profile.as_deref().filter(|name| !known().any(|known| known == *name)) {
+            let list = known().collect::<Vec<_>>().join(", ");
+            let list = if list.is_empty() { "none".to_owned() } else { list };
+            let near = suggestion(name, known());
+            return Err(format!("--profile: no profile '{name}', {file} has: {list}{near}"));
+        }
+        config.gateway.serve = Some(Serve { profile: self.profile.clone() });
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::config::Surroundings;
 use crate::config::path::SOCKET_PATH_MAX;
-use crate::control::path::fnv1a;
+use crate::control::path::{PROJECT_CONTROL, PROJECTS, fnv1a};
 use crate::reactor::sys;
 use std::env;
 use std::fs;
@@ -77,7 +77,7 @@ impl Project {
 
 impl State {
     fn of(home: &Path, id: &str) -> Result<State, String> {
-        let state = State { folder: home.join(".muxloop/projects").join(id) };
+        let state = State { folder: home.join(PROJECTS).join(id) };
         // The longest that is listened at.
         let path = state.control();
         match path.as_os_str().len() {
@@ -101,7 +101,7 @@ impl State {
     }
 
     pub fn control(&self) -> PathBuf {
-        self.folder.join("control.sock")
+        self.folder.join(PROJECT_CONTROL)
     }
 
     pub fn log(&self) -> PathBuf {

@@ -68,6 +68,11 @@ pub fn run_directories(surroundings: &Surroundings) -> Vec<PathBuf> {
     runtime.into_iter().chain(home).collect()
 }
 
+/// Folder of the state of projects' daemons, in the home directory.
+pub const PROJECTS: &str = ".muxloop/projects";
+/// Name of the control socket there.
+pub const PROJECT_CONTROL: &str = "control.sock";
+
 /// Whether a file in such a directory has the name of a control socket, which servers' sockets beside it
 /// normally don't.
 pub fn is_control_name(file: &str) -> bool {

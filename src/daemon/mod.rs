@@ -148,7 +148,7 @@ impl<'o> Daemon<'o> {
         }
         #[cfg(feature = "gateway")]
         let endpoint = {
-            let mut endpoint = gateway::Endpoint::of(options, &config)?;
+            let mut endpoint = gateway::Endpoint::default();
             endpoint.change(&mut engine, &mut reactor, &config, &tape);
             endpoint
         };
@@ -245,6 +245,8 @@ impl<'o> Daemon<'o> {
             }
             self.keep_audit();
         }
+        #[cfg(feature = "gateway")]
+        self.serving.last();
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
         self.lists.last(&mut self.engine);
         self.tape.end();

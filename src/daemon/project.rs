@@ -10,6 +10,7 @@
 //! The way here is [`crate::connect::reach`]'s, and so is what the folder's lock means.
 
 use crate::base::Time;
+use crate::config::gateway::NAME;
 use crate::connect::project::{Project, State};
 use crate::engine::Engine;
 use crate::reactor::{Reactor, sys};
@@ -25,7 +26,7 @@ use std::path::Path;
 pub(super) struct Keeper {
     state: State,
     /// 0: it stays.
-    idle_exit_ms: u64,
+    pub(super) idle_exit_ms: u64,
     idle_since: Option<Time>,
     /// When the lock is tried again.
     retry_at: Time,
@@ -52,7 +53,7 @@ impl Keeper {
         reactor: &mut Reactor,
     ) -> Result<Keeper, String> {
         let state = project.state.clone();
-        let merged = engine.merged_server().ok_or("there is no endpoint of all servers")?;
+        let merged = engine.server_named(NAME).ok_or("there is no endpoint of all servers")?;
         let listener = reactor.listen(&state.socket()).map_err(|error| format!("daemon: {error}"))?;
         engine.open_door(listener, merged);
         let keeper = Keeper {
@@ -183,7 +184,7 @@ impl Keeper {
     }
 }
 
-/// The sockets go with the reactor, later: until then nobody else has the files.
+/// Before the sockets are gone: until then nobody else has the files.
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.remove_files();

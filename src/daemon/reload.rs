@@ -106,7 +106,10 @@ impl Daemon<'_> {
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
         #[cfg(feature = "gateway")]
-        self.endpoint.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+        {
+            self.endpoint.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+            self.serving.change(&new, &mut self.engine);
+        }
         #[cfg(feature = "http")]
         if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new, &self.tape) {
             changes.warnings.push(format!("{why}; it stays as it was"));

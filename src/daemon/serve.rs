@@ -4,6 +4,7 @@
 use super::project::Keeper;
 use crate::base::{Key, Time};
 use crate::cli::ServeOptions;
+use crate::config::gateway::NAME;
 use crate::config::{Config, Surroundings};
 use crate::engine::Engine;
 use crate::reactor::Reactor;
@@ -98,7 +99,8 @@ impl Serving {
         reactor: &mut Reactor,
     ) -> Result<Serving, String> {
         let Some(options) = options else { return Ok(Serving::default()) };
-        let merged = engine.merged_server().ok_or("there is no endpoint of all servers")?;
+        let merged = engine.server_named(NAME).ok_or("there is no endpoint of all servers")?;
+        engine.take_requests_up_to(merged, largest_request(config));
         let mut serving = Serving { log: open_log(options)?, ..Serving::default() };
         if let Some(path) = &options.socket {
             let listener = reactor.listen(path).map_err(|error| format!("--socket: {error}"))?;
@@ -116,8 +118,24 @@ impl Serving {
             let host = engine.admit(now, Box::new(host), merged, reactor);
             serving.host = Some(host.ok_or("standard input and output cannot be watched")?);
         }
-        let _ = config;
         Ok(serving)
+    }
+
+    /// After a reload.
+    pub(super) fn change(&mut self, config: &Config, engine: &mut Engine) {
+        if let Some(merged) = engine.server_named(NAME) {
+            engine.take_requests_up_to(merged, largest_request(config));
+        }
+        #[cfg(feature = "control")]
+        if let Some(keeper) = &mut self.keeper {
+            keeper.idle_exit_ms = config.idle_exit_ms.unwrap_or(IDLE_EXIT_MS);
+        }
+    }
+
+    /// At the end, while all sockets are still there: nobody else has the files then.
+    pub(super) fn last(&mut self) {
+        #[cfg(feature = "control")]
+        drop(self.keeper.take());
     }
 
     /// All sockets listen and the servers that are not lazy were started; `port` is that of HTTP.
@@ -163,6 +181,11 @@ impl Serving {
             log.keep();
         }
     }
+}
+
+/// What the largest of the servers takes.
+fn largest_request(config: &Config) -> usize {
+    config.servers.iter().map(|server| server.policy.max_request_bytes).max().unwrap_or_default()
 }
 
 /// How long a daemon stays without clients, unless the configuration says otherwise.

@@ -44,6 +44,11 @@ impl Engine {
         Some(key)
     }
 
+    /// Longest message of a client that comes from here on, in bytes.
+    pub fn take_requests_up_to(&mut self, server: ServerId, bytes: usize) {
+        self.setups[server].policy.max_request_bytes = bytes;
+    }
+
     /// Whether a connection is still there.
     pub fn is_connected(&self, key: Key) -> bool {
         self.conns.get(key).is_some()

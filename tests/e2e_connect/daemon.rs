@@ -256,6 +256,12 @@ fn a_daemon_that_is_started_by_hand_says_where_it_is() {
     client.greet();
     client.echo("one__echo", "x");
     assert_eq!(pid(&state), Some(daemon.id() as i32));
+    // The commands that ask a muxloop find it, in the project and without any.
+    for (place, args) in [(&folder, ["status", "--json"]), (&home.0, ["status", "--json"])] {
+        let status = home.muxloop(place, &args).output().unwrap();
+        let report: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        assert_eq!(report["pid"], daemon.id(), "{}", String::from_utf8_lossy(&status.stderr));
+    }
     assert_eq!(client.end().0, 0);
     assert_eq!(daemon.wait().unwrap().code(), Some(0));
     wait_gone(&state);

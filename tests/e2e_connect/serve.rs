@@ -113,10 +113,11 @@ fn files_and_sockets_are_standard_streams_too() {
 fn long_messages_pass_whole() {
     let home = Home::new("long");
     let folder = home.project("web");
+    let text = format!("{}{}max_request_bytes = 4_000_000\n", server("one", "[]"), server("two", "[]"));
+    fs::write(folder.join("mux.toml"), text).unwrap();
     let mut client = Client::start(&mut home.muxloop(&folder, &["serve"]));
     client.greet();
-    let text = "x".repeat(900 << 10);
-    client.echo("one__echo", &text);
+    let text = "x".repeat(3_000_000);
     client.echo("two__echo", &text);
     assert_eq!(client.end().0, 0);
 }
@@ -135,8 +136,8 @@ fn a_profile_is_a_part_of_it() {
     let unknown =
         home.muxloop(&folder, &["serve", "--profile", "fwe"]).stdin(Stdio::null()).output().unwrap();
     let err = String::from_utf8(unknown.stderr).unwrap();
-    assert_eq!(unknown.status.code(), Some(1), "{err}");
-    assert!(err.contains("--profile: no profile 'fwe', the file has: few"), "{err}");
+    assert_eq!(unknown.status.code(), Some(2), "{err}");
+    assert!(err.contains("--profile: no profile 'fwe', mux.toml has: few; did you mean 'few'?"), "{err}");
 }
 
 #[test]
@@ -194,5 +195,21 @@ fn a_server_that_cannot_start_does_not_keep_the_others_from_serving() {
     client.greet();
     client.echo("one__echo", "x");
     assert!(client.tools().iter().all(|name| name.starts_with("one__")));
+    assert_eq!(client.end().0, 0);
+}
+
+#[test]
+fn a_reload_changes_what_is_served() {
+    let home = Home::new("reload");
+    let folder = home.project("web");
+    let mut client = Client::start(&mut home.muxloop(&folder, &["serve"]));
+    client.greet();
+    client.echo("one__echo", "x");
+    let text = fs::read_to_string(folder.join("mux.toml")).unwrap();
+    fs::write(folder.join("mux.toml"), text.replace("[servers.two]", "[servers.three]")).unwrap();
+    signal(client.id() as i32, libc::SIGHUP);
+    wait_until("the new server's tools", || client.tools().contains(&"three__echo".to_owned()));
+    client.echo("three__echo", "y");
+    assert!(client.tools().iter().all(|name| !name.starts_with("two__")));
     assert_eq!(client.end().0, 0);
 }
