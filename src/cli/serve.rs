@@ -8,7 +8,7 @@ use crate::config::gateway::Serve;
 use crate::config::http::Address;
 #[cfg(feature = "gateway")]
 use crate::config::nearest::suggestion;
-use crate::config::{Config, Problem, ServerConfig, Surroundings};
+use crate::config::{Config, Problem, ServerConfig};
 #[cfg(all(feature = "control", feature = "gateway"))]
 use crate::connect::project::Project;
 use log::LevelFilter;
@@ -67,7 +67,11 @@ impl ServeOptions {
     /// # Errors
     /// See [`Project::find`].
     #[cfg(all(feature = "control", feature = "gateway"))]
-    pub fn find(&mut self, config: Option<&Path>, surroundings: &Surroundings) -> Result<(), String> {
+    pub fn find(
+        &mut self,
+        config: Option<&Path>,
+        surroundings: &crate::config::Surroundings,
+    ) -> Result<(), String> {
         if self.daemon || self.project.is_some() {
             self.found = Some(Project::find(config, self.project.as_deref(), surroundings)?);
         }

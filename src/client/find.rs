@@ -72,13 +72,13 @@ impl Target {
 }
 
 /// The project's daemon (`muxloop connect`).
-#[cfg(feature = "gateway")]
+#[cfg(all(feature = "control", feature = "gateway"))]
 fn of_project(config: Option<&Path>, surroundings: &Surroundings) -> Option<PathBuf> {
     let project = crate::connect::project::Project::find(config, None, surroundings).ok()?;
     Some(project.state.control())
 }
 
-#[cfg(not(feature = "gateway"))]
+#[cfg(not(all(feature = "control", feature = "gateway")))]
 fn of_project(_: Option<&Path>, _: &Surroundings) -> Option<PathBuf> {
     None
 }

@@ -56,16 +56,19 @@ impl Engine {
 
     /// Clients from outside: on sockets and streams, with sessions, and HTTP connections. The merged endpoint's
     /// own at the servers are none.
+    #[cfg(all(feature = "control", feature = "gateway"))]
     pub fn visitors(&self) -> usize {
         self.conns.iter().filter(|(_, conn)| conn.role.is_visitor()).count()
     }
 
     /// Changes whenever such a client comes or goes.
+    #[cfg(all(feature = "control", feature = "gateway"))]
     pub fn turnover(&self) -> u64 {
         self.conns.turnover
     }
 
     /// Clients on sockets and streams: the number by which people know each, and its process, if that is known.
+    #[cfg(all(feature = "control", feature = "gateway"))]
     pub fn visitors_on_sockets(&self) -> Vec<(u64, Option<u32>)> {
         let clients = self.conns.iter().filter(|(_, conn)| conn.role == Role::Client && !conn.closing);
         clients.map(|(key, conn)| (conn.number, self.mux.client_pid(key))).collect()
