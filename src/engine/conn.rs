@@ -67,6 +67,8 @@ pub(super) struct Conn {
     pub ended: bool,
     /// The other side will not read any more either.
     pub hangup: bool,
+    /// Its directions are streams of their own, whose ends say nothing about each other.
+    pub is_pair: bool,
     pub paused: bool,
     /// `recv` may hold whole lines: decoding stopped before it ran out of them.
     pub undecoded: bool,
@@ -121,12 +123,6 @@ pub(super) struct Conns {
 }
 
 impl Conn {
-    /// Whether its directions are streams of their own.
-    pub fn is_pair(&self) -> bool {
-        let [reads, writes] = self.io.descriptors();
-        reads != writes
-    }
-
     /// A TCP connection that is closed with bytes unread is reset, and the other side may lose what it was
     /// told last: so its direction is ended, and it is closed once it ends, too. False: it can be closed.
     pub fn must_be_heard_out(&mut self) -> bool {
@@ -198,6 +194,7 @@ impl Conns {
             writable: true,
             ended: false,
             hangup: false,
+            is_pair: false,
             paused: false,
             undecoded: false,
             finished: false,

@@ -308,8 +308,7 @@ impl Engine {
                 conn.readable |= readable;
                 conn.writable |= writable;
                 conn.ended |= ended;
-                // Of two streams, the end of one says nothing about the other.
-                conn.hangup |= hangup && !(conn.role == Role::Client && conn.is_pair());
+                conn.hangup |= hangup && !conn.is_pair;
                 if conn.discards && (conn.hangup || conn.discard()) {
                     self.conns.doom(key);
                     return;

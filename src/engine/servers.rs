@@ -23,8 +23,26 @@ impl Engine {
         id
     }
 
-    /// Takes on a client of a server whose stream is there already. `None`: it cannot be watched.
-    pub fn admit(
+    /// Takes on a client of a server whose stream is there from the start. `None`: it cannot be watched.
+    pub fn admit_host(
+        &mut self,
+        now: Time,
+        io: Box<dyn Io>,
+        server: ServerId,
+        platform: &mut dyn Platform,
+    ) -> Option<Key> {
+        let [reads, writes] = io.descriptors();
+        let key = self.admit(now, io, server, platform)?;
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.is_pair = reads != writes;
+            // Without events it is read to its end.
+            conn.ended |= reads < 0;
+        }
+        Some(key)
+    }
+
+    /// A client of a server.
+    pub(super) fn admit(
         &mut self,
         now: Time,
         io: Box<dyn Io>,
@@ -32,13 +50,10 @@ impl Engine {
         platform: &mut dyn Platform,
     ) -> Option<Key> {
         let limit = self.setups[server].policy.max_request_bytes;
-        // What has no events is read to its end.
-        let is_silent = io.descriptors()[0] < 0;
         let key = self.open(io, Role::Client, limit, platform)?;
         let number = tell!(self, now, attach_peer, key, server);
         if let Some(conn) = self.conns.get_mut(key) {
             (conn.server, conn.number) = (server, number);
-            conn.ended |= is_silent;
         }
         self.conns.wake(key);
         Some(key)
