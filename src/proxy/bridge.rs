@@ -231,7 +231,8 @@ impl Bridge {
     fn forward_client_lines(&mut self) {
         let inbound = &mut self.from_client;
         inbound.blocked = true;
-        if !matches!(self.link, Link::Up { .. }) || !self.session.is_ready() {
+        // Whoever has hung up takes nothing any more: what comes now is for its successor.
+        if !matches!(self.link, Link::Up { .. }) || !self.session.is_ready() || self.from_daemon.ended {
             return;
         }
         while self.to_daemon.len() < PENDING_MAX {
@@ -304,7 +305,8 @@ impl Bridge {
 
     /// Whether lines that were left have room now: no event would come for them.
     fn has_work(&self) -> bool {
-        let may_send = matches!(self.link, Link::Up { .. }) && self.session.is_ready();
+        let may_send =
+            matches!(self.link, Link::Up { .. }) && self.session.is_ready() && !self.from_daemon.ended;
         let up = self.from_client.blocked && may_send && self.to_daemon.len() < PENDING_MAX;
         up || (self.from_daemon.blocked && self.to_client.len() < PENDING_MAX)
     }
