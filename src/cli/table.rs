@@ -109,7 +109,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "serve",
-        aliases: &["gateway"],
+        aliases: &[],
         summary: "offer all servers as one, to one host or to many",
         group: MERGED,
         about: &[

@@ -288,7 +288,7 @@ fn the_log_is_bounded() {
     client.echo("one__echo", "x");
     assert_eq!(client.end().0, 0);
     wait_until("only the log is left", || names(&state) == ["daemon.log", "daemon.log.1"]);
-    assert!(fs::read_to_string(&log).unwrap().ends_with("stopped\n"));
+    wait_until("its last word", || fs::read_to_string(&log).unwrap().ends_with("stopped\n"));
 }
 
 #[test]
