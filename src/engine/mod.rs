@@ -309,6 +309,11 @@ impl Engine {
                 conn.writable |= writable;
                 conn.ended |= ended;
                 conn.hangup |= hangup && !conn.is_pair;
+                if conn.is_pair && hangup && !ended {
+                    // It is the other one: nobody reads.
+                    self.conns.fail(key, CloseReason::PeerClosed);
+                    return;
+                }
                 if conn.discards && (conn.hangup || conn.discard()) {
                     self.conns.doom(key);
                     return;
