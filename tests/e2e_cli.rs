@@ -260,10 +260,10 @@ fn bash_completes_commands_options_and_words() {
     };
     // The script is for bash users; elsewhere there is nothing to try it with.
     let Some(commands) = complete("muxloop c") else { return };
-    assert_eq!(commands, "check completions");
+    assert_eq!(commands, "connect check completions");
     assert_eq!(complete("muxloop proxy --s").unwrap(), "--socket");
     assert_eq!(complete("muxloop --log-level d").unwrap(), "debug");
-    assert_eq!(complete("muxloop help con").unwrap(), "config");
+    assert_eq!(complete("muxloop help conf").unwrap(), "config");
     assert_eq!(complete("muxloop completions z").unwrap(), "zsh");
 }
 

@@ -91,7 +91,7 @@ impl Daemon<'_> {
             let name = server.policy.name.clone();
             let fate = fates.get(name.as_str());
             match fate {
-                None | Some(Fate::Replace) => self.add(now, server, listeners[&name]),
+                None | Some(Fate::Replace) => self.add(now, server, listeners.get(&name).copied()),
                 Some(Fate::Unchanged) => {}
                 Some(Fate::Renamed | Fate::Restart) => {
                     if let Some(id) = self.engine.server_named(&name) {
@@ -119,6 +119,7 @@ impl Daemon<'_> {
             for id in others {
                 self.engine.on_server_changed(now, id, &mut self.reactor);
             }
+            self.serving.change(&new, &mut self.engine);
         }
         #[cfg(feature = "http")]
         if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new, &self.tape) {
@@ -142,6 +143,9 @@ impl Daemon<'_> {
     ) -> Result<BTreeMap<String, usize>, String> {
         let mut doors = BTreeMap::new();
         let mut opened = Vec::new();
+        if self.options.serve.is_some() {
+            return Ok(doors);
+        }
         for server in &new.servers {
             let name = &server.policy.name;
             if !matches!(fates.get(name.as_str()), None | Some(Fate::Replace)) {
@@ -181,11 +185,16 @@ impl Daemon<'_> {
         }
     }
 
-    fn add(&mut self, now: Time, server: &ServerConfig, listener: usize) {
+    fn add(&mut self, now: Time, server: &ServerConfig, listener: Option<usize>) {
         let setup = setup(server, &self.findings);
-        self.tape.add_server(&setup, listener);
-        let id = self.engine.add_server(setup, listener);
-        self.listeners.insert(server.policy.name.clone(), listener);
+        let id = match listener {
+            Some(listener) => {
+                self.tape.add_server(&setup, listener);
+                self.listeners.insert(server.policy.name.clone(), listener);
+                self.engine.add_server(setup, listener)
+            }
+            None => self.engine.place_server(setup),
+        };
         self.lists.recall(now, &mut self.engine, id);
         self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);

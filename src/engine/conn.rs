@@ -40,6 +40,13 @@ pub(super) enum Role {
     Asker(usize),
 }
 
+impl Role {
+    /// Whether it is a client from outside.
+    pub fn is_visitor(self) -> bool {
+        matches!(self, Role::Client | Role::Link | Role::Http)
+    }
+}
+
 pub(super) struct Conn {
     pub io: Box<dyn Io>,
     pub role: Role,
@@ -60,6 +67,8 @@ pub(super) struct Conn {
     pub ended: bool,
     /// The other side will not read any more either.
     pub hangup: bool,
+    /// Its directions are streams of their own, whose ends say nothing about each other.
+    pub is_pair: bool,
     pub paused: bool,
     /// `recv` may hold whole lines: decoding stopped before it ran out of them.
     pub undecoded: bool,
@@ -106,6 +115,8 @@ pub(super) struct Conns {
     pub backlog: backlog::Backlog,
     /// A large buffer came back to a pool since the last `trim`.
     grown: bool,
+    /// Clients that came, and that went.
+    pub turnover: u64,
     /// Bytes from and to clients of each server that have gone.
     pub past: std::collections::BTreeMap<usize, (u64, u64)>,
     trim_at: Option<Time>,
@@ -167,6 +178,7 @@ impl Conn {
 
 impl Conns {
     pub fn insert(&mut self, io: Box<dyn Io>, role: Role, limit: usize) -> Key {
+        self.turnover += u64::from(role.is_visitor());
         self.table.insert(Conn {
             io,
             role,
@@ -182,6 +194,7 @@ impl Conns {
             writable: true,
             ended: false,
             hangup: false,
+            is_pair: false,
             paused: false,
             undecoded: false,
             finished: false,
@@ -450,6 +463,7 @@ impl Conns {
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         self.drop_backlog(key);
         if let Some(mut conn) = self.table.remove(key) {
+            self.turnover += u64::from(conn.role.is_visitor());
             if matches!(conn.role, Role::Client | Role::Link) {
                 let (read, written) = self.past.entry(conn.server).or_default();
                 *read += conn.read;
