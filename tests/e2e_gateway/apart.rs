@@ -101,7 +101,9 @@ fn what_a_client_may_ask_for_counts_behind_the_endpoint_too() {
         let limited = told.split_off(2);
         assert!(told.iter().all(|told| text(&told.message()) == "x"), "{told:?}");
         for limited in limited {
-            assert_eq!((limited.status(), reason(&limited.message())), (429, "rate_limited"), "{limited:?}");
+            // The status was said already if the stream of an answer was begun.
+            assert!([200, 429].contains(&limited.status()), "{limited:?}");
+            assert_eq!(reason(&limited.message()), "rate_limited", "{limited:?}");
         }
         assert_eq!(text(&session.call("b__echo", json!({ "text": "y" }))), "y");
     }
