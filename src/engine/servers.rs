@@ -129,9 +129,17 @@ impl Engine {
         let policy = setup.policy.clone();
         let old = std::mem::replace(&mut self.setups[id], setup);
         let spare = policy.spare;
-        let is_other = old.policy.spare != spare && old.spawn == self.setups[id].spawn;
-        if is_other && (ServerPolicy { spare, ..old.policy }) == policy {
-            tell!(self, now, change_spare, id, spare);
+        #[cfg(feature = "gateway")]
+        let filters = policy.filters.clone();
+        let mut same = ServerPolicy { spare, ..old.policy.clone() };
+        #[cfg(feature = "gateway")]
+        same.filters.clone_from(&filters);
+        if old.policy != policy && old.spawn == self.setups[id].spawn && same == policy {
+            if old.policy.spare != spare {
+                tell!(self, now, change_spare, id, spare);
+            }
+            #[cfg(feature = "gateway")]
+            tell!(self, now, change_filters, id, filters);
             return;
         }
         tell!(self, now, change_server, id, policy);

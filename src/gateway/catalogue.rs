@@ -36,6 +36,17 @@ pub struct Offer {
     pub changes: BTreeMap<String, Change>,
 }
 
+impl Offer {
+    /// The filters.
+    pub fn filters(&self) -> Filters {
+        Filters {
+            tools: self.tools.clone(),
+            prompts: self.prompts.clone(),
+            resources: self.resources.clone(),
+        }
+    }
+}
+
 /// One thing as its server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {

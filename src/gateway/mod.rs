@@ -17,10 +17,10 @@
 //! longer, and the next one not at all, until it has answered.
 
 mod answer;
+pub use crate::base::filter;
 pub mod catalogue;
 pub mod change;
 pub mod clash;
-pub mod filter;
 pub mod lazy;
 mod learn;
 mod list;

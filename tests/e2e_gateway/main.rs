@@ -6,9 +6,11 @@
 //! |---|---|
 //! | H02 | `names::*`; `gateway::catalogue::tests::prefixed_names_stay_…` |
 //! | H03, P59, bad input | `strange::*` |
+//! | H07 | `filters::*` |
 //! | H08 (profiles) | `profiles::*` |
 //! | A08 for merged endpoints | `reload::*`; `gateway::tests::parts` |
 
+mod filters;
 mod names;
 mod profiles;
 mod reload;

@@ -91,6 +91,15 @@ impl Mux {
 
     /// The same of an answer that is in the words of this era.
     pub(super) fn cross_answer_of(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
+        let crossed = self.in_words_of_client(era, request, msg);
+        #[cfg(feature = "gateway")]
+        if let Some(text) = self.without_denied(request, crossed.as_deref().unwrap_or(msg.bytes)) {
+            return Some(text);
+        }
+        crossed
+    }
+
+    fn in_words_of_client(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let instance = self.instances.get(request.instance)?;
         let version = match &request.origin {
             Origin::Peer { peer, .. } => self.version_of(*peer, request),
