@@ -95,10 +95,13 @@ fn other_filters_hold_at_once_and_the_process_stays() {
 /// A name that stands twice could be read one way here and another way by the server.
 #[test]
 fn a_name_that_stands_twice_is_no_way_around() {
-    let station = Station::start(HTTP, &[Server::demo("a", &[]).keys(KEYS)]);
-    for path in ["/servers/a/mcp", "/mcp"] {
+    const FEW: &str = "[profiles.few]\ntools.allow = [\"*__echo\"]\nprompts.deny = [\"*__survey\"]\n";
+    let head = format!("{HTTP}{FEW}");
+    for (path, keys) in [("/servers/a/mcp", KEYS), ("/mcp", KEYS), ("/profiles/few/mcp", "")] {
+        let station = Station::start(&head, &[Server::demo("a", &[]).keys(keys)]);
         let session = session(&station, path);
-        let name = if path == "/mcp" { "a__echo" } else { "echo" };
+        let name = if path == "/servers/a/mcp" { "echo" } else { "a__echo" };
+        let survey = name.replace("echo", "survey");
         let plain = call(1, name, json!({ "text": "x" })).to_string();
         let greet = name.replace("echo", "greet");
         let complete = |of: &str| {
@@ -110,10 +113,10 @@ fn a_name_that_stands_twice_is_no_way_around() {
             plain.replacen("\"name\":", "\"name\":\"whoami\",\"name\":", 1),
             plain.replacen("\"name\":", "\"n\\u0061me\":\"whoami\",\"name\":", 1),
             plain.replacen("\"params\":", "\"params\":{\"name\":\"whoami\"},\"params\":", 1),
-            complete(&format!(r#""ref":{{"type":"ref/prompt","name":"{greet}","name":"survey"}}"#)),
-            complete(&format!(r#""ref":{{"type":"ref/prompt","name":"survey","name":"{greet}"}}"#)),
+            complete(&format!(r#""ref":{{"type":"ref/prompt","name":"{greet}","name":"{survey}"}}"#)),
+            complete(&format!(r#""ref":{{"type":"ref/prompt","name":"{survey}","name":"{greet}"}}"#)),
             complete(&format!(
-                r#""ref":{{"type":"ref/prompt","name":"{greet}"}},"ref":{{"type":"ref/prompt","name":"survey"}}"#
+                r#""ref":{{"type":"ref/prompt","name":"{greet}"}},"ref":{{"type":"ref/prompt","name":"{survey}"}}"#
             )),
         ] {
             let asks = session.dress(crate::support::Ask::post_text(path, &twice));
