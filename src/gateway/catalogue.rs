@@ -346,6 +346,28 @@ impl Catalogue {
         self.merged[list as usize].clashes.get(name)
     }
 
+    /// How many things of each server are offered, by list.
+    pub fn counts(&self) -> Vec<[usize; 4]> {
+        let mut counts = vec![[0; 4]; self.members.len()];
+        for list in List::ALL {
+            for offered in &self.merged[list as usize].offered {
+                counts[offered.member][list as usize] += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many things are offered, and their bytes.
+    pub fn offered_bytes(&self, list: List) -> (usize, usize) {
+        let offered = &self.merged[list as usize].offered;
+        (offered.len(), offered.iter().map(|offered| offered.text.len()).sum())
+    }
+
+    /// Whether names have no prefix.
+    pub fn is_plain(&self) -> bool {
+        self.naming == Naming::Plain
+    }
+
     /// Names that are offered, in order.
     pub fn names(&self, list: List) -> impl Iterator<Item = &str> {
         let merged = &self.merged[list as usize];
