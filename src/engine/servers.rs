@@ -131,9 +131,12 @@ impl Engine {
         let spare = policy.spare;
         #[cfg(feature = "gateway")]
         let filters = policy.filters.clone();
-        let mut same = ServerPolicy { spare, ..old.policy.clone() };
-        #[cfg(feature = "gateway")]
-        same.filters.clone_from(&filters);
+        let same = ServerPolicy {
+            spare,
+            #[cfg(feature = "gateway")]
+            filters: filters.clone(),
+            ..old.policy.clone()
+        };
         if old.policy != policy && old.spawn == self.setups[id].spawn && same == policy {
             if old.policy.spare != spare {
                 tell!(self, now, change_spare, id, spare);
