@@ -172,7 +172,8 @@ mod tests {
 
     fn refused(method: Method, params: &str) -> Option<i32> {
         let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":{params}}}");
-        let msg = Incoming::scan(text.as_bytes()).unwrap();
+        // Some of what stands twice is refused before anything looks at it.
+        let Ok(msg) = Incoming::scan(text.as_bytes()) else { return Some(-32600) };
         refusal(&filters(), method, Era::Legacy, &msg).map(|(code, _)| code)
     }
 
@@ -195,7 +196,7 @@ mod tests {
             (Method::Complete, r#"{"ref":{"type":"ref/prompt","name":"q"}}"#, None),
             (Method::Complete, r#"{"ref":{"type":"ref/resource","uri":"x:{id}"}}"#, Some(-32602)),
             (Method::Complete, r#"{"ref":{"name":"q","name":"p"}}"#, Some(-32602)),
-            (Method::Complete, r#"{"ref":{"name":"q"},"r\u0065f":{"name":"p"}}"#, Some(-32602)),
+            (Method::Complete, r#"{"ref":{"name":"q"},"r\u0065f":{"name":"p"}}"#, Some(-32600)),
             (Method::Complete, r#"{"ref":7}"#, None),
             (Method::Other, r#"{"name":"rm"}"#, None),
         ] {
