@@ -107,6 +107,10 @@ impl Engine {
         Some((server, self.merged_at(server)?))
     }
 
+    pub(super) fn is_merged(&self, server: ServerId) -> bool {
+        self.merged_at(server).is_some()
+    }
+
     fn merged_at(&self, server: ServerId) -> Option<usize> {
         self.merged.iter().position(|merged| merged.server == server)
     }

@@ -67,6 +67,11 @@ impl Engine {
 
     /// What is known of a server, see [`crate::mux::Mux::memory`].
     pub fn memory(&self, id: ServerId) -> Option<Memory> {
+        // What a merged endpoint has is what its servers have.
+        #[cfg(feature = "gateway")]
+        if self.is_merged(id) {
+            return None;
+        }
         self.mux.memory(id)
     }
 
