@@ -45,6 +45,8 @@ pub mod library;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;
+#[cfg(feature = "cli")]
+pub mod shared;
 #[doc(hidden)]
 pub mod sim;
 #[cfg(feature = "tui")]

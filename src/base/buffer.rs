@@ -120,47 +120,42 @@ impl RecvBuf {
     }
 }
 
-/// Appends `bytes` by two pieces of fixed size that may overlap, if they are few: the pieces of a
-/// message are short, and for these a call of `memcpy` costs more than the copy (musl's, above all).
+/// Copies `bytes` to `to`, which is as long, by two pieces of fixed size that may overlap, if they are few: the
+/// pieces of a message are short, and for these a call of `memcpy` costs more than the copy (musl's, above all).
 #[inline(always)]
-fn extend_short(to: &mut Vec<u8>, bytes: &[u8]) {
+fn copy_short(to: &mut [u8], bytes: &[u8]) {
     match bytes.len() {
         0 => {}
-        n @ 1..4 => {
-            to.push(bytes[0]);
-            if n > 1 {
-                to.push(bytes[1]);
-            }
-            if n > 2 {
-                to.push(bytes[2]);
-            }
-        }
+        1..4 => to.iter_mut().zip(bytes).take(3).for_each(|(to, from)| *to = *from),
         4..8 => two_pieces::<4>(to, bytes),
         8..16 => two_pieces::<8>(to, bytes),
         16..32 => two_pieces::<16>(to, bytes),
         32..64 => two_pieces::<32>(to, bytes),
         64..128 => two_pieces::<64>(to, bytes),
         128..=256 => two_pieces::<128>(to, bytes),
-        _ => to.extend_from_slice(bytes),
+        _ => to.copy_from_slice(bytes),
     }
 }
 
-/// Appends `bytes`, of which there are `N` to `2 * N`.
+/// Copies `bytes`, of which there are `N` to `2 * N`.
 #[inline(always)]
-fn two_pieces<const N: usize>(to: &mut Vec<u8>, bytes: &[u8]) {
+fn two_pieces<const N: usize>(to: &mut [u8], bytes: &[u8]) {
     let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else { return };
-    let start = to.len();
-    to.reserve(2 * N);
-    to.extend_from_slice(first);
-    to.truncate(start + bytes.len() - N);
-    to.extend_from_slice(last);
+    if let Some(to) = to.first_chunk_mut::<N>() {
+        *to = *first;
+    }
+    if let Some(to) = to.last_chunk_mut::<N>() {
+        *to = *last;
+    }
 }
 
 /// Bytes encoded and not yet written.
 #[derive(Debug, Default)]
 pub struct SendBuf {
+    /// Initialised as far as it was ever used, so that most messages go into room that is there.
     bytes: Vec<u8>,
     start: usize,
+    end: usize,
 }
 
 impl SendBuf {
@@ -172,47 +167,64 @@ impl SendBuf {
     /// Appends `bytes`.
     #[inline]
     pub fn extend(&mut self, bytes: &[u8]) {
-        extend_short(&mut self.bytes, bytes);
+        let end = self.end + bytes.len();
+        match self.bytes.get_mut(self.end..end) {
+            Some(room) => copy_short(room, bytes),
+            None => {
+                self.bytes.truncate(self.end);
+                self.bytes.extend_from_slice(bytes);
+            }
+        }
+        self.end = end;
     }
 
     /// Makes room for `additional` bytes at once, reusing what was sent already.
+    #[inline]
     pub fn reserve(&mut self, additional: usize) {
-        if self.start > 0 && self.bytes.capacity() - self.bytes.len() < additional {
-            self.bytes.drain(..self.start);
+        if self.bytes.len() - self.end < additional {
+            self.make_room(additional);
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, additional: usize) {
+        if self.start > 0 && self.bytes.capacity() - self.end < additional {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
             self.start = 0;
         }
+        self.bytes.truncate(self.end);
         self.bytes.reserve(additional);
     }
 
     /// What is still to be written.
     pub fn pending(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[self.start..self.end]
     }
 
     /// Drops the first `n` pending bytes.
     pub fn consume(&mut self, n: usize) {
         self.start += n;
-        assert!(self.start <= self.bytes.len(), "consume past the end");
-        if self.start == self.bytes.len() {
-            self.bytes.clear();
-            self.start = 0;
+        assert!(self.start <= self.end, "consume past the end");
+        if self.start == self.end {
+            self.clear();
         }
     }
 
     /// Number of pending bytes.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.end - self.start
     }
 
     /// Whether nothing is pending.
     pub fn is_empty(&self) -> bool {
-        self.start == self.bytes.len()
+        self.start == self.end
     }
 
     /// Drops everything pending.
     pub fn clear(&mut self) {
-        self.bytes.clear();
         self.start = 0;
+        self.end = 0;
     }
 
     /// Bytes of memory held.

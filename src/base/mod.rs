@@ -8,6 +8,7 @@ pub mod date;
 #[cfg(feature = "gateway")]
 pub mod filter;
 pub mod limits;
+pub mod nearest;
 pub mod short;
 pub mod time;
 pub mod wheel;

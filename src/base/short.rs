@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-const INLINE_MAX: usize = 23;
+/// With it, a [`ShortBytes`] and an `Option` of one fill 24 bytes.
+const INLINE_MAX: usize = 22;
 
-/// Bytes kept inline up to 23 of them; ids and tokens nearly always fit.
+/// Bytes kept inline up to 22 of them; ids and tokens nearly always fit.
 #[derive(Clone)]
 pub struct ShortBytes(Repr);
 

@@ -40,8 +40,8 @@ pub struct Message<'a> {
     count: usize,
 }
 
-/// Edits of a message that is forwarded: its id and its token, and room for as many again.
-const FEW: usize = 4;
+/// Edits of a message that is forwarded: its id and its token.
+const FEW: usize = 2;
 
 const UNUSED: Edit<'_> = Edit { start: 0, end: 0, value: Value::Raw(b"") };
 

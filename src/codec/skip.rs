@@ -203,7 +203,9 @@ impl<'a> Skipper<'a> {
         let start = self.pos;
         let escaped = self.string()?;
         let end = self.pos;
-        self.space();
+        if self.peek() != b':' {
+            self.space();
+        }
         self.expect(b':')?;
         self.space();
         Ok((start, end, escaped))
@@ -213,10 +215,13 @@ impl<'a> Skipper<'a> {
     /// after the closing bracket `close`.
     #[inline(always)]
     pub(super) fn another(&mut self, close: u8) -> Result<bool, Fault> {
-        self.space();
-        let byte = self.peek();
+        let mut byte = self.peek();
         if byte != b',' && byte != close {
-            return self.fault();
+            self.space();
+            byte = self.peek();
+            if byte != b',' && byte != close {
+                return self.fault();
+            }
         }
         self.pos += 1;
         if byte == b',' {

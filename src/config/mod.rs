@@ -19,7 +19,6 @@ mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod keys;
-pub mod nearest;
 pub mod path;
 mod problem;
 mod rate;
@@ -31,6 +30,7 @@ pub mod sandbox;
 mod select;
 mod variables;
 
+pub use crate::base::nearest;
 pub use path::Surroundings;
 pub use problem::{Place, Problem};
 pub use variables::Variables;

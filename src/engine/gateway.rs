@@ -234,15 +234,17 @@ impl Below<'_> {
         (self.mux, out)
     }
 
-    fn attach(&mut self, server: ServerId, watches: bool) -> Option<Key> {
+    fn attach(&mut self, server: ServerId, watches: bool, on_behalf: Option<&[u8]>) -> Option<Key> {
         if self.conns.is_full() {
             return None;
         }
         let link = self.conns.insert(Box::new(Nowhere), Role::Asker(self.server), 0);
+        let asked = self.child.zip(on_behalf);
         let (mux, mut out) = self.outbox();
-        let number = match watches {
-            true => mux.attach_watcher(out.now, link, server, &mut out),
-            false => mux.attach_guest(out.now, link, server, &mut out),
+        let number = match asked {
+            _ if watches => mux.attach_watcher(out.now, link, server, &mut out),
+            Some(asked) => mux.attach_guest_for(out.now, link, server, asked, &mut out),
+            None => mux.attach_guest(out.now, link, server, &mut out),
         };
         if let Some(conn) = self.conns.get_mut(link) {
             (conn.server, conn.number) = (server, number);
@@ -264,11 +266,11 @@ impl Below<'_> {
 }
 
 impl Floor for Below<'_> {
-    fn open(&mut self, server: usize) -> Option<Key> {
-        self.attach(server, false)
+    fn open(&mut self, server: usize, on_behalf: Option<&[u8]>) -> Option<Key> {
+        self.attach(server, false, on_behalf)
     }
     fn watch(&mut self, server: usize) -> Option<Key> {
-        self.attach(server, true)
+        self.attach(server, true, None)
     }
     fn close(&mut self, link: Key) {
         if self.conns.get(link).is_some_and(|conn| !conn.closing) {

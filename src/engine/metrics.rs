@@ -4,7 +4,7 @@ use super::conn::{Conns, Role};
 use super::{Processes, ServerSetup};
 use crate::base::Time;
 use crate::mux::Mux;
-use crate::mux::series::BOUNDS_MS;
+use crate::mux::series::{BOUNDS_MS, ByMethod};
 use crate::mux::status::{Outcome, ServerStatus, Standing};
 use std::fmt::{Display, Write};
 
@@ -119,8 +119,8 @@ pub(super) fn merged(
 fn requests(out: &mut String, mux: &Mux, statuses: &[(String, usize, ServerStatus)]) {
     let all = || {
         statuses.iter().flat_map(|(server, id, _)| {
-            let series = mux.series(*id).into_iter().flatten();
-            series.map(move |(method, series)| {
+            let series = mux.series(*id).map(ByMethod::by_name).unwrap_or_default();
+            series.into_iter().map(move |(method, series)| {
                 (format!("server=\"{server}\",method=\"{}\"", label(method)), series)
             })
         })

@@ -160,7 +160,7 @@ impl Gateway {
     }
 
     fn ask_hello(&mut self, now: Time, member: usize, floor: &mut dyn Floor) {
-        let Some(link) = floor.open(self.members[member].server) else {
+        let Some(link) = floor.open(self.members[member].server, None) else {
             return self.on_hello_failed(now, member, FULL, floor);
         };
         self.links.insert(link, Use::Hello(member));
@@ -223,7 +223,7 @@ impl Gateway {
         let fetch =
             Fetch { since: now, pages: Vec::new(), bytes: 0, cursors: BTreeSet::new(), outdated: false };
         self.members[member].lists[list as usize] = Freshness::Fetching(Box::new(fetch));
-        let Some(link) = floor.open(self.members[member].server) else {
+        let Some(link) = floor.open(self.members[member].server, None) else {
             return self.on_fetch_failed(now, member, list, FULL, floor);
         };
         self.links.insert(link, Use::Fetch(member, list));

@@ -96,7 +96,7 @@ impl Gateway {
     }
 
     fn ask_for_resources(&mut self, number: u64, member: usize, floor: &mut dyn Floor) {
-        let link = floor.open(self.members[member].server);
+        let link = floor.open(self.members[member].server, None);
         let Some(part) = self.part(number, member) else { return };
         part.link = link;
         let Some(link) = link else {

@@ -46,8 +46,9 @@ use std::collections::BTreeSet;
 
 /// What the gateway asks of the engine. No message comes back within a call.
 pub trait Floor {
-    /// A new link as a client of a server, for one request; `None` if there is no room for it.
-    fn open(&mut self, server: usize) -> Option<Key>;
+    /// A new link as a client of a server, for one request; `None` if there is no room for it. `on_behalf` is the
+    /// id of the client's request that it is for.
+    fn open(&mut self, server: usize, on_behalf: Option<&[u8]>) -> Option<Key>;
     /// A new link that only listens: it neither starts the server nor keeps it from resting.
     fn watch(&mut self, server: usize) -> Option<Key>;
     /// The link is not needed any more: what was asked on it is cancelled.

@@ -182,7 +182,13 @@ impl Gateway {
                 Way::Result(told)
             }
             (_, b"subscriptions/listen") => return self.open_listen(now, msg, floor),
-            (Needs::One(list), method) if method == list.method().as_bytes() => self.page(list, msg),
+            // A server that has not said yet what it can do may have some (protocol.md §5.5).
+            (Needs::One(list), method) if method == list.method().as_bytes() => {
+                match self.members.is_empty() || self.members.iter().any(|member| member.has(list)) {
+                    true => self.page(list, msg),
+                    false => Way::Error(-32601, format!("no server here offers `{}`", list.method())),
+                }
+            }
             _ => match self.answered_here(msg).map_or_else(|| self.way(msg), Ok) {
                 Ok(way) => way,
                 Err(_) => {
@@ -274,7 +280,7 @@ impl Gateway {
         if self.jobs.is_full() {
             return refuse(msg, -32603, "too many requests at once; try again later", floor);
         }
-        let Some(link) = floor.open(self.members[route.member].server) else {
+        let Some(link) = floor.open(self.members[route.member].server, Some(id)) else {
             let text = format!("server '{}' takes no more requests", self.members[route.member].key);
             return refuse(msg, -32603, &text, floor);
         };

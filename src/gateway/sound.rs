@@ -3,7 +3,8 @@
 //!
 //! An item without a name, and a second one of the same name, are left out. A member of the wrong type is left
 //! out if it may be, and put right if it must be there: a tool whose `inputSchema` is none takes any object,
-//! and its server judges the arguments. All else is as the server wrote it.
+//! and its server judges the arguments. Icons that are neither `https:` nor `data:` are left out (protocol.md
+//! §5.8). All else is as the server wrote it.
 
 use super::catalogue::Item;
 use super::list::List;
@@ -52,6 +53,8 @@ enum Wrong {
     /// It says no type, which can only be "object".
     Untyped,
     Schema,
+    /// Icons that clients must not fetch (protocol.md §5.8).
+    Icons,
 }
 
 impl Wrong {
@@ -60,6 +63,7 @@ impl Wrong {
             Wrong::Optional(name) => name,
             Wrong::Name => "name",
             Wrong::Untyped | Wrong::Schema => "inputSchema",
+            Wrong::Icons => "icons",
         }
     }
 }
@@ -73,6 +77,11 @@ fn wrong_members(list: List, bytes: &[u8], item: Span) -> Vec<Wrong> {
         match &*name {
             "inputSchema" if list == List::Tools => schema = Some(value),
             "name" if !list.is_by_name() && first == b'"' => has_name = true,
+            "icons" if first == b'[' => {
+                if json::array_elements(bytes, value).any(|icon| !may_be_fetched(bytes, icon)) {
+                    wrong.push(Wrong::Icons);
+                }
+            }
             _ => {
                 let member = MEMBERS.iter().find(|(known, _)| *known == name);
                 if let Some((name, _)) = member.filter(|(_, open)| !open.contains(&first)) {
@@ -108,6 +117,14 @@ fn wrong_schema(bytes: &[u8], schema: Option<Span>) -> Option<Wrong> {
     }
 }
 
+fn may_be_fetched(bytes: &[u8], icon: Span) -> bool {
+    let src = json::member(bytes, icon, "src").and_then(|src| json::unescape(src.of(bytes)));
+    let is_of = |src: &str, scheme: &str| {
+        src.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    src.is_some_and(|src| is_of(&src, "https:") || is_of(&src, "data:"))
+}
+
 fn mended(bytes: &[u8], item: Span, wrong: &[Wrong], own: &str) -> Vec<u8> {
     let uri = edit::string(own);
     let mut added: Vec<(&str, &[u8])> = Vec::new();
@@ -123,9 +140,11 @@ fn mended(bytes: &[u8], item: Span, wrong: &[Wrong], own: &str) -> Vec<u8> {
     if has_bad_schema {
         added.push(("inputSchema", &schema));
     }
-    let each = |name: &str, _| {
-        let is_wrong = wrong.iter().any(|wrong| wrong.name() == name);
-        if is_wrong { Member::Drop } else { Member::Keep }
+    let icon = |icon: Span| Member::drop_if(!may_be_fetched(bytes, icon));
+    let each = |name: &str, value: Span| match wrong.iter().find(|wrong| wrong.name() == name) {
+        Some(Wrong::Icons) => Member::Put(edit::array(bytes, value, icon)),
+        Some(_) => Member::Drop,
+        None => Member::Keep,
     };
     object(bytes, item, each, &added)
 }
@@ -205,6 +224,20 @@ mod tests {
             resources,
             [json!({ "uri": "x:\"1", "name": "x:\"1" }), json!({ "uri": "x:2", "name": "x:2" })]
         );
+    }
+
+    #[test]
+    fn icons_of_other_schemes_are_left_out() {
+        let icons = r#"[{"src":"https://x/i.png"},{"src":"http://x/i.png"},{"src":"DATA:image/png;base64,AA"},
+            {"src":"file:///etc/passwd"},{"src":"\u0068ttps:\/\/y"},{"src":"javascript:x"},{"src":7},{},7,{"src":"https"}]"#;
+        let (tools, flaws) = items(List::Prompts, &format!(r#"[{{"name":"p","icons":{icons},"x":1}}]"#));
+        let kept = [
+            json!({ "src": "https://x/i.png" }),
+            json!({ "src": "DATA:image/png;base64,AA" }),
+            json!({ "src": "https://y" }),
+        ];
+        assert_eq!(tools, [json!({ "name": "p", "icons": kept, "x": 1 })]);
+        assert_eq!(flaws, ["\"p\" has no valid icons"]);
     }
 
     #[test]

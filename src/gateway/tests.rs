@@ -8,6 +8,7 @@ use crate::codec::Incoming;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
+mod abilities;
 mod lazy;
 mod parts;
 
@@ -30,7 +31,7 @@ struct Stage {
 }
 
 impl Floor for Stage {
-    fn open(&mut self, server: usize) -> Option<Key> {
+    fn open(&mut self, server: usize, _: Option<&[u8]>) -> Option<Key> {
         (!self.full.contains(&server)).then(|| self.links.insert(server))
     }
     fn watch(&mut self, server: usize) -> Option<Key> {

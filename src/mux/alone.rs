@@ -135,8 +135,8 @@ impl Mux {
 
     /// Ends the processes whose request is answered or taken back.
     pub(super) fn end_served(&mut self, now: Time, peer_key: Key, out: &mut dyn Sink) {
-        let alone = self.peers.get(peer_key).map(|peer| peer.alone.clone()).unwrap_or_default();
-        for key in alone {
+        let Some(peer) = self.peers.get(peer_key).filter(|peer| !peer.alone.is_empty()) else { return };
+        for key in peer.alone.clone() {
             self.end_if_served(now, key, out);
         }
     }

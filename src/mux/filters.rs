@@ -24,6 +24,12 @@ impl Mux {
         self.servers[self.peers.get(peer)?.server].policy.filters.as_deref()
     }
 
+    /// Whether an answer may hold what its client is not to have.
+    pub(super) fn is_filtered(&self, request: &Request) -> bool {
+        let Method::List(_) = request.method else { return false };
+        request.peer().is_some_and(|peer| self.filters_of(peer).is_some())
+    }
+
     /// The answer to a request that names what is denied: the same as if the server did not have it.
     pub(super) fn denial(&self, peer: Key, method: Method, era: Era, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let filters = self.filters_of(peer)?;

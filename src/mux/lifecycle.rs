@@ -160,15 +160,16 @@ impl Mux {
         if matches!(self.instances.get(key).map(|i| &i.phase), Some(Phase::Stopping { .. })) {
             return;
         }
-        if let Some(next) = self.next_era(key) {
-            return self.stop(now, key, Then::Respawn(next), out);
-        }
-        self.forget_if_unready(key, out);
         let text = match why {
             CloseReason::Io(error) => format!("it {error}"),
             CloseReason::SlowReader => format!("it {why}"),
             _ => "its output was closed".to_string(),
         };
+        if let Some(next) = self.next_era(key) {
+            log::info!(target: &self.target_of(key), "{text} during its handshake: trying {}", next.describe());
+            return self.stop(now, key, Then::Respawn(next), out);
+        }
+        self.forget_if_unready(key, out);
         log::warn!(target: &self.target_of(key), "{text}");
         if let Some(instance) = self.instances.get_mut(key) {
             instance.last_failure = Some(text);

@@ -40,6 +40,7 @@ pub mod series;
 mod server;
 pub mod sink;
 mod spare;
+mod sponsor;
 pub mod status;
 mod subscribe;
 mod tally;

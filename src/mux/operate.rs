@@ -19,7 +19,7 @@ impl Mux {
         let mut server = Server::new(policy);
         if let Some(id) = free {
             self.forget_suspended_of(id);
-            for old in [self.servers[id].shared, self.servers[id].for_guests].into_iter().flatten() {
+            for old in self.instances_of(id) {
                 self.instances.remove(old);
             }
         }
@@ -271,7 +271,7 @@ impl Mux {
         }
         let tally = &mut self.servers[server].tally;
         #[cfg(feature = "http")]
-        tally.series.entry(ended.method).or_default().note(outcome, ended.ms, request_bytes, answer_bytes);
+        tally.series.of(asker.method).note(outcome, ended.ms, request_bytes, answer_bytes);
         tally.note(ended);
     }
 }

@@ -10,7 +10,7 @@ use crate::codec::{Incoming, Message, Value};
 use crate::mux::hold::{holder_of, serializes};
 use crate::mux::method::{Level, Method};
 use crate::mux::peer::Capabilities;
-use crate::mux::request::{Origin, Own, Request, State};
+use crate::mux::request::{Held, Origin, Own, Request, State};
 use crate::mux::server::{Era, Holder, Phase};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, Timer, reply, tally};
 
@@ -286,21 +286,27 @@ impl Mux {
 
     /// Hands a filed request to the child, under its key.
     fn send_request(&mut self, now: Time, key: Key, child: Key, msg: &Incoming<'_>, out: &mut dyn Sink) {
-        if let Some(failure) = self.lost_its_round(key) {
-            let instance = self.requests.get(key).map(|request| request.instance);
-            return self.fail_request(now, instance.unwrap_or(key), key, &failure, out);
+        let Some(request) = self.requests.get(key) else { return };
+        let instance_key = request.instance;
+        let era = self.instances.get(instance_key).and_then(|instance| instance.era);
+        if request.rounds > 0
+            && let Some(failure) = self.lost_its_round(key)
+        {
+            return self.fail_request(now, instance_key, key, &failure, out);
         }
-        let crossed = match self.cross_request(now, key, msg, out) {
-            Some(Ok(text)) => Some(text),
-            Some(Err(why)) => return self.refuse_request(now, key, &why, out),
-            None => None,
-        };
+        let mut crossed = None;
+        if era.is_some_and(|era| era != request.era) {
+            crossed = match self.cross_request(now, key, msg, out) {
+                Some(Ok(text)) => Some(text),
+                Some(Err(why)) => return self.refuse_request(now, key, &why, out),
+                None => None,
+            };
+        }
         let is_crossed = crossed.is_some();
         let crossed = crossed.as_deref().and_then(|text| Incoming::scan(text).ok());
         let (original, msg) = (msg, crossed.as_ref().unwrap_or(msg));
         let Some(request) = self.requests.get_mut(key) else { return };
         request.state = State::Sent { since: now, aged: false };
-        let instance_key = request.instance;
         let Origin::Peer { peer: peer_key, .. } = request.origin else { return };
         let mut message = Message::new(msg.bytes);
         if let Some(id) = msg.envelope.id {
@@ -334,7 +340,8 @@ impl Mux {
 
     /// Takes a request out of every table it is in.
     pub(super) fn take(&mut self, key: Key) -> Option<Request> {
-        let mut request = self.requests.remove(key)?;
+        // It is moved once, at the end: it is large.
+        let request = self.requests.get_mut(key)?;
         if let Some(timer) = request.timer {
             self.timers.cancel(timer);
         }
@@ -346,18 +353,22 @@ impl Mux {
         {
             self.timers.cancel(timer);
         }
+        let (instance, method) = (request.instance, request.method);
         match request.origin {
-            Origin::Peer { peer, position, .. } => {
-                self.uncount(peer, request.instance, request.method, &request.state);
-                if let Some(peer) = self.peers.get_mut(peer) {
-                    peer.kept_bytes -= request.kept_bytes();
+            Origin::Peer { peer: peer_key, position, .. } => {
+                let (held, kept) = (Held::of(&request.state), request.kept_bytes());
+                self.uncount(peer_key, instance, method, held);
+                if kept > 0
+                    && let Some(peer) = self.peers.get_mut(peer_key)
+                {
+                    peer.kept_bytes -= kept;
                 }
-                self.unlist(peer, position);
+                self.unlist(peer_key, position);
             }
-            Origin::Suspended(_) => self.let_go(None, request.instance, request.method),
+            Origin::Suspended(_) => self.let_go(None, instance, method),
             Origin::Own(_) => {}
         }
-        Some(request)
+        self.requests.remove(key)
     }
 
     /// Takes a request out of the list of its client.
@@ -377,16 +388,16 @@ impl Mux {
     }
 
     /// Undoes what sending or keeping a request counted.
-    pub(super) fn uncount(&mut self, peer_key: Key, instance: Key, method: Method, state: &State) {
+    pub(super) fn uncount(&mut self, peer_key: Key, instance: Key, method: Method, held: Held) {
         let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        match state {
-            State::Waiting(bytes) => peer.waiting_bytes -= bytes.len(),
-            State::Sent { aged, .. } => {
+        match held {
+            Held::Waiting(bytes) => peer.waiting_bytes -= bytes,
+            Held::Sent { aged } => {
                 peer.in_flight -= 1;
-                peer.aged -= usize::from(*aged);
+                peer.aged -= usize::from(aged);
                 self.let_go(Some(peer_key), instance, method);
             }
-            State::Joined | State::Asking(_) => {}
+            Held::Nothing => {}
         }
     }
 

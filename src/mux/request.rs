@@ -101,6 +101,27 @@ pub(super) enum State {
     Asking(Box<Round>),
 }
 
+/// What a state counts for at its client.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Held {
+    /// This many bytes wait.
+    Waiting(usize),
+    Sent {
+        aged: bool,
+    },
+    Nothing,
+}
+
+impl Held {
+    pub(super) fn of(state: &State) -> Held {
+        match state {
+            State::Waiting(bytes) => Held::Waiting(bytes.len()),
+            State::Sent { aged, .. } => Held::Sent { aged: *aged },
+            State::Joined | State::Asking(_) => Held::Nothing,
+        }
+    }
+}
+
 impl Request {
     pub(super) fn is_sent(&self) -> bool {
         matches!(self.state, State::Sent { .. })

@@ -5,7 +5,7 @@ use crate::base::Key;
 use crate::codec::{Incoming, json};
 use crate::mux::bridge::rounds;
 use crate::mux::method::{Listed, Method};
-use crate::mux::request::{Origin, Request, State};
+use crate::mux::request::{Held, Origin, Request, State};
 use crate::mux::{Mux, reply};
 use std::collections::BTreeSet;
 
@@ -95,7 +95,7 @@ impl Mux {
             let len = bytes.len();
             request.was_lost = true;
             let sent = std::mem::replace(&mut request.state, State::Waiting(bytes));
-            self.uncount(peer_key, instance_key, Method::ToolsCall, &sent);
+            self.uncount(peer_key, instance_key, Method::ToolsCall, Held::of(&sent));
             let is_only = self.instances.get(instance_key).is_some_and(|instance| instance.only.is_some());
             let Some(peer) = self.peers.get_mut(peer_key) else { continue };
             peer.kept_bytes -= len;

@@ -1,5 +1,6 @@
 //! [`Series`]: durations and sizes of a server's requests by method, for `/metrics` (row E06).
 
+use super::method::Method;
 use super::tally::Outcome;
 use std::collections::BTreeMap;
 
@@ -19,8 +20,25 @@ pub struct Series {
     pub answer_bytes: u64,
 }
 
-/// By method.
-pub type ByMethod = BTreeMap<&'static str, Series>;
+/// By method, in the order of their first request: they are few, and the one that is looked for is mostly among
+/// the first.
+#[derive(Clone, Debug, Default)]
+pub struct ByMethod(Vec<(Method, Series)>);
+
+impl ByMethod {
+    pub(super) fn of(&mut self, method: Method) -> &mut Series {
+        let at = self.0.iter().position(|(known, _)| *known == method).unwrap_or_else(|| {
+            self.0.push((method, Series::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+
+    /// By the method's name.
+    pub fn by_name(&self) -> BTreeMap<&'static str, &Series> {
+        self.0.iter().map(|(method, series)| (method.text(), series)).collect()
+    }
+}
 
 impl Series {
     /// Counts one request that has come to its end.

@@ -21,6 +21,7 @@ use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
 use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
+use crate::mux::sponsor::Sponsored;
 use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,8 @@ pub(super) struct Server {
     /// Where each client has its own: that of all requests that stand for themselves, whose client nobody
     /// can tell from another of the same right (protocol.md §4.2).
     pub for_guests: Option<Key>,
+    /// What it has for clients of merged endpoints.
+    pub sponsored: Vec<Sponsored>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -303,6 +306,7 @@ impl Server {
             topping_up: false,
             past_restarts: 0,
             for_guests: None,
+            sponsored: Vec::new(),
             clients: 0,
             meter: Meter::default(),
             limited: 0,

@@ -4,6 +4,7 @@
 //!
 //! | row | shown by |
 //! |---|---|
+//! | B06, G09 behind the endpoint | `apart::*` |
 //! | H02 | `names::*`; `gateway::catalogue::tests::prefixed_names_stay_…` |
 //! | H03, P59, bad input | `strange::*` |
 //! | H07 | `filters::*` |
@@ -11,6 +12,7 @@
 //! | K03, E06 for merged endpoints | `status::*` |
 //! | A08 for merged endpoints | `reload::*`; `gateway::tests::parts` |
 
+mod apart;
 mod filters;
 mod names;
 mod profiles;

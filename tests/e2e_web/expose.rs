@@ -248,7 +248,7 @@ fn a_server_that_crashes_is_started_again_so_many_times() {
     exposed.ask(&Ask::post(&endpoint, &initialize("2024-11-05", json!({})))).expect(202);
     let answer = stream.message();
     assert!(answer["error"]["message"].as_str().unwrap().contains("status 3"), "{answer}");
-    exposed.mux.wait_logs(4, "exited with status 3");
+    exposed.mux.wait_log("given up after 1 restarts: exited with status 3");
     exposed.ask(&Ask::post(&endpoint, &initialize("2024-11-05", json!({})))).expect(202);
     let answer = stream.until(|answer| answer["error"].is_object());
     assert!(answer["error"]["data"]["muxloop"]["reason"].is_string(), "{answer}");

@@ -86,6 +86,13 @@ impl Mux {
     /// A child's answer in the words of its client, or as it is where the client reads it so.
     pub(super) fn cross_answer(&self, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let era = self.instances.get(request.instance)?.era?;
+        // Most are said here already.
+        if era == request.era
+            && (era == Era::Modern || !may_be_newer(msg, request.method))
+            && !self.is_filtered(request)
+        {
+            return None;
+        }
         self.cross_answer_of(era, request, msg)
     }
 
@@ -100,7 +107,6 @@ impl Mux {
     }
 
     fn in_words_of_client(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
-        let instance = self.instances.get(request.instance)?;
         let version = match &request.origin {
             Origin::Peer { peer, .. } => self.version_of(*peer, request),
             Origin::Suspended(_) => Version::LATEST,
@@ -111,7 +117,7 @@ impl Mux {
                 error::to_modern(msg, request.capabilities, request.lacks)
             }
             (Era::Legacy, Era::Modern) => {
-                let hello = instance.hello.as_ref()?;
+                let hello = self.instances.get(request.instance)?.hello.as_ref()?;
                 Some(result::to_modern(msg, request.method, &hello.server_info))
             }
             (Era::Modern, Era::Legacy) if msg.envelope.kind == Kind::Error => error::to_legacy(msg),
@@ -133,11 +139,15 @@ impl Mux {
 
 /// A result without what came after the client's version (protocol.md §4.1); `None` if nothing is in it.
 fn older(msg: &Incoming<'_>, method: Method, version: Version) -> Option<Vec<u8>> {
-    let has_content = matches!(method, Method::ToolsCall | Method::PromptsGet);
-    if !has_content || version >= Version::V2025_06_18 || msg.envelope.kind == Kind::Error {
+    if version >= Version::V2025_06_18 || !may_be_newer(msg, method) {
         return None;
     }
     content::for_version(msg, version)
+}
+
+/// Whether something of a later version can be in it.
+fn may_be_newer(msg: &Incoming<'_>, method: Method) -> bool {
+    matches!(method, Method::ToolsCall | Method::PromptsGet) && msg.envelope.kind != Kind::Error
 }
 
 /// What a legacy client is told of whom a modern child would have to be told more.

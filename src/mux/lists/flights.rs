@@ -11,7 +11,7 @@ use super::PageKey;
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message, Value};
 use crate::mux::queue::Asked;
-use crate::mux::request::{Origin, Request, State};
+use crate::mux::request::{Held, Origin, Request, State};
 use crate::mux::tally::Outcome;
 use crate::mux::{Kind, Mux, Sink, Timer, reply};
 
@@ -194,7 +194,7 @@ impl Mux {
             self.timers.cancel(timer);
         }
         if let Origin::Peer { peer, position, .. } = old.origin {
-            self.uncount(peer, old.instance, old.method, &old.state);
+            self.uncount(peer, old.instance, old.method, Held::of(&old.state));
             self.unlist(peer, position);
         }
         old.state = State::Joined;

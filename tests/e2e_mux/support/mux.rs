@@ -36,7 +36,8 @@ impl Server {
 
     /// A shell script as the server. `DIR` and `BINARY` in it are replaced.
     pub fn script(name: &str, script: &str) -> Server {
-        let args = vec!["-c".into(), script.replace("BINARY", BINARY)];
+        // The variables are the shell's, not those of the file.
+        let args = vec!["-c".into(), script.replace("BINARY", BINARY).replace("${", "$${")];
         Server { name: name.into(), cmd: "/bin/sh".into(), args, keys: String::new(), is_legacy: false }
     }
 
