@@ -96,6 +96,12 @@ impl Mux {
         self.cross_answer_of(era, request, msg)
     }
 
+    /// Without merged endpoints there are no filters.
+    #[cfg(not(feature = "gateway"))]
+    fn is_filtered(&self, _request: &Request) -> bool {
+        false
+    }
+
     /// The same of an answer that is in the words of this era.
     pub(super) fn cross_answer_of(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let crossed = self.in_words_of_client(era, request, msg);
