@@ -36,7 +36,7 @@ pub(super) enum Role {
     #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
     Merged,
     /// A peer of the mux that asks for the gateway that is this server.
-    #[cfg_attr(all(feature = "http", not(feature = "gateway")), expect(dead_code))]
+    #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
     Asker(usize),
 }
 

@@ -7,6 +7,10 @@ use super::port::{Nowhere, Platform};
 use super::{Action, Engine, Outbox, ServerSetup};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message};
+#[cfg(feature = "control")]
+use crate::control::{MemberReport, MergedReport};
+#[cfg(any(feature = "http", feature = "control"))]
+use crate::gateway::status::Status;
 use crate::gateway::{Floor, Gateway, Setup};
 use crate::mux::{CloseReason, Mux, ServerId, StopStep};
 
@@ -16,6 +20,14 @@ pub(super) struct Merged {
     gateway: Gateway,
     /// While the mux has it started: its instance, and the link that is its standard input and output.
     running: Option<(Key, Key)>,
+}
+
+impl Merged {
+    /// Its server, and what can be had there.
+    #[cfg(any(feature = "http", feature = "control"))]
+    pub(super) fn status(&self, now: Time) -> (ServerId, Status) {
+        (self.server, self.gateway.status(now))
+    }
 }
 
 /// What the gateway sees of the engine while it works.
@@ -95,8 +107,36 @@ impl Engine {
         Some((server, self.merged_at(server)?))
     }
 
+    pub(super) fn is_merged(&self, server: ServerId) -> bool {
+        self.merged_at(server).is_some()
+    }
+
     fn merged_at(&self, server: ServerId) -> Option<usize> {
         self.merged.iter().position(|merged| merged.server == server)
+    }
+
+    /// What a report says of a merged endpoint, and the bytes of its list of tools as clients are shown it.
+    #[cfg(feature = "control")]
+    pub(super) fn merged_report(&self, now: Time, server: ServerId) -> Option<(MergedReport, u64)> {
+        let (_, status) = self.merged[self.merged_at(server)?].status(now);
+        let members = status.members.into_iter().map(|member| {
+            let [tools, prompts, resources, templates] =
+                member.offered.map(|count| count.map(|count| count as u64));
+            MemberReport { name: member.key, tools, prompts, resources, templates, missing: member.missing }
+        });
+        let [tools, prompts, resources, templates] = status.offered.map(|count| count as u64);
+        let report = MergedReport {
+            names: if status.is_plain { "plain" } else { "prefix" }.into(),
+            lazy: status.is_lazy,
+            tools,
+            prompts,
+            resources,
+            templates,
+            collisions: status.clash_count as u64,
+            collided: status.clashes,
+            servers: members.collect(),
+        };
+        Some((report, status.tool_bytes as u64))
     }
 
     /// The place of a server was given to another one.

@@ -24,7 +24,10 @@ impl Engine {
 
     #[cfg_attr(not(any(feature = "gateway", feature = "http")), expect(unused_variables))]
     fn hear(&mut self, now: Time, link: Key, platform: &mut dyn Platform) {
-        let Some((role, server)) = self.conns.get(link).map(|conn| (conn.role, conn.server)) else { return };
+        let Some(conn) = self.conns.get(link) else { return };
+        let role = conn.role;
+        #[cfg_attr(not(feature = "gateway"), expect(unused_variables))]
+        let server = conn.server;
         let sent = self.conns.take_sent(link);
         match role {
             #[cfg(feature = "http")]

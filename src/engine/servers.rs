@@ -139,6 +139,11 @@ impl Engine {
 
     /// What is known of a server, see [`crate::mux::Mux::memory`].
     pub fn memory(&self, id: ServerId) -> Option<Memory> {
+        // What a merged endpoint has is what its servers have.
+        #[cfg(feature = "gateway")]
+        if self.is_merged(id) {
+            return None;
+        }
         self.mux.memory(id)
     }
 
@@ -201,9 +206,20 @@ impl Engine {
         let policy = setup.policy.clone();
         let old = std::mem::replace(&mut self.setups[id], setup);
         let spare = policy.spare;
-        let is_other = old.policy.spare != spare && old.spawn == self.setups[id].spawn;
-        if is_other && (ServerPolicy { spare, ..old.policy }) == policy {
-            tell!(self, now, change_spare, id, spare);
+        #[cfg(feature = "gateway")]
+        let filters = policy.filters.clone();
+        let same = ServerPolicy {
+            spare,
+            #[cfg(feature = "gateway")]
+            filters: filters.clone(),
+            ..old.policy.clone()
+        };
+        if old.policy != policy && old.spawn == self.setups[id].spawn && same == policy {
+            if old.policy.spare != spare {
+                tell!(self, now, change_spare, id, spare);
+            }
+            #[cfg(feature = "gateway")]
+            tell!(self, now, change_filters, id, filters);
             return;
         }
         tell!(self, now, change_server, id, policy);

@@ -36,6 +36,17 @@ pub struct Offer {
     pub changes: BTreeMap<String, Change>,
 }
 
+impl Offer {
+    /// The filters.
+    pub fn filters(&self) -> Filters {
+        Filters {
+            tools: self.tools.clone(),
+            prompts: self.prompts.clone(),
+            resources: self.resources.clone(),
+        }
+    }
+}
+
 /// One thing as its server lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item {
@@ -333,6 +344,28 @@ impl Catalogue {
     /// Why a name leads nowhere, if it is of two.
     pub fn clash(&self, list: List, name: &str) -> Option<&Clash> {
         self.merged[list as usize].clashes.get(name)
+    }
+
+    /// How many things of each server are offered, by list.
+    pub fn counts(&self) -> Vec<[usize; 4]> {
+        let mut counts = vec![[0; 4]; self.members.len()];
+        for list in List::ALL {
+            for offered in &self.merged[list as usize].offered {
+                counts[offered.member][list as usize] += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many things are offered, and their bytes.
+    pub fn offered_bytes(&self, list: List) -> (usize, usize) {
+        let offered = &self.merged[list as usize].offered;
+        (offered.len(), offered.iter().map(|offered| offered.text.len()).sum())
+    }
+
+    /// Whether names have no prefix.
+    pub fn is_plain(&self) -> bool {
+        self.naming == Naming::Plain
     }
 
     /// Names that are offered, in order.

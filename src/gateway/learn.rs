@@ -1,6 +1,7 @@
 //! What the gateway asks on its own account: what a server can do, its lists, and when they change.
 
 use super::catalogue::List;
+use super::lazy::words::cut;
 use super::{Floor, Gateway, Timer, Use};
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Span, json};
@@ -18,6 +19,8 @@ pub(super) struct Member {
     /// The link on which it tells that its lists changed.
     pub watch: Option<Key>,
     retrying: bool,
+    /// Why it was not learnt what was asked for last.
+    pub failure: Option<String>,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,7 @@ struct Fetch {
 impl Member {
     pub(super) fn new(server: usize, key: String) -> Member {
         let lists = std::array::from_fn(|_| Freshness::Stale);
-        Member { server, key, hello: Hello::Unknown, lists, watch: None, retrying: false }
+        Member { server, key, hello: Hello::Unknown, lists, watch: None, retrying: false, failure: None }
     }
 
     /// What is known stays known; what is under way is forgotten.
@@ -109,7 +112,7 @@ impl Member {
     }
 
     /// Since when this is under way, if it is.
-    fn busy_since(&self, list: Option<List>) -> Option<Time> {
+    pub(super) fn busy_since(&self, list: Option<List>) -> Option<Time> {
         if let Hello::Asked { since } = self.hello {
             return Some(since);
         }
@@ -158,7 +161,7 @@ impl Gateway {
 
     fn ask_hello(&mut self, now: Time, member: usize, floor: &mut dyn Floor) {
         let Some(link) = floor.open(self.members[member].server, None) else {
-            return self.on_hello_failed(now, member, floor);
+            return self.on_hello_failed(now, member, FULL, floor);
         };
         self.links.insert(link, Use::Hello(member));
         self.members[member].hello = Hello::Asked { since: now };
@@ -177,12 +180,14 @@ impl Gateway {
         let result = msg.envelope.result.map_or(&b"null"[..], |result| msg.text(result));
         let value: Value = serde_json::from_slice(result).unwrap_or_default();
         if msg.envelope.kind == Kind::Error || !value["capabilities"].is_object() {
-            return self.on_hello_failed(now, member, floor);
+            let why = said(msg).unwrap_or_else(|| "its answer to server/discover has no capabilities".into());
+            return self.on_hello_failed(now, member, &why, floor);
         }
         let instructions = value["instructions"].as_str().unwrap_or_default().to_string();
         self.members[member].hello =
             Hello::Known(Ability { capabilities: value["capabilities"].clone(), instructions });
         self.renew_hello(floor);
+        self.members[member].failure = None;
         self.watch(member, floor);
         if self.lazy.is_some() {
             self.announce(List::Tools, floor);
@@ -195,8 +200,9 @@ impl Gateway {
         self.on_learnt(now, floor);
     }
 
-    pub(super) fn on_hello_failed(&mut self, now: Time, member: usize, floor: &mut dyn Floor) {
+    pub(super) fn on_hello_failed(&mut self, now: Time, member: usize, why: &str, floor: &mut dyn Floor) {
         self.members[member].hello = Hello::Failed;
+        self.members[member].failure = Some(why.to_owned());
         for list in &mut self.members[member].lists {
             if matches!(list, Freshness::Wanted) {
                 *list = Freshness::Failed;
@@ -218,7 +224,7 @@ impl Gateway {
             Fetch { since: now, pages: Vec::new(), bytes: 0, cursors: BTreeSet::new(), outdated: false };
         self.members[member].lists[list as usize] = Freshness::Fetching(Box::new(fetch));
         let Some(link) = floor.open(self.members[member].server, None) else {
-            return self.on_fetch_failed(now, member, list, floor);
+            return self.on_fetch_failed(now, member, list, FULL, floor);
         };
         self.links.insert(link, Use::Fetch(member, list));
         floor.ask(link, &own_request(list.method(), json!({})));
@@ -242,7 +248,8 @@ impl Gateway {
         let Some(result) = result.filter(has_items) else {
             self.drop_link(link, floor);
             log::info!(target: "gateway", "server '{}' gave no list for {}: {}", self.members[member].key, list.method(), String::from_utf8_lossy(&msg.bytes[..msg.bytes.len().min(200)]));
-            return self.on_fetch_failed(now, member, list, floor);
+            let why = said(msg).unwrap_or_else(|| format!("its answer to {} has no list", list.method()));
+            return self.on_fetch_failed(now, member, list, &why, floor);
         };
         let Freshness::Fetching(fetch) = &mut self.members[member].lists[list as usize] else { return };
         let find = |name| json::member(msg.bytes, result, name);
@@ -275,6 +282,7 @@ impl Gateway {
             (false, true) => Freshness::Fresh(Time(u64::MAX)),
             (false, false) => Freshness::Fresh(now + ttl_ms),
         };
+        self.members[member].failure = None;
         let changed = self.catalogue.learn(member, list, &fetch.pages);
         if fetch.outdated {
             self.fetch(now, member, list, floor);
@@ -297,7 +305,15 @@ impl Gateway {
         self.logged = now;
     }
 
-    pub(super) fn on_fetch_failed(&mut self, now: Time, member: usize, list: List, floor: &mut dyn Floor) {
+    pub(super) fn on_fetch_failed(
+        &mut self,
+        now: Time,
+        member: usize,
+        list: List,
+        why: &str,
+        floor: &mut dyn Floor,
+    ) {
+        self.members[member].failure = Some(why.to_owned());
         self.members[member].lists[list as usize] = Freshness::Failed;
         self.retry_later(now, member);
         self.on_learnt(now, floor);
@@ -372,6 +388,12 @@ impl Gateway {
     }
 }
 
+/// What an error says.
+fn said(msg: &Incoming<'_>) -> Option<String> {
+    let text = json::member(msg.bytes, msg.envelope.error?, "message")?;
+    Some(cut(&json::unescape(msg.text(text))?, SAID_MAX).to_owned())
+}
+
 /// A request of muxloop's own; a link has one at a time.
 pub(super) fn own_request(method: &str, mut params: Value) -> Vec<u8> {
     params["_meta"] = json!({
@@ -385,6 +407,10 @@ pub(super) fn own_request(method: &str, mut params: Value) -> Vec<u8> {
 /// Most pages, and bytes, of one list of one server.
 const PAGES_MAX: usize = 200;
 const BYTES_MAX: usize = 16 << 20;
+/// Why a server was not asked.
+const FULL: &str = "takes no more requests";
+/// Most bytes of a server's words for why it failed.
+const SAID_MAX: usize = 300;
 /// Most clashes that one change of a list is worth in the log.
 const CLASHES_LOGGED: usize = 10;
 /// A server that failed is asked again after this, if somebody listens.

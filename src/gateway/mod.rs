@@ -9,7 +9,7 @@
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
 //! listens    change notifications                                change, names, filter, template, list, clash, sound
-//! parts      what it is made of, changed while it runs
+//! parts      what it is made of, changed while it runs                status  for operators
 //! lazy       tools that are searched instead of listed
 //! ```
 //!
@@ -17,10 +17,10 @@
 //! longer, and the next one not at all, until it has answered.
 
 mod answer;
+pub use crate::base::filter;
 pub mod catalogue;
 pub mod change;
 pub mod clash;
-pub mod filter;
 pub mod lazy;
 mod learn;
 mod list;
@@ -29,6 +29,7 @@ pub mod names;
 mod parts;
 mod serve;
 mod sound;
+pub mod status;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -115,6 +116,9 @@ enum Timer {
     Listen(u64),
 }
 
+/// Why a server did not answer whose link was closed.
+const LOST: &str = "went away before it answered";
+
 impl Gateway {
     /// A gateway that has asked nobody yet.
     pub fn new(setup: Setup) -> Gateway {
@@ -172,8 +176,8 @@ impl Gateway {
         let Some(used) = self.links.remove(link) else { return };
         match used {
             Use::Call(job) => self.on_call_lost(job, floor),
-            Use::Hello(member) => self.on_hello_failed(now, member, floor),
-            Use::Fetch(member, list) => self.on_fetch_failed(now, member, list, floor),
+            Use::Hello(member) => self.on_hello_failed(now, member, LOST, floor),
+            Use::Fetch(member, list) => self.on_fetch_failed(now, member, list, LOST, floor),
             Use::Watch(member) => self.members[member].watch = None,
             Use::Resources(listen, member) => self.on_resources_lost(now, listen, member, floor),
         }

@@ -235,6 +235,7 @@ impl Gateway {
             b"tools/call" => by_name(List::Tools, params("name")),
             b"prompts/get" => by_name(List::Prompts, params("name")),
             b"resources/read" => by_uri(params("uri")),
+            _ if repeats(msg) => Ok(Way::Error(-32602, "`ref`, or a member of it, stands twice".into())),
             _ => {
                 let of_ref = |name| json::member(msg.bytes, params("ref")?, name);
                 match text(of_ref("type")).as_deref() {
@@ -391,6 +392,17 @@ impl Gateway {
         }
         result.to_string().into_bytes()
     }
+}
+
+/// Whether what a completion is for could be read in two ways: the scanner looks at no member of `ref`.
+fn repeats(msg: &Incoming<'_>) -> bool {
+    let Some(params) = msg.envelope.params else { return false };
+    let is_twice = |at: Span, wanted: &str| {
+        json::object_members(msg.bytes, at).filter(|(name, _, _)| *name == *wanted).nth(1).is_some()
+    };
+    let of = json::member(msg.bytes, params, "ref").filter(|at| edit::is_object(msg.bytes, *at));
+    is_twice(params, "ref")
+        || of.is_some_and(|of| ["type", "name", "uri"].iter().any(|name| is_twice(of, name)))
 }
 
 /// Where a member can be added behind the others of `params`.

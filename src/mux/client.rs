@@ -195,6 +195,10 @@ impl Mux {
         {
             return self.answer_failure(link, msg, &failure, out);
         }
+        #[cfg(feature = "gateway")]
+        if let Some(text) = self.denial(peer, method, era, msg) {
+            return out.send(link, &Message::new(&text));
+        }
         if era == Era::Modern && self.resume(now, peer, link, method, msg, out) {
             return;
         }

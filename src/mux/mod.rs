@@ -17,6 +17,8 @@ mod clock;
 mod era;
 mod fanout;
 mod fence;
+#[cfg(feature = "gateway")]
+mod filters;
 mod handshake;
 mod hold;
 mod lifecycle;

@@ -7,13 +7,17 @@
 //! | B06, G09 behind the endpoint | `apart::*` |
 //! | H02 | `names::*`; `gateway::catalogue::tests::prefixed_names_stay_…` |
 //! | H03, P59, bad input | `strange::*` |
+//! | H07 | `filters::*` |
 //! | H08 (profiles) | `profiles::*` |
+//! | K03, E06 for merged endpoints | `status::*` |
 //! | A08 for merged endpoints | `reload::*`; `gateway::tests::parts` |
 
 mod apart;
+mod filters;
 mod names;
 mod profiles;
 mod reload;
+mod status;
 mod strange;
 #[allow(dead_code, unused_imports)]
 #[path = "../e2e_http/support/mod.rs"]

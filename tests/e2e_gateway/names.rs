@@ -46,8 +46,9 @@ fn a_name_of_two_is_nobodys_and_refuses_the_next_start() {
     assert_names_both(&station.mux.wait_log("tool 'read'"));
     station.mux.stop();
 
-    // Their lists are known now.
+    // Their lists are known now; that of the endpoint is nobody's to keep.
     let dir = station.mux.dir.clone();
+    assert_eq!(fs::read_dir(dir.0.join(".cache/muxloop/lists")).expect("a folder").count(), 2);
     let output = command(&dir.0).args(["-c", "mux.toml"]).output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{said}");
