@@ -5,6 +5,7 @@
 //! | row | shown by |
 //! |---|---|
 //! | B06, G09 behind the endpoint | `apart::*` |
+//! | K02, B08 | `lazy::*` |
 //! | H02 | `names::*`; `gateway::catalogue::tests::prefixed_names_stay_…` |
 //! | H03, P59, bad input | `strange::*` |
 //! | H07 | `filters::*` |
@@ -14,6 +15,7 @@
 
 mod apart;
 mod filters;
+mod lazy;
 mod names;
 mod profiles;
 mod reload;
