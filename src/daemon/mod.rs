@@ -18,6 +18,7 @@ mod snapshot;
 #[path = "without_snapshots.rs"]
 mod snapshot;
 
+use crate::base::SortedMap;
 use crate::capture::{Recorder, Tape};
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
@@ -38,7 +39,6 @@ use lists::ListFiles;
 use login::LoginPath;
 use service::{Doors, Service};
 use snapshot::Snapshots;
-use std::collections::BTreeMap;
 #[cfg(feature = "control")]
 use std::path::Path;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ struct Daemon<'o> {
     /// As it is in effect.
     config: Config,
     /// By the servers' names.
-    listeners: BTreeMap<String, usize>,
+    listeners: SortedMap<String, usize>,
     /// Every call that changes it is told to `tape` first: a replay makes the same calls.
     engine: Engine,
     reactor: Reactor,
@@ -105,7 +105,7 @@ impl<'o> Daemon<'o> {
         let unix_ms_at_start = reactor.clock.unix_ms_at_start();
         let findings = Findings::open(surroundings.cache_folder(), unix_ms_at_start);
         let mut setups = Vec::new();
-        let mut listeners = BTreeMap::new();
+        let mut listeners = SortedMap::new();
         for server in &config.servers {
             let listener = match doors.servers.remove(&server.policy.name) {
                 Some(socket) => take_over(&mut reactor, server, socket)?,

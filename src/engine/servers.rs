@@ -2,12 +2,11 @@
 //! end of a drain.
 
 use super::{Door, Engine, ServerSetup};
-use crate::base::Time;
+use crate::base::{SortedSet, Time};
 use crate::engine::port::SpawnSpec;
 use crate::mux::ServerId;
 use crate::mux::memory::Memory;
 use crate::mux::policy::{Found, ServerPolicy};
-use std::collections::BTreeSet;
 
 impl Engine {
     /// Whether [`Engine::stop`] was asked for.
@@ -59,7 +58,7 @@ impl Engine {
     }
 
     /// Servers of which more is known than at the last call, see [`Engine::memory`].
-    pub fn take_learnt(&mut self) -> BTreeSet<ServerId> {
+    pub fn take_learnt(&mut self) -> SortedSet<ServerId> {
         std::mem::take(&mut self.learnt)
     }
 
