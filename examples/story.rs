@@ -17,13 +17,18 @@ fn main() -> ExitCode {
         eprintln!("usage: story PATH-TO-MUXLOOP");
         return ExitCode::from(2);
     };
-    match fs::canonicalize(&muxloop).map_err(Into::into).and_then(|muxloop| Stage::set(&muxloop)?.play()) {
+    match tell(&muxloop) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the story broke off: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The whole story, with this binary. (Tests tell it too.)
+pub fn tell(muxloop: &Path) -> Result<()> {
+    Stage::set(&fs::canonicalize(muxloop)?)?.play()
 }
 
 /// A running muxloop in a scratch folder; both end with it.

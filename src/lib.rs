@@ -27,6 +27,8 @@ pub mod cli;
 pub mod client;
 pub mod codec;
 pub mod config;
+#[cfg(all(feature = "control", feature = "gateway"))]
+pub mod connect;
 pub mod control;
 #[cfg(feature = "cli")]
 pub mod daemon;
@@ -45,6 +47,8 @@ pub mod library;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;
+#[cfg(feature = "cli")]
+pub mod shared;
 #[doc(hidden)]
 pub mod sim;
 #[cfg(feature = "tui")]

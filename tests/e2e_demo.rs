@@ -13,3 +13,5 @@ mod eras;
 mod faults;
 #[path = "e2e_demo/interviews.rs"]
 mod interviews;
+#[path = "e2e_demo/story.rs"]
+mod story;

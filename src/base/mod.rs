@@ -5,6 +5,8 @@
 pub mod arena;
 pub mod buffer;
 pub mod date;
+#[cfg(feature = "gateway")]
+pub mod filter;
 pub mod limits;
 pub mod nearest;
 pub mod short;

@@ -61,6 +61,7 @@ fn zsh() -> String {
         specs.extend(command.operand.iter().map(|operand| match operand.words {
             Words::Path => format!("'1:{}:_files'", operand.name),
             Words::Servers => format!("'*:{}:()'", operand.name),
+            Words::Program => format!("'*:{}:_command_names'", operand.name),
             _ => format!("'1:{}:({})'", operand.name, table::operand_words(operand).join(" ")),
         }));
         let _ = writeln!(cases, "    {}) _arguments {} ;;", command.name, specs.join(" "));

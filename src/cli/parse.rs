@@ -3,10 +3,11 @@
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
 use super::check::CheckOptions;
+use super::daemon;
 use super::invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport};
 use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
-use super::{complete, help, man};
+use super::{complete, help, man, serve};
 use crate::client::verbs::Verb;
 use crate::client::{Command as Ask, FollowOptions, HealthOptions, Target, What, status};
 use crate::config::nearest::{nearest, suggestion};
@@ -95,6 +96,10 @@ fn read(
             Arg::Long(long) => table::options(command).find(|opt| opt.is_called(long)),
             Arg::Value(ref word) if command.operand.is_some() && values.operand.is_none() => {
                 values.operand = Some(word.clone());
+                // What follows a program's name is the program's.
+                if takes_program(command) {
+                    values.more.extend(parser.raw_args().map_err(|error| error.to_string())?);
+                }
                 continue;
             }
             Arg::Value(ref word) if takes_many(command) => {
@@ -133,6 +138,10 @@ fn takes_many(command: &Command) -> bool {
     command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Servers))
 }
 
+fn takes_program(command: &Command) -> bool {
+    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Program))
+}
+
 fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
     match arg {
         Arg::Short(short) => format!("unknown option '-{short}'"),
@@ -152,6 +161,10 @@ fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
 fn invocation(command: &'static Command, mut values: Values) -> Result<Invocation, String> {
     let file = match &command.operand {
         Some(operand) if matches!(operand.words, Words::Path) => Some(path(operand, values.operand.take())?),
+        Some(operand) if matches!(operand.words, Words::Program) => {
+            let command = program(operand, &mut values)?;
+            return Ok(Invocation::Daemon(daemon::options(&values, command)?));
+        }
         _ => None,
     };
     let operand = operand(command, values.operand.take())?;
@@ -163,7 +176,8 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             let name = values.text("restart-service")?.unwrap_or_default();
             Ok(Invocation::Client(Ask::Verb(target(&values), Verb::Restart(name))))
         }
-        "run" | "record" => Ok(Invocation::Run(RunOptions {
+        "connect" => Ok(Invocation::Connect(serve::connect(&values)?)),
+        "run" | "record" | "serve" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
             control: values.path("control"),
             http: values.text("http")?,
@@ -171,6 +185,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             only: values.names("only")?,
             except: values.names("except")?,
             level: level(&values)?,
+            serve: if command.name == "serve" { Some(serve::options(&values)?) } else { None },
             format: values.word("log-format")?.map(|word| match word {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
@@ -266,6 +281,17 @@ fn path(operand: &table::Operand, given: Option<OsString>) -> Result<PathBuf, St
     given.map(PathBuf::from).ok_or_else(|| format!("{} is missing, expected a file", operand.name))
 }
 
+/// A program and its arguments, which have to be text.
+fn program(operand: &table::Operand, values: &mut Values) -> Result<Vec<String>, String> {
+    let words = values.operand.take().into_iter().chain(std::mem::take(&mut values.more));
+    let words: Result<Vec<String>, _> = words.map(OsString::into_string).collect();
+    let words = words.map_err(|word| format!("'{}' is not valid UTF-8", word.to_string_lossy()))?;
+    match words.first().is_some_and(|program| !program.is_empty()) {
+        true => Ok(words),
+        false => Err(format!("{0} is missing, expected -- {0}...", operand.name)),
+    }
+}
+
 fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<String>, String> {
     let Some(operand) = &command.operand else { return Ok(None) };
     if matches!(operand.words, Words::Path) {
@@ -330,7 +356,7 @@ fn expose(values: &Values) -> Result<ExposeOptions, String> {
     })
 }
 
-fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
+pub(super) fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
     let is_overruled = values.is_given("verbose") && !values.is_given("log-level");
     if values.has("log-level") && !is_overruled {
         return Ok(values.word("log-level")?.and_then(|word| word.parse().ok()));

@@ -47,6 +47,8 @@ pub enum Words {
     Servers,
     /// A file.
     Path,
+    /// A program and its arguments, after `--`.
+    Program,
 }
 
 /// An option.
@@ -108,6 +110,51 @@ pub const COMMANDS: &[Command] = &[
         examples: &[("muxloop run -c mux.toml --only memory,web -v", "")],
     },
     Command {
+        name: "serve",
+        aliases: &[],
+        summary: "offer all servers as one, to one host or to many",
+        group: MERGED,
+        about: &[
+            "On stdin and stdout until they end (the default), on a socket, over HTTP: /mcp,",
+            "/sse. docs/connect.md. Exit codes: 0 stopped, 1 failed, 2 wrong usage or file.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[
+            CONFIG,
+            SERVE_STDIO,
+            TRANSPORT,
+            HTTP,
+            INSECURE_LISTEN,
+            SERVE_SOCKET,
+            PROFILE,
+            DAEMON_MODE,
+            PROJECT,
+            LOG_FILE,
+            SERVE_CONTROL,
+            LOG_LEVEL,
+            VERBOSE,
+        ],
+        examples: &[("muxloop serve -c mux.toml", "as a host starts it")],
+    },
+    Command {
+        name: "connect",
+        aliases: &[],
+        summary: "connect stdio to the project's daemon; start it if need be",
+        group: MERGED,
+        about: &[
+            "The command that an MCP host starts for all servers of a project: the nearest",
+            "folder upwards with mux.toml, mux.json or .mcp.json. The daemon is shared, and",
+            "ends 10 s after its last client; its state: ~/.muxloop/projects/NAME-HASH/.",
+            "docs/connect.md. Exit codes: 0 at the end of stdin, 1 no daemon or lost it, 2",
+            "the command line is wrong.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, PROJECT, VERBOSE],
+        examples: &[("muxloop connect", ""), ("muxloop connect --project ~/src/web -v", "")],
+    },
+    Command {
         name: "proxy",
         aliases: &[],
         summary: "connect stdin and stdout to a server's socket",
@@ -152,6 +199,33 @@ pub const COMMANDS: &[Command] = &[
             LOG_LEVEL,
         ],
         examples: &[("muxloop proxy --stdio 'npx -y @modelcontextprotocol/server-memory' -p 8000", "")],
+    },
+    Command {
+        name: "daemon",
+        aliases: &[],
+        summary: "share one HTTP server; it ends with its last caller",
+        group: ONE,
+        about: &[
+            "Starts CMD, or joins who has; prints the URL; stays until SIGTERM or the end of",
+            "stdin. PORT and HOST are set, {port} and {host} replaced. docs/daemon.md. Exit",
+            "codes: 0 left, 1 the server failed, 2 the command line is wrong, 3 port taken.",
+        ],
+        operand: Some(Operand { name: "CMD", required: true, words: Words::Program }),
+        passes_through: false,
+        options: &[
+            DAEMON_PORT,
+            DAEMON_HOST,
+            DAEMON_DIR,
+            IDLE_EXIT,
+            READY_PATH,
+            READY_TIMEOUT,
+            STOP_GRACE,
+            DAEMON_RESTARTS,
+            STDIN_LIFE,
+            NO_STDIN_LIFE,
+            JSON,
+        ],
+        examples: &[("muxloop daemon --port 47127 -- node server.js --port {port}", "")],
     },
     Command {
         name: "check",
@@ -397,7 +471,7 @@ pub const COMMANDS: &[Command] = &[
         name: "completions",
         aliases: &["completion"],
         summary: "print shell completions",
-        group: "",
+        group: MORE,
         about: &["Prints a script for the shell to read."],
         operand: Some(Operand { name: "SHELL", required: true, words: Words::OneOf(SHELLS) }),
         passes_through: false,
@@ -444,12 +518,13 @@ pub const EVERYWHERE: &[Opt] = &[
 
 /// What the overview says of several commands at once.
 const CHECKS: &str = "check a file; try each server, and say how to cure it";
-const ONE: &str = "connect stdio to a socket; serve one server over HTTP";
+const MERGED: &str = "all servers as one; by a daemon that starts itself";
+const ONE: &str = "stdio to a socket; a stdio server as HTTP; share HTTP";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
 const CAPTURE: &str = "record all that happens; do it again, and compare";
-const MORE: &str = "print the version; explain a command, or mux.toml";
+const MORE: &str = "for the shell; a number; a command, or mux.toml";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
@@ -468,7 +543,7 @@ pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
     match operand.words {
         Words::Commands => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
         Words::OneOf(words) => words.to_vec(),
-        Words::Server | Words::Servers | Words::Path => Vec::new(),
+        Words::Server | Words::Servers | Words::Path | Words::Program => Vec::new(),
     }
 }
 

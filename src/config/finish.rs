@@ -54,6 +54,8 @@ pub(super) fn servers(reader: &mut Reader<'_>, mut drafts: Vec<Draft>) -> Vec<Se
         draft.times(reader);
         draft.spare(reader);
         draft.search_path(reader);
+        #[cfg(feature = "gateway")]
+        draft.filters();
     }
     one_socket_each(reader, &drafts);
     drafts.into_iter().map(|draft| draft.server).collect()
@@ -140,6 +142,15 @@ impl Draft {
         let at = self.given.get(key).copied().unwrap_or(self.at);
         let key = reader.spelling.key(key);
         reader.problem(at, &format!("{}.{key}", self.prefix), text);
+    }
+}
+
+#[cfg(feature = "gateway")]
+impl Draft {
+    /// What is filtered holds at the server itself, too.
+    fn filters(&mut self) {
+        let filters = self.server.offer.filters();
+        self.server.policy.filters = (filters != Default::default()).then(|| Box::new(filters));
     }
 }
 

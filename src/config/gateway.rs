@@ -30,6 +30,14 @@ pub struct GatewayConfig {
     pub servers: Option<Vec<String>>,
     /// By names of the merged endpoint.
     pub filters: Filters,
+    /// Not of the file: there is a merged endpoint in any case, and it is that of this profile.
+    pub serve: Option<Serve>,
+}
+
+/// What `muxloop serve` makes of the merged endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Serve {
+    pub profile: Option<String>,
 }
 
 /// How tools are offered (K02).
@@ -60,12 +68,18 @@ impl Default for GatewayConfig {
             list_timeout_ms: 5_000,
             servers: None,
             filters: Filters::default(),
+            serve: None,
         }
     }
 }
 
 /// What the merged endpoint is called among the servers.
 pub const NAME: &str = "gateway";
+
+/// What the endpoint of a profile is called among the servers. With HTTP, no server's name has a slash.
+pub fn of_profile(profile: &str) -> String {
+    format!("{NAME}/{profile}")
+}
 
 impl Config {
     /// Whether there is a merged endpoint: with HTTP, or if anything is said about it.
@@ -77,6 +91,24 @@ impl Config {
         self.gateway != GatewayConfig::default()
     }
 
+    /// Whether profiles have endpoints of their own: they are paths of HTTP.
+    pub fn serves_profiles(&self) -> bool {
+        #[cfg(feature = "http")]
+        let has_http = !self.http.listen.is_empty();
+        #[cfg(not(feature = "http"))]
+        let has_http = false;
+        has_http
+    }
+
+    /// The endpoints that there are: names of profiles, `None` for the one of all.
+    pub fn endpoints(&self) -> Vec<Option<&str>> {
+        if !self.has_merged_endpoint() {
+            return Vec::new();
+        }
+        let profiles = self.profiles.iter().filter(|_| self.serves_profiles());
+        std::iter::once(None).chain(profiles.map(|profile| Some(&*profile.name))).collect()
+    }
+
     /// What the merged endpoint, or that of a profile, is made of; `number` gives the mux's number of a server,
     /// or `None` if it does not run. `None`: there is no such profile.
     pub fn gateway_setup(
@@ -84,7 +116,8 @@ impl Config {
         profile: Option<&str>,
         number: impl Fn(&str) -> Option<usize>,
     ) -> Option<Setup> {
-        let profile = match profile {
+        let served = self.gateway.serve.as_ref().and_then(|serve| serve.profile.as_deref());
+        let profile = match profile.or(served) {
             Some(name) => Some(self.profiles.iter().find(|profile| profile.name == name)?),
             None => None,
         };

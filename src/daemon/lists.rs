@@ -79,6 +79,24 @@ impl ListFiles {
         }
     }
 
+    /// What is known of a server that runs or ran in this way.
+    #[cfg(feature = "gateway")]
+    pub(super) fn known(&self, engine: &Engine, server: &crate::config::ServerConfig) -> Option<Memory> {
+        let running = engine.server_named(&server.policy.name);
+        let running = running.filter(|id| engine.spawn_of(*id) == Some(&server.spawn));
+        let kept = || {
+            let folder = self.folder.as_ref().filter(|_| !server.policy.no_cache)?;
+            read(&folder.join(name_of(&server.spawn))).ok()
+        };
+        running.and_then(|id| engine.memory(id)).or_else(kept)
+    }
+
+    /// Where it is kept.
+    #[cfg(feature = "gateway")]
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// Writes what is due. To be called after each turn.
     pub(super) fn keep(&mut self, now: Time, engine: &mut Engine) {
         for id in engine.take_learnt() {

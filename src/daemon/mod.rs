@@ -1,6 +1,8 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod audit;
+#[cfg(feature = "gateway")]
+mod collisions;
 #[cfg(feature = "http")]
 pub mod expose;
 mod findings;
@@ -10,7 +12,11 @@ mod gateway;
 mod http;
 mod lists;
 pub(crate) mod login;
+#[cfg(all(feature = "control", feature = "gateway"))]
+mod project;
 mod reload;
+#[cfg(feature = "gateway")]
+pub mod serve;
 mod service;
 #[cfg(feature = "control")]
 mod snapshot;
@@ -18,7 +24,7 @@ mod snapshot;
 #[path = "without_snapshots.rs"]
 mod snapshot;
 
-use crate::base::SortedMap;
+use crate::base::{SortedMap, Time};
 use crate::capture::{Recorder, Tape};
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
@@ -49,10 +55,13 @@ use std::time::Duration;
 /// code 1 if they cannot be run at all.
 pub fn run(options: &RunOptions, surroundings: &Surroundings, config: Config) -> ExitCode {
     match Daemon::open(options, surroundings, config) {
-        Ok(mut daemon) => {
-            daemon.serve();
-            ExitCode::SUCCESS
-        }
+        Ok(mut daemon) => match daemon.serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                log::error!(target: "muxloop", "{why}");
+                ExitCode::FAILURE
+            }
+        },
         Err(why) => {
             log::error!(target: "muxloop", "{why}");
             ExitCode::FAILURE
@@ -81,7 +90,9 @@ struct Daemon<'o> {
     tape: Tape,
     login: LoginPath,
     #[cfg(feature = "gateway")]
-    endpoint: gateway::Endpoint,
+    endpoints: gateway::Endpoints,
+    #[cfg(feature = "gateway")]
+    serving: serve::Serving,
     #[cfg(feature = "http")]
     http: http::HttpDoors,
 }
@@ -107,12 +118,15 @@ impl<'o> Daemon<'o> {
         let mut setups = Vec::new();
         let mut listeners = SortedMap::new();
         for server in &config.servers {
+            setups.push(setup(server, &findings));
+            if options.serve.is_some() {
+                continue;
+            }
             let listener = match doors.servers.remove(&server.policy.name) {
                 Some(socket) => take_over(&mut reactor, server, socket)?,
                 None => listen(&mut reactor, server)?,
             };
             listeners.insert(server.policy.name.clone(), listener);
-            setups.push(setup(server, &findings));
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
@@ -126,6 +140,8 @@ impl<'o> Daemon<'o> {
         let mut engine = Engine::new(setups, seed);
         let cache = if tape.is_on() { None } else { surroundings.cache_folder() };
         let mut lists = ListFiles::open(cache);
+        #[cfg(feature = "gateway")]
+        collisions::check(&config, &engine, &lists)?;
         for id in 0..engine.places() {
             lists.recall(reactor.clock.now(), &mut engine, id);
         }
@@ -134,10 +150,10 @@ impl<'o> Daemon<'o> {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
         }
         #[cfg(feature = "gateway")]
-        let endpoint = {
-            let mut endpoint = gateway::Endpoint::default();
-            endpoint.change(&mut engine, &mut reactor, &config, &tape);
-            endpoint
+        let endpoints = {
+            let mut endpoints = gateway::Endpoints::default();
+            endpoints.change(&mut engine, &mut reactor, &config, &tape);
+            endpoints
         };
         #[cfg(feature = "http")]
         let http = {
@@ -146,6 +162,8 @@ impl<'o> Daemon<'o> {
             doors.change(&mut engine, &mut reactor, &config, &tape)?;
             doors
         };
+        #[cfg(feature = "gateway")]
+        let serving = serve::Serving::open(options.serve.as_ref(), &config, &mut engine, &mut reactor)?;
         let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
         let audit = AuditLog::open(&config.audit)?;
         engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
@@ -165,16 +183,21 @@ impl<'o> Daemon<'o> {
             tape,
             login,
             #[cfg(feature = "gateway")]
-            endpoint,
+            endpoints,
+            #[cfg(feature = "gateway")]
+            serving,
             #[cfg(feature = "http")]
             http,
         })
     }
 
-    fn serve(&mut self) {
+    /// Until the end. An error before anybody was served.
+    fn serve(&mut self) -> Result<(), String> {
         let mut ready = Vec::new();
         self.begin();
         self.service.ready(self.reactor.clock.now(), &self.engine, &self.reactor);
+        #[cfg(feature = "gateway")]
+        self.serving.ready(self.http_port())?;
         resident::forget_start();
         let mut at_rest = false;
         while !self.engine.is_finished() {
@@ -182,8 +205,13 @@ impl<'o> Daemon<'o> {
             let now = self.reactor.clock.now();
             self.snapshots.keep(now, &self.engine, &self.reactor);
             self.service.keep(now, &self.engine, &self.reactor);
-            let due =
-                [self.engine.deadline(now), self.snapshots.due(), self.service.due(now), self.lists.due()];
+            let due = [
+                self.engine.deadline(now),
+                self.snapshots.due(),
+                self.service.due(now),
+                self.lists.due(),
+                self.serving_due(now),
+            ];
             let due = due.into_iter().flatten().min();
             let mut wait = due.map(|at| Duration::from_millis(at.since(now)));
             if !at_rest && wait.is_none_or(|wait| wait >= REST) {
@@ -197,9 +225,11 @@ impl<'o> Daemon<'o> {
             }
             if let Err(error) = self.reactor.wait(wait, &mut ready) {
                 log::error!(target: "muxloop", "the kernel refuses to be polled: {error}");
-                return;
+                return Ok(());
             }
             self.turn(&ready);
+            #[cfg(feature = "gateway")]
+            self.serving.keep(self.reactor.clock.now(), &mut self.engine);
             self.findings.keep(self.reactor.clock.now(), &mut self.engine);
             self.lists.keep(self.reactor.clock.now(), &mut self.engine);
             #[cfg(feature = "http")]
@@ -218,10 +248,28 @@ impl<'o> Daemon<'o> {
             }
             self.keep_audit();
         }
+        #[cfg(feature = "gateway")]
+        self.serving.last();
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
         self.lists.last(&mut self.engine);
         self.tape.end();
         log::info!(target: "muxloop", "stopped");
+        Ok(())
+    }
+
+    fn serving_due(&self, _now: Time) -> Option<Time> {
+        #[cfg(feature = "gateway")]
+        return self.serving.due(_now);
+        #[cfg(not(feature = "gateway"))]
+        None
+    }
+
+    #[cfg(feature = "gateway")]
+    fn http_port(&self) -> Option<u16> {
+        #[cfg(all(feature = "control", feature = "http"))]
+        return self.http.port(&self.reactor);
+        #[cfg(not(all(feature = "control", feature = "http")))]
+        None
     }
 
     fn keep_audit(&mut self) {
@@ -263,6 +311,10 @@ impl<'o> Daemon<'o> {
 
     /// Writes log lines, and keeps them for `muxloop logs`.
     fn keep_journal(&mut self) {
+        #[cfg(feature = "gateway")]
+        if journal::pending() {
+            self.serving.keep_log();
+        }
         journal::flush();
         #[cfg(feature = "control")]
         for news in journal::take_news() {
@@ -323,6 +375,16 @@ fn control_path(
     config: &Config,
 ) -> Result<Option<PathBuf>, String> {
     let given = options.control.as_deref();
+    #[cfg(feature = "gateway")]
+    if let Some(project) =
+        options.serve.as_ref().filter(|serve| serve.daemon).and_then(|serve| serve.found.as_ref())
+    {
+        return Ok(Some(project.state.control()));
+    }
+    // Each host has one of its own, and only one of them could have the place.
+    if given.is_none() && options.serve.as_ref().is_some_and(|serve| serve.has_host()) {
+        return Ok(None);
+    }
     match place(given, config.control.as_deref(), &config.path, surroundings)? {
         Place::At(path) => Ok(Some(path)),
         Place::Off => Ok(None),

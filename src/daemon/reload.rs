@@ -1,6 +1,8 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
 use super::audit::AuditLog;
+#[cfg(feature = "gateway")]
+use super::collisions;
 use super::{Daemon, listen, login, setup};
 use crate::base::{SortedMap, Time};
 use crate::config::{Config, ServerConfig};
@@ -62,6 +64,8 @@ impl Daemon<'_> {
             .iter()
             .filter_map(|server| Some((server.policy.name.as_str(), fate(self.current(server)?, server))))
             .collect();
+        #[cfg(feature = "gateway")]
+        collisions::check(&new, &self.engine, &self.lists)?;
         let mut changes = Changes::default();
         let audit = if self.config.audit == new.audit { None } else { Some(AuditLog::open(&new.audit)?) };
         let listeners = self.open_doors(&new, &fates)?;
@@ -81,11 +85,12 @@ impl Daemon<'_> {
                 changes.removed.push(name.clone());
             }
         }
+        let mut others = Vec::new();
         for server in &new.servers {
             let name = server.policy.name.clone();
             let fate = fates.get(name.as_str());
             match fate {
-                None | Some(Fate::Replace) => self.add(now, server, listeners[&name]),
+                None | Some(Fate::Replace) => self.add(now, server, listeners.get(&name).copied()),
                 Some(Fate::Unchanged) => {}
                 Some(Fate::Renamed | Fate::Restart) => {
                     if let Some(id) = self.engine.server_named(&name) {
@@ -93,6 +98,9 @@ impl Daemon<'_> {
                         self.change(now, id, setup, fate == Some(&Fate::Restart));
                     }
                 }
+            }
+            if matches!(fate, None | Some(Fate::Replace | Fate::Restart)) {
+                others.extend(self.engine.server_named(&name));
             }
             match fate {
                 None => changes.added.push(name),
@@ -105,7 +113,13 @@ impl Daemon<'_> {
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
         #[cfg(feature = "gateway")]
-        self.endpoint.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+        {
+            self.endpoints.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+            for id in others {
+                self.engine.on_server_changed(now, id, &mut self.reactor);
+            }
+            self.serving.change(&new, &mut self.engine);
+        }
         #[cfg(feature = "http")]
         if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new, &self.tape) {
             changes.warnings.push(format!("{why}; it stays as it was"));
@@ -128,6 +142,9 @@ impl Daemon<'_> {
     ) -> Result<SortedMap<String, usize>, String> {
         let mut doors = SortedMap::new();
         let mut opened = Vec::new();
+        if self.options.serve.is_some() {
+            return Ok(doors);
+        }
         for server in &new.servers {
             let name = &server.policy.name;
             if !matches!(fates.get(name.as_str()), None | Some(Fate::Replace)) {
@@ -167,11 +184,16 @@ impl Daemon<'_> {
         }
     }
 
-    fn add(&mut self, now: Time, server: &ServerConfig, listener: usize) {
+    fn add(&mut self, now: Time, server: &ServerConfig, listener: Option<usize>) {
         let setup = setup(server, &self.findings);
-        self.tape.add_server(&setup, listener);
-        let id = self.engine.add_server(setup, listener);
-        self.listeners.insert(server.policy.name.clone(), listener);
+        let id = match listener {
+            Some(listener) => {
+                self.tape.add_server(&setup, listener);
+                self.listeners.insert(server.policy.name.clone(), listener);
+                self.engine.add_server(setup, listener)
+            }
+            None => self.engine.place_server(setup),
+        };
         self.lists.recall(now, &mut self.engine, id);
         self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);

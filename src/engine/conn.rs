@@ -35,9 +35,16 @@ pub(super) enum Role {
     /// The merged endpoint as the mux sees it: a child without a process. What is sent to it is for the gateway.
     #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
     Merged,
-    /// A peer of the mux that asks for the gateway.
-    #[cfg_attr(all(feature = "http", not(feature = "gateway")), expect(dead_code))]
-    Asker,
+    /// A peer of the mux that asks for the gateway that is this server.
+    #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
+    Asker(usize),
+}
+
+impl Role {
+    /// Whether it is a client from outside.
+    pub fn is_visitor(self) -> bool {
+        matches!(self, Role::Client | Role::Link | Role::Http)
+    }
 }
 
 pub(super) struct Conn {
@@ -60,6 +67,8 @@ pub(super) struct Conn {
     pub ended: bool,
     /// The other side will not read any more either.
     pub hangup: bool,
+    /// Its directions are streams of their own, whose ends say nothing about each other.
+    pub is_pair: bool,
     pub paused: bool,
     /// `recv` may hold whole lines: decoding stopped before it ran out of them.
     pub undecoded: bool,
@@ -106,6 +115,8 @@ pub(super) struct Conns {
     pub backlog: backlog::Backlog,
     /// A large buffer came back to a pool since the last `trim`.
     grown: bool,
+    /// Clients that came, and that went.
+    pub turnover: u64,
     /// Bytes from and to clients of each server that have gone.
     pub past: SortedMap<usize, (u64, u64)>,
     trim_at: Option<Time>,
@@ -167,6 +178,7 @@ impl Conn {
 
 impl Conns {
     pub fn insert(&mut self, io: Box<dyn Io>, role: Role, limit: usize) -> Key {
+        self.turnover += u64::from(role.is_visitor());
         self.table.insert(Conn {
             io,
             role,
@@ -182,6 +194,7 @@ impl Conns {
             writable: true,
             ended: false,
             hangup: false,
+            is_pair: false,
             paused: false,
             undecoded: false,
             finished: false,
@@ -395,7 +408,7 @@ impl Conns {
     pub fn flush_one(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.dirty = false;
-        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
+        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker(_)) {
             return self.heard.push(key);
         }
         let before = conn.send.len();
@@ -450,6 +463,7 @@ impl Conns {
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         self.drop_backlog(key);
         if let Some(mut conn) = self.table.remove(key) {
+            self.turnover += u64::from(conn.role.is_visitor());
             if matches!(conn.role, Role::Client | Role::Link) {
                 let (read, written) = self.past.get_or_insert(conn.server, (0, 0));
                 *read += conn.read;
@@ -458,7 +472,7 @@ impl Conns {
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }
-            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
+            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker(_)) {
                 platform.deregister(key, &mut *conn.io);
             }
         }

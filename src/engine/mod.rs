@@ -101,7 +101,7 @@ pub struct Engine {
     #[cfg(feature = "http")]
     front: Option<Box<crate::front::Front>>,
     #[cfg(feature = "gateway")]
-    merged: Option<gateway::Merged>,
+    merged: Vec<gateway::Merged>,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
@@ -187,7 +187,7 @@ impl Engine {
             #[cfg(feature = "http")]
             front: None,
             #[cfg(feature = "gateway")]
-            merged: None,
+            merged: Vec::new(),
             drain_until: None,
             order: (0..setups.len()).collect(),
             setups,
@@ -307,7 +307,12 @@ impl Engine {
                 conn.readable |= readable;
                 conn.writable |= writable;
                 conn.ended |= ended;
-                conn.hangup |= hangup;
+                conn.hangup |= hangup && !conn.is_pair;
+                if conn.is_pair && hangup && !ended {
+                    // It is the other one: nobody reads.
+                    self.conns.fail(key, CloseReason::PeerClosed);
+                    return;
+                }
                 if conn.discards && (conn.hangup || conn.discard()) {
                     self.conns.doom(key);
                     return;
@@ -381,16 +386,10 @@ impl Engine {
         match self.doors.get(listener) {
             Some(Door::Server(server)) => {
                 let server = *server;
-                let limit = self.setups[server].policy.max_request_bytes;
-                let Some(key) = self.open(io, Role::Client, limit, platform) else { return };
-                let number = tell!(self, now, attach_peer, key, server);
-                if let Some(conn) = self.conns.get_mut(key) {
-                    (conn.server, conn.number) = (server, number);
-                }
+                let Some(key) = self.admit(now, io, server, platform) else { return };
                 if let Some(pid) = accepted.peer_pid {
                     self.mux.note_client_pid(key, pid);
                 }
-                self.conns.wake(key);
             }
             Some(Door::Control) => {
                 let Some(key) = self.open(io, Role::Control, CONTROL_LINE_MAX, platform) else { return };
@@ -486,11 +485,12 @@ impl Engine {
 #[cfg(not(feature = "http"))]
 impl Engine {
     fn take_out(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
-        let _is_asker = self.conns.get(key).is_some_and(|conn| conn.role == Role::Asker);
+        #[cfg(feature = "gateway")]
+        let role = self.conns.get(key).map(|conn| conn.role);
         self.conns.remove(key, platform);
         #[cfg(feature = "gateway")]
-        if _is_asker {
-            self.asker_closed(now, key, platform);
+        if let Some(Role::Asker(server)) = role {
+            self.asker_closed(now, key, server, platform);
         }
         #[cfg(not(feature = "gateway"))]
         let _ = now;

@@ -1,9 +1,10 @@
 //! The set of servers while muxloop runs: doors of listeners, servers added, changed and retired, and the
 //! end of a drain.
 
+use super::conn::Role;
+use super::port::{Io, Platform, SpawnSpec};
 use super::{Door, Engine, ServerSetup};
-use crate::base::{SortedSet, Time};
-use crate::engine::port::SpawnSpec;
+use crate::base::{Key, SortedSet, Time};
 use crate::mux::ServerId;
 use crate::mux::memory::Memory;
 use crate::mux::policy::{Found, ServerPolicy};
@@ -21,13 +22,86 @@ impl Engine {
         id
     }
 
+    /// Takes on a client of a server whose stream is there from the start. `None`: it cannot be watched.
+    pub fn admit_host(
+        &mut self,
+        now: Time,
+        io: Box<dyn Io>,
+        server: ServerId,
+        platform: &mut dyn Platform,
+    ) -> Option<Key> {
+        let [reads, writes] = io.descriptors();
+        let key = self.admit(now, io, server, platform)?;
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.is_pair = reads != writes;
+            // Without events it is read to its end.
+            conn.ended |= reads < 0;
+        }
+        Some(key)
+    }
+
+    /// A client of a server.
+    pub(super) fn admit(
+        &mut self,
+        now: Time,
+        io: Box<dyn Io>,
+        server: ServerId,
+        platform: &mut dyn Platform,
+    ) -> Option<Key> {
+        let limit = self.setups[server].policy.max_request_bytes;
+        let key = self.open(io, Role::Client, limit, platform)?;
+        let number = tell!(self, now, attach_peer, key, server);
+        if let Some(conn) = self.conns.get_mut(key) {
+            (conn.server, conn.number) = (server, number);
+        }
+        self.conns.wake(key);
+        Some(key)
+    }
+
+    /// Longest message of a client that comes from here on, in bytes.
+    pub fn take_requests_up_to(&mut self, server: ServerId, bytes: usize) {
+        self.setups[server].policy.max_request_bytes = bytes;
+    }
+
+    /// Whether a connection is still there.
+    pub fn is_connected(&self, key: Key) -> bool {
+        self.conns.get(key).is_some()
+    }
+
+    /// Clients from outside: on sockets and streams, with sessions, and HTTP connections. The merged endpoint's
+    /// own at the servers are none.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub fn visitors(&self) -> usize {
+        self.conns.iter().filter(|(_, conn)| conn.role.is_visitor()).count()
+    }
+
+    /// Changes whenever such a client comes or goes.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub fn turnover(&self) -> u64 {
+        self.conns.turnover
+    }
+
+    /// Clients on sockets and streams: the number by which people know each, and its process, if that is known.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub fn visitors_on_sockets(&self) -> Vec<(u64, Option<u32>)> {
+        let clients = self.conns.iter().filter(|(_, conn)| conn.role == Role::Client && !conn.closing);
+        clients.map(|(key, conn)| (conn.number, self.mux.client_pid(key))).collect()
+    }
+
+    /// The clients of a server come by this listener, too.
+    pub fn open_door(&mut self, listener: usize, server: ServerId) {
+        self.set_door(listener, Door::Server(server));
+    }
+
     /// The same without a listener.
-    pub(super) fn place_server(&mut self, setup: ServerSetup) -> ServerId {
+    pub fn place_server(&mut self, setup: ServerSetup) -> ServerId {
         let id = self.mux.add_server(setup.policy.clone());
         match self.setups.get_mut(id) {
             Some(place) => {
                 *place = setup;
                 self.forget_journal(id);
+                #[cfg(feature = "gateway")]
+                self.forget_merged(id);
                 self.conns.past.remove(&id);
             }
             None => self.setups.push(setup),
@@ -64,6 +138,11 @@ impl Engine {
 
     /// What is known of a server, see [`crate::mux::Mux::memory`].
     pub fn memory(&self, id: ServerId) -> Option<Memory> {
+        // What a merged endpoint has is what its servers have.
+        #[cfg(feature = "gateway")]
+        if self.is_merged(id) {
+            return None;
+        }
         self.mux.memory(id)
     }
 
@@ -126,9 +205,20 @@ impl Engine {
         let policy = setup.policy.clone();
         let old = std::mem::replace(&mut self.setups[id], setup);
         let spare = policy.spare;
-        let is_other = old.policy.spare != spare && old.spawn == self.setups[id].spawn;
-        if is_other && (ServerPolicy { spare, ..old.policy }) == policy {
-            tell!(self, now, change_spare, id, spare);
+        #[cfg(feature = "gateway")]
+        let filters = policy.filters.clone();
+        let same = ServerPolicy {
+            spare,
+            #[cfg(feature = "gateway")]
+            filters: filters.clone(),
+            ..old.policy.clone()
+        };
+        if old.policy != policy && old.spawn == self.setups[id].spawn && same == policy {
+            if old.policy.spare != spare {
+                tell!(self, now, change_spare, id, spare);
+            }
+            #[cfg(feature = "gateway")]
+            tell!(self, now, change_filters, id, filters);
             return;
         }
         tell!(self, now, change_server, id, policy);

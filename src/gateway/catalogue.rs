@@ -5,58 +5,15 @@
 //! looking it up and never by taking it apart.
 
 pub use super::change::Change;
+use super::clash::{Clash, Owner};
 use super::filter::{Filter, Filters};
+pub use super::list::List;
 use super::names::prefixed;
+use super::sound;
 use super::template;
+use crate::codec::Span;
 use crate::codec::edit::{self, Member, object, whole};
-use crate::codec::{Span, json};
 use std::collections::BTreeMap;
-
-/// The four lists of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum List {
-    Tools,
-    Prompts,
-    Resources,
-    Templates,
-}
-
-impl List {
-    pub const ALL: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
-
-    /// The method that asks for it.
-    pub fn method(self) -> &'static str {
-        match self {
-            List::Tools => "tools/list",
-            List::Prompts => "prompts/list",
-            List::Resources => "resources/list",
-            List::Templates => "resources/templates/list",
-        }
-    }
-
-    /// The member of its result that has the items.
-    pub fn member(self) -> &'static str {
-        match self {
-            List::Tools => "tools",
-            List::Prompts => "prompts",
-            List::Resources => "resources",
-            List::Templates => "resourceTemplates",
-        }
-    }
-
-    /// The member of an item that names it.
-    fn name_of_item(self) -> &'static str {
-        match self {
-            List::Tools | List::Prompts => "name",
-            List::Resources => "uri",
-            List::Templates => "uriTemplate",
-        }
-    }
-
-    fn is_by_name(self) -> bool {
-        matches!(self, List::Tools | List::Prompts)
-    }
-}
 
 /// How tools and prompts are named on the merged endpoint (H02).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,13 +36,24 @@ pub struct Offer {
     pub changes: BTreeMap<String, Change>,
 }
 
+impl Offer {
+    /// The filters.
+    pub fn filters(&self) -> Filters {
+        Filters {
+            tools: self.tools.clone(),
+            prompts: self.prompts.clone(),
+            resources: self.resources.clone(),
+        }
+    }
+}
+
 /// One thing as its server lists it.
-#[derive(Clone, Debug)]
-struct Item {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
     /// Name or URI at its server.
-    own: Box<str>,
-    /// JSON as the server wrote it.
-    text: Box<[u8]>,
+    pub own: Box<str>,
+    /// JSON as the server wrote it, mended where it was wrong.
+    pub text: Box<[u8]>,
 }
 
 /// One thing as it is offered.
@@ -103,15 +71,6 @@ pub struct Route {
     pub member: usize,
     /// Its name or URI there.
     pub own: String,
-}
-
-/// Two servers offer the same (H02).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clash {
-    pub list: List,
-    pub name: String,
-    /// Keys of the servers; the first has it, the second is left out.
-    pub owners: [String; 2],
 }
 
 /// See the module.
@@ -136,7 +95,8 @@ struct Lists {
 struct Merged {
     offered: Vec<Offered>,
     by_name: BTreeMap<Box<str>, usize>,
-    clashes: Vec<Clash>,
+    /// By name.
+    clashes: BTreeMap<String, Clash>,
     /// Rises whenever the list changes: a cursor of an earlier one is not understood any more.
     generation: u64,
 }
@@ -178,6 +138,33 @@ impl Catalogue {
         Catalogue { filters, ..self }
     }
 
+    /// Becomes another catalogue, with what is known of the servers that it has, too: `places` are theirs there,
+    /// by those here. True if a merged list changed, by list.
+    pub fn replace(&mut self, mut other: Catalogue, places: &[Option<usize>]) -> [bool; 4] {
+        for (lists, place) in self.members.iter_mut().zip(places) {
+            let Some(place) = place else { continue };
+            let new = &mut other.members[*place];
+            new.items = std::mem::take(&mut lists.items);
+            new.seen = std::mem::take(&mut lists.seen);
+            new.seen.retain(|uri| new.offer.resources.passes(uri));
+        }
+        let before: [Vec<usize>; 4] = List::ALL.map(|list| self.members_of(list));
+        other.merged = std::mem::take(&mut self.merged);
+        *self = other;
+        // A list that has other texts is another; one whose things moved with their servers is not.
+        for (list, owners) in List::ALL.into_iter().zip(before) {
+            let moved = owners.into_iter().map(|member| places[member].unwrap_or(usize::MAX));
+            for (offered, member) in self.merged[list as usize].offered.iter_mut().zip(moved) {
+                offered.member = member;
+            }
+        }
+        List::ALL.map(|list| self.rebuild(list))
+    }
+
+    fn members_of(&self, list: List) -> Vec<usize> {
+        self.merged[list as usize].offered.iter().map(|offered| offered.member).collect()
+    }
+
     /// Whether this list of a server is known.
     pub fn knows(&self, member: usize, list: List) -> bool {
         self.members[member].items[list as usize].is_some()
@@ -185,8 +172,18 @@ impl Catalogue {
 
     /// A server's list as its pages told: the arrays of items. True if the merged list changed.
     pub fn learn(&mut self, member: usize, list: List, pages: &[Vec<u8>]) -> bool {
-        let items = self.read(member, list, pages);
-        self.members[member].items[list as usize] = Some(items);
+        let (items, flaws) = sound::read(list, pages);
+        let lists = &mut self.members[member];
+        let old = lists.items[list as usize].replace(items);
+        if old != lists.items[list as usize] {
+            for flaw in flaws.iter().take(FLAWS_LOGGED) {
+                log::warn!(target: "gateway", "server '{}': {}: {flaw}", lists.key, list.method());
+            }
+            if flaws.len() > FLAWS_LOGGED {
+                let (key, more) = (&lists.key, flaws.len() - FLAWS_LOGGED);
+                log::warn!(target: "gateway", "server '{key}': {}: and {more} more like this", list.method());
+            }
+        }
         self.rebuild(list)
     }
 
@@ -194,26 +191,6 @@ impl Catalogue {
     pub fn forget(&mut self, member: usize) -> [bool; 4] {
         self.members[member].items = Default::default();
         List::ALL.map(|list| self.rebuild(list))
-    }
-
-    fn read(&self, member: usize, list: List, pages: &[Vec<u8>]) -> Vec<Item> {
-        let mut items: Vec<Item> = Vec::new();
-        let mut names = std::collections::BTreeSet::new();
-        for page in pages {
-            for at in json::array_elements(page, whole(page)) {
-                let name = json::member(page, at, list.name_of_item());
-                let Some(own) = name.and_then(|name| json::unescape(name.of(page))) else {
-                    log::warn!(target: "gateway", "server '{}': an item without {} in {} was left out", self.members[member].key, list.name_of_item(), list.method());
-                    continue;
-                };
-                if !names.insert(own.to_string()) {
-                    log::warn!(target: "gateway", "server '{}' lists {own:?} twice in {}: the first counts", self.members[member].key, list.method());
-                    continue;
-                }
-                items.push(Item { own: own.into(), text: at.of(page).into() });
-            }
-        }
-        items
     }
 
     fn rebuild(&mut self, list: List) -> bool {
@@ -228,13 +205,10 @@ impl Catalogue {
                     continue;
                 }
                 if let Some(first) = merged.by_name.get(&*public) {
-                    let first = &self.members[merged.offered[*first].member].key;
-                    merged.clashes.push(Clash {
-                        list,
-                        name: public.clone(),
-                        owners: [first.clone(), lists.key.clone()],
-                    });
                     if list.is_by_name() {
+                        let first = &merged.offered[*first];
+                        let owners = [(first.member, &*first.own), (member, &*item.own)];
+                        merged.note_clash(Clash { list, name: public, owners: self.owners(owners) });
                         continue;
                     }
                     // Both resources can be had: the second one under its server's name.
@@ -248,12 +222,17 @@ impl Catalogue {
                 merged.offered.push(Offered { member, own: item.own.clone(), text });
             }
         }
+        merged.withdraw();
         let old = &mut self.merged[list as usize];
         let same = old.offered.len() == merged.offered.len()
             && old.offered.iter().zip(&merged.offered).all(|(a, b)| a.member == b.member && a.text == b.text);
         merged.generation = old.generation + u64::from(!same);
         *old = merged;
         !same
+    }
+
+    fn owners(&self, of: [(usize, &str); 2]) -> [Owner; 2] {
+        of.map(|(member, own)| Owner { key: self.members[member].key.clone(), own: own.into() })
     }
 
     /// Whether the filters of the merged endpoint let a thing pass. A resource is the same under each of its
@@ -357,9 +336,36 @@ impl Catalogue {
         }
     }
 
-    /// What two servers both have, by list.
+    /// Names of two, which are nobody's (see [`super::clash`]), by list.
     pub fn clashes(&self) -> impl Iterator<Item = &Clash> {
-        self.merged.iter().flat_map(|merged| &merged.clashes)
+        self.merged.iter().flat_map(|merged| merged.clashes.values())
+    }
+
+    /// Why a name leads nowhere, if it is of two.
+    pub fn clash(&self, list: List, name: &str) -> Option<&Clash> {
+        self.merged[list as usize].clashes.get(name)
+    }
+
+    /// How many things of each server are offered, by list.
+    pub fn counts(&self) -> Vec<[usize; 4]> {
+        let mut counts = vec![[0; 4]; self.members.len()];
+        for list in List::ALL {
+            for offered in &self.merged[list as usize].offered {
+                counts[offered.member][list as usize] += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many things are offered, and their bytes.
+    pub fn offered_bytes(&self, list: List) -> (usize, usize) {
+        let offered = &self.merged[list as usize].offered;
+        (offered.len(), offered.iter().map(|offered| offered.text.len()).sum())
+    }
+
+    /// Whether names have no prefix.
+    pub fn is_plain(&self) -> bool {
+        self.naming == Naming::Plain
     }
 
     /// Names that are offered, in order.
@@ -397,6 +403,28 @@ impl Catalogue {
         items.push(b']');
         let next = (at < merged.offered.len()).then(|| format!("m{}.{at}", merged.generation));
         Some(Page { items, next })
+    }
+}
+
+impl Merged {
+    /// Of three and more, the first two are named.
+    fn note_clash(&mut self, clash: Clash) {
+        self.clashes.entry(clash.name.clone()).or_insert(clash);
+    }
+
+    /// What is of two is offered as nobody's.
+    fn withdraw(&mut self) {
+        if self.clashes.is_empty() {
+            return;
+        }
+        let mut places: Vec<(Box<str>, usize)> = std::mem::take(&mut self.by_name).into_iter().collect();
+        places.retain(|(name, _)| !self.clashes.contains_key(&**name));
+        places.sort_by_key(|(_, at)| *at);
+        let mut offered: Vec<_> = std::mem::take(&mut self.offered).into_iter().map(Some).collect();
+        for (name, at) in places {
+            self.by_name.insert(name, self.offered.len());
+            self.offered.extend(offered[at].take());
+        }
     }
 }
 
@@ -456,6 +484,8 @@ fn owned_uri(key: &str, own: &str) -> String {
 }
 
 const OWNED_SCHEME: &str = "mux+";
+/// Most flaws of one list that are worth a line each in the log.
+const FLAWS_LOGGED: usize = 10;
 /// Most URIs of one server remembered from results.
 const SEEN_MAX: usize = 4_096;
 /// Most items of a page: many clients read one page only, so it is large.

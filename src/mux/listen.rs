@@ -177,6 +177,10 @@ impl Mux {
         if let Some(instance) = self.instances.get(instance) {
             wants.tasks.retain(|id| instance.owners.owns(peer_key, id));
         }
+        #[cfg(feature = "gateway")]
+        if let Some(filters) = self.filters_of(peer_key) {
+            wants.uris.retain(|uri| filters.resources.passes(uri));
+        }
         let method = Method::Listen;
         let asked = Asked { peer: peer_key, link, instance, method, era: Era::Modern, since: now, msg };
         let watches = self.peers.get(peer_key).is_some_and(|peer| peer.watches);

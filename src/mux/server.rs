@@ -21,6 +21,7 @@ use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
 use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
+use crate::mux::sponsor::Sponsored;
 use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,8 @@ pub(super) struct Server {
     /// Where each client has its own: that of all requests that stand for themselves, whose client nobody
     /// can tell from another of the same right (protocol.md §4.2).
     pub for_guests: Option<Key>,
+    /// What it has for clients of merged endpoints.
+    pub sponsored: Vec<Sponsored>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -98,6 +101,8 @@ pub(super) struct Instance {
     /// Its last answer to the handshake; outlives the process, so that `initialize` can be answered
     /// while it restarts.
     pub hello: Option<Rc<Hello>>,
+    /// `hello` is of a process that was started otherwise than the next one: nobody is told it any more.
+    pub outdated: bool,
     /// The handshake that is under way.
     pub handshake: Option<Key>,
     /// How its era is being found out.
@@ -301,6 +306,7 @@ impl Server {
             topping_up: false,
             past_restarts: 0,
             for_guests: None,
+            sponsored: Vec::new(),
             clients: 0,
             meter: Meter::default(),
             limited: 0,
@@ -326,6 +332,7 @@ impl Instance {
             link: None,
             era: None,
             hello: None,
+            outdated: false,
             search: Search::default(),
             in_flight: 0,
             queue: VecDeque::new(),

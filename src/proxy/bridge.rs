@@ -12,19 +12,17 @@
 //! unparsed. Only one message that is longer by itself takes more.
 
 use super::session::{Session, Verdict};
+use super::way::Way;
 use crate::base::{RecvBuf, SendBuf, Time};
 use crate::codec::{Line, LineFramer, Overlong};
 use crate::reactor::clock::Clock;
 use crate::reactor::poll::{Interest, poll};
 use crate::reactor::resident;
 use crate::reactor::stdio::{self, Output};
-use crate::reactor::stream::SEND_BUFFER_BYTES;
-use crate::reactor::sys;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 
 /// How long a lost connection is tried again unless `--wait` says longer, in milliseconds.
 pub const RECONNECT_MS: u64 = 10_000;
@@ -47,13 +45,15 @@ const BUSY_MS: u64 = 5_000;
 const PROVEN_MS: u64 = 5_000;
 /// How long the last bytes for the host may take, in milliseconds.
 const FLUSH_MS: u64 = 5_000;
+/// How long a host may take for its first word while there is nobody who could answer it, in milliseconds.
+const FIRST_WORD_MS: i32 = 200;
 /// A silence after which what only the start needed is let go, in milliseconds.
 const QUIET_MS: u64 = 250;
 
 /// Both sides and all between them.
 #[derive(Debug)]
 pub struct Bridge {
-    path: PathBuf,
+    way: Box<dyn Way>,
     wait_ms: u64,
     /// How long a lost connection is tried again.
     reconnect_ms: u64,
@@ -114,12 +114,12 @@ impl Inbound {
 }
 
 impl Bridge {
-    /// A shim for the listener at `path`, which is waited for so long at the start, and so long (or as long, if
-    /// that is longer) after it was lost.
-    pub fn new(path: PathBuf, wait_ms: u64, reconnect_ms: u64) -> Bridge {
+    /// A shim for whoever is at the end of `way`, who is waited for so long at the start, and so long (or as long,
+    /// if that is longer) after the connection was lost.
+    pub fn new(way: Box<dyn Way>, wait_ms: u64, reconnect_ms: u64) -> Bridge {
         let clock = Clock::start();
         Bridge {
-            path,
+            way,
             wait_ms,
             reconnect_ms,
             clock,
@@ -169,7 +169,7 @@ impl Bridge {
         if *retry_at > now {
             return Ok(());
         }
-        match connect(&self.path) {
+        match self.way.open() {
             Ok(socket) => {
                 self.link = Link::Up { socket, since: now, draining: None };
                 self.was_up = true;
@@ -188,7 +188,7 @@ impl Bridge {
                     _ => self.give_up_at,
                 };
                 if now >= give_up_at {
-                    return Err(self.give_up(&explain(&self.path, &error, self.was_up)));
+                    return Err(self.give_up(&self.way.explain(&error, self.was_up)));
                 }
                 *retry_at = (now + *delay_ms).min(give_up_at);
                 *delay_ms = (*delay_ms * 2).min(RETRY_MS.1);
@@ -200,7 +200,8 @@ impl Bridge {
     fn forward_client_lines(&mut self) {
         let inbound = &mut self.from_client;
         inbound.blocked = true;
-        if !matches!(self.link, Link::Up { .. }) || !self.session.is_ready() {
+        // Whoever has hung up takes nothing any more: what comes now is for its successor.
+        if !matches!(self.link, Link::Up { .. }) || !self.session.is_ready() || self.from_daemon.ended {
             return;
         }
         while self.to_daemon.len() < PENDING_MAX {
@@ -273,7 +274,8 @@ impl Bridge {
 
     /// Whether lines that were left have room now: no event would come for them.
     fn has_work(&self) -> bool {
-        let may_send = matches!(self.link, Link::Up { .. }) && self.session.is_ready();
+        let may_send =
+            matches!(self.link, Link::Up { .. }) && self.session.is_ready() && !self.from_daemon.ended;
         let up = self.from_client.blocked && may_send && self.to_daemon.len() < PENDING_MAX;
         up || (self.from_daemon.blocked && self.to_client.len() < PENDING_MAX)
     }
@@ -298,7 +300,7 @@ impl Bridge {
             let has_lasted = now.since(*since) >= PROVEN_MS;
             if self.session.was_turned_away() && !has_lasted {
                 self.flush();
-                return Err(format!("the server at {} refused this client and hung up", self.path.display()));
+                return Err(format!("the server {} refused this client and hung up", self.way.name()));
             }
             let is_proven = self.session.has_heard() || has_lasted;
             self.lose(now, is_proven);
@@ -336,13 +338,23 @@ impl Bridge {
 
     /// Nobody will answer: tells the host for each request, also for those that were not sent.
     fn give_up(&mut self, why: &str) -> String {
+        if !self.was_up {
+            // A host that has just started this is about to say its first word.
+            let ask = Interest { descriptor: stdio::INPUT, readable: true, writable: false };
+            if poll([ask], FIRST_WORD_MS).is_ok_and(|[input]| input.readable) {
+                self.from_client.read(stdio::read);
+            }
+        }
         let inbound = &mut self.from_client;
         while let Some(line) = inbound.framer.next(&mut inbound.buf) {
             if let Line::Line(line) = line {
                 self.session.from_client(line);
             }
         }
-        self.session.give_up(&mut self.to_client);
+        match self.was_up {
+            true => self.session.give_up(&mut self.to_client),
+            false => self.session.refuse(&mut self.to_client, why),
+        }
         self.flush();
         why.to_owned()
     }
@@ -418,29 +430,6 @@ impl Bridge {
 enum Host {
     There,
     Gone,
-}
-
-fn connect(path: &Path) -> io::Result<UnixStream> {
-    let socket = sys::unix_socket()?;
-    sys::connect(socket.as_fd(), path)?;
-    let _ = sys::set_send_buffer(socket.as_fd(), SEND_BUFFER_BYTES);
-    Ok(socket.into())
-}
-
-fn explain(path: &Path, error: &io::Error, was_up: bool) -> String {
-    let path = path.display();
-    match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused if was_up => {
-            format!("muxloop at {path} is gone and did not come back: {error}")
-        }
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-            format!(
-                "nobody listens at {path} ({error}): start muxloop first ('muxloop -c mux.toml'), or let \
-                 this wait for it with --wait MS"
-            )
-        }
-        _ => format!("cannot connect to {path}: {error}"),
-    }
 }
 
 fn put(to: &mut SendBuf, line: &[u8]) {

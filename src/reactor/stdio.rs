@@ -10,14 +10,21 @@
 //! | else | poll(2), then at most as much as a pipe takes in one piece |
 
 use super::poll::{Interest, poll};
+use super::sys;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 /// Descriptor 0.
 pub const INPUT: i32 = 0;
+
+/// Whether standard input is a pipe or a socket: somebody holds the other end.
+pub fn is_held() -> bool {
+    let kind = borrow(INPUT).metadata().map(|found| found.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
+}
 
 /// Reads what is there. To be called when poll(2) says so; else it waits.
 ///
@@ -65,7 +72,7 @@ impl Output {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Output::Own(file) => file.write(bytes),
-            Output::Socket => send(1, bytes),
+            Output::Socket => sys::send(io::stdout().as_fd(), bytes),
             Output::Shared => {
                 let ask = Interest { descriptor: 1, writable: true, ..Interest::default() };
                 match poll([ask], 0)?[0].writable {
@@ -75,16 +82,6 @@ impl Output {
             }
         }
     }
-}
-
-fn send(socket: i32, bytes: &[u8]) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = libc::MSG_DONTWAIT;
-    // SAFETY: `bytes` is valid for reading so many bytes.
-    let sent = unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// The file behind a descriptor that is not ours to close.

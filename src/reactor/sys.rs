@@ -133,6 +133,21 @@ pub fn new_session() -> io::Result<()> {
     check(unsafe { libc::setsid() })
 }
 
+/// For a child between fork and exec: leaves its parent for good. What goes on is a process of a session of
+/// its own, which it does not lead, whose parent is init (or a subreaper); the child that the parent knows
+/// ends at once. Async-signal-safe.
+pub(super) fn leave_parent() -> io::Result<()> {
+    new_session()?;
+    // SAFETY: between fork and exec there is one thread, and nothing runs in either process that is not
+    // async-signal-safe.
+    match unsafe { libc::fork() } {
+        0 => Ok(()),
+        // SAFETY: ends this process without running anything.
+        pid if pid > 0 => unsafe { libc::_exit(0) },
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Names this thread for `ps` (Linux).
 pub fn set_name(name: &std::ffi::CStr) {
     #[cfg(target_os = "linux")]
@@ -264,6 +279,31 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {
     // SAFETY: both numbers are valid for writing.
     check(unsafe { libc::getpeereid(socket.as_raw_fd(), &mut uid, &mut gid) })?;
     Ok((uid, None))
+}
+
+/// Sends what a socket takes now, whether it blocks or not.
+///
+/// # Errors
+/// `WouldBlock` if it takes nothing; `BrokenPipe` if nobody reads.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = libc::MSG_DONTWAIT;
+    // SAFETY: `bytes` is valid for reading so many bytes.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Takes what a socket has now, whether it blocks or not.
+///
+/// # Errors
+/// `WouldBlock` if it has nothing.
+pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `buf` is valid for writing so many bytes.
+    let got =
+        unsafe { libc::recv(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 
 /// A read or write that would wait gives `WouldBlock` instead.
@@ -417,6 +457,16 @@ pub fn connect(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()>
 pub fn lock(file: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open; plain numbers.
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+}
+
+/// Puts a file in the place of another open one, which is closed: standard streams only.
+///
+/// # Errors
+/// From the kernel.
+pub fn replace(standard: i32, file: BorrowedFd<'_>) -> io::Result<()> {
+    debug_assert!((0..=2).contains(&standard), "nobody owns these three");
+    // SAFETY: `file` is open, and the other one is nobody's (see above).
+    check(unsafe { libc::dup2(file.as_raw_fd(), standard) })
 }
 
 /// Random bytes of the kernel.

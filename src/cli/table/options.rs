@@ -33,6 +33,27 @@ pub(super) const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origi
 pub(super) const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "local pages only (default)");
 pub(super) const MAX_RESTARTS: Opt =
     opt("maxRestarts", "N", "MUXLOOP_MAX_RESTARTS", "default 3; 0: no limit");
+pub(super) const DAEMON_PORT: Opt =
+    Opt { short: Some('p'), ..opt("port", "PORT", "MUXLOOP_DAEMON_PORT", "default 47127") };
+pub(super) const DAEMON_HOST: Opt = opt("host", "HOST", "MUXLOOP_DAEMON_HOST", "default 127.0.0.1");
+pub(super) const DAEMON_DIR: Opt = Opt {
+    short: Some('d'),
+    is_path: true,
+    ..opt("dir", "DIR", "MUXLOOP_DAEMON_DIR", "~/.muxloop/daemons/PORT")
+};
+pub(super) const IDLE_EXIT: Opt = opt("idle-exit", "MS", "MUXLOOP_DAEMON_IDLE_EXIT", "after the last (1000)");
+pub(super) const READY_PATH: Opt = opt("ready-path", "P", "MUXLOOP_DAEMON_READY_PATH", "ready if 200 there");
+pub(super) const READY_TIMEOUT: Opt =
+    opt("ready-timeout", "MS", "MUXLOOP_DAEMON_READY_TIMEOUT", "default 60000");
+pub(super) const STOP_GRACE: Opt =
+    opt("stop-grace", "MS", "MUXLOOP_DAEMON_STOP_GRACE", "until SIGKILL (5000)");
+pub(super) const DAEMON_RESTARTS: Opt = Opt {
+    aliases: &["maxRestarts"],
+    ..opt("max-restarts", "N", "MUXLOOP_DAEMON_MAX_RESTARTS", "in a row (3; 0: any)")
+};
+pub(super) const STDIN_LIFE: Opt = opt("stdin-life", "", "MUXLOOP_DAEMON_STDIN_LIFE", "stdin's end ends it");
+pub(super) const NO_STDIN_LIFE: Opt =
+    opt("no-stdin-life", "", "MUXLOOP_DAEMON_NO_STDIN_LIFE", "stdin is no matter");
 pub(super) const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 pub(super) const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
 pub(super) const LOG_LEVEL: Opt = Opt {
@@ -74,6 +95,20 @@ pub(super) const STATUS_INSTEAD: Opt =
     Opt { aliases: &["show-status"], ..opt("status", "", "MUXLOOP_STATUS", "instead: muxloop status") };
 pub(super) const RESTART_INSTEAD: Opt =
     opt("restart-service", "NAME", "MUXLOOP_RESTART_SERVICE", "instead: restart NAME");
+pub(super) const SERVE_STDIO: Opt = opt("stdio", "", "MUXLOOP_SERVE_STDIO", "on stdin and stdout");
+pub(super) const TRANSPORT: Opt = Opt {
+    words: &["stdio", "http", "sse"],
+    ..opt("transport", "T", "MUXLOOP_TRANSPORT", "stdio, http or sse")
+};
+pub(super) const SERVE_SOCKET: Opt =
+    Opt { is_path: true, ..opt("socket", "PATH", "MUXLOOP_SERVE_SOCKET", "on a Unix socket") };
+pub(super) const SERVE_CONTROL: Opt = Opt { aliases: &[], ..CONTROL };
+pub(super) const PROFILE: Opt = opt("profile", "NAME", "MUXLOOP_PROFILE", "what [profiles.NAME] has");
+pub(super) const DAEMON_MODE: Opt = opt("daemon-mode", "", "MUXLOOP_DAEMON_MODE", "as connect starts it");
+pub(super) const PROJECT: Opt =
+    Opt { is_path: true, ..opt("project", "DIR", "MUXLOOP_PROJECT", "folder of the project") };
+pub(super) const LOG_FILE: Opt =
+    Opt { is_path: true, ..opt("log", "FILE", "MUXLOOP_LOG_FILE", "of the log, or - for stderr") };
 pub(super) const MAN: Opt = opt("man", "", "MUXLOOP_MAN", "print the man page (roff)");
 
 /// Not for the daemon that the dashboard starts: it would start one, too.
