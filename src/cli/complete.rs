@@ -1,6 +1,7 @@
 //! Completion scripts for bash, zsh and fish, made from the table.
 
 use super::table::{self, COMMANDS, Command, Opt, Words};
+use crate::base::sorted;
 use std::fmt::Write;
 
 /// The script for one of [`table::SHELLS`].
@@ -144,7 +145,7 @@ fn default_options() -> impl Iterator<Item = &'static Opt> {
 fn each_option() -> Vec<&'static Opt> {
     let mut all: Vec<&Opt> =
         COMMANDS.iter().flat_map(|command: &'static Command| table::options(command)).collect();
-    all.sort_by_key(|opt| opt.long);
+    sorted::sort_by_key(&mut all, |opt| opt.long);
     all.dedup_by_key(|opt| opt.long);
     all
 }

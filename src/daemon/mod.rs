@@ -24,7 +24,7 @@ mod snapshot;
 #[path = "without_snapshots.rs"]
 mod snapshot;
 
-use crate::base::Time;
+use crate::base::{SortedMap, Time};
 use crate::capture::{Recorder, Tape};
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
@@ -45,7 +45,6 @@ use lists::ListFiles;
 use login::LoginPath;
 use service::{Doors, Service};
 use snapshot::Snapshots;
-use std::collections::BTreeMap;
 #[cfg(feature = "control")]
 use std::path::Path;
 use std::path::PathBuf;
@@ -77,7 +76,7 @@ struct Daemon<'o> {
     /// As it is in effect.
     config: Config,
     /// By the servers' names.
-    listeners: BTreeMap<String, usize>,
+    listeners: SortedMap<String, usize>,
     /// Every call that changes it is told to `tape` first: a replay makes the same calls.
     engine: Engine,
     reactor: Reactor,
@@ -117,7 +116,7 @@ impl<'o> Daemon<'o> {
         let unix_ms_at_start = reactor.clock.unix_ms_at_start();
         let findings = Findings::open(surroundings.cache_folder(), unix_ms_at_start);
         let mut setups = Vec::new();
-        let mut listeners = BTreeMap::new();
+        let mut listeners = SortedMap::new();
         for server in &config.servers {
             setups.push(setup(server, &findings));
             if options.serve.is_some() {

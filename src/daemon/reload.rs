@@ -4,13 +4,12 @@ use super::audit::AuditLog;
 #[cfg(feature = "gateway")]
 use super::collisions;
 use super::{Daemon, listen, login, setup};
-use crate::base::Time;
+use crate::base::{SortedMap, Time};
 use crate::config::{Config, ServerConfig};
 use crate::engine::ServerSetup;
 use crate::engine::operate::Ticket;
 use crate::mux::ServerId;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// What a reload did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,7 +59,7 @@ impl Daemon<'_> {
     }
 
     fn apply(&mut self, new: Config) -> Result<Changes, String> {
-        let fates: BTreeMap<&str, Fate> = new
+        let fates: SortedMap<&str, Fate> = new
             .servers
             .iter()
             .filter_map(|server| Some((server.policy.name.as_str(), fate(self.current(server)?, server))))
@@ -139,9 +138,9 @@ impl Daemon<'_> {
     fn open_doors(
         &mut self,
         new: &Config,
-        fates: &BTreeMap<&str, Fate>,
-    ) -> Result<BTreeMap<String, usize>, String> {
-        let mut doors = BTreeMap::new();
+        fates: &SortedMap<&str, Fate>,
+    ) -> Result<SortedMap<String, usize>, String> {
+        let mut doors = SortedMap::new();
         let mut opened = Vec::new();
         if self.options.serve.is_some() {
             return Ok(doors);
@@ -172,7 +171,7 @@ impl Daemon<'_> {
     }
 
     /// Takes a server out; its listener is closed unless it is one of those that stay.
-    fn retire(&mut self, now: Time, name: &str, staying: &BTreeMap<String, usize>) {
+    fn retire(&mut self, now: Time, name: &str, staying: &SortedMap<String, usize>) {
         if let Some(id) = self.engine.server_named(name) {
             self.lists.settle(&mut self.engine, id);
             self.tape.retire_server(now, id);

@@ -11,7 +11,7 @@ mod tests;
 
 use super::pool::{keep_buffer, take_buffer, take_larger};
 use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX};
-use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
+use crate::base::{Arena, Key, RecvBuf, SendBuf, SortedMap, Time, TimerKey, TimerWheel};
 use crate::codec::{LineFramer, Message};
 use crate::engine::port::{Io, Platform};
 use crate::mux::CloseReason;
@@ -118,7 +118,7 @@ pub(super) struct Conns {
     /// Clients that came, and that went.
     pub turnover: u64,
     /// Bytes from and to clients of each server that have gone.
-    pub past: std::collections::BTreeMap<usize, (u64, u64)>,
+    pub past: SortedMap<usize, (u64, u64)>,
     trim_at: Option<Time>,
 }
 
@@ -465,7 +465,7 @@ impl Conns {
         if let Some(mut conn) = self.table.remove(key) {
             self.turnover += u64::from(conn.role.is_visitor());
             if matches!(conn.role, Role::Client | Role::Link) {
-                let (read, written) = self.past.entry(conn.server).or_default();
+                let (read, written) = self.past.get_or_insert(conn.server, (0, 0));
                 *read += conn.read;
                 *written += conn.written;
             }

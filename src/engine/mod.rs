@@ -48,7 +48,7 @@ pub mod sandbox;
 mod servers;
 
 use crate::base::limits::{ACCEPT_BUDGET, CONTROL_LINE_MAX};
-use crate::base::{Key, Time};
+use crate::base::{Key, SortedMap, SortedSet, Time};
 use crate::codec::Message;
 use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep};
@@ -56,7 +56,6 @@ use conn::{Conns, Role};
 use operate::{ControlPlane, Taps, Wish};
 use port::{Platform, Ready, Signal, SpawnSpec};
 use process::Processes;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// A server as the engine runs it. Clients come in by the listener of the same index.
@@ -92,9 +91,9 @@ pub struct Engine {
     actions: Vec<Action>,
     exited: Vec<Key>,
     /// What is news about servers' eras.
-    found: BTreeMap<ServerId, Option<Found>>,
+    found: SortedMap<ServerId, Option<Found>>,
     /// Servers of which more is known.
-    learnt: BTreeSet<ServerId>,
+    learnt: SortedSet<ServerId>,
     accepting: Vec<bool>,
     /// By listener.
     doors: Vec<Door>,
@@ -194,8 +193,8 @@ impl Engine {
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
-            found: BTreeMap::new(),
-            learnt: BTreeSet::new(),
+            found: SortedMap::new(),
+            learnt: SortedSet::new(),
             stopping: false,
             abandoned: false,
             http_ended: Vec::new(),

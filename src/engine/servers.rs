@@ -4,11 +4,10 @@
 use super::conn::Role;
 use super::port::{Io, Platform, SpawnSpec};
 use super::{Door, Engine, ServerSetup};
-use crate::base::{Key, Time};
+use crate::base::{Key, SortedSet, Time};
 use crate::mux::ServerId;
 use crate::mux::memory::Memory;
 use crate::mux::policy::{Found, ServerPolicy};
-use std::collections::BTreeSet;
 
 impl Engine {
     /// Whether [`Engine::stop`] was asked for.
@@ -133,7 +132,7 @@ impl Engine {
     }
 
     /// Servers of which more is known than at the last call, see [`Engine::memory`].
-    pub fn take_learnt(&mut self) -> BTreeSet<ServerId> {
+    pub fn take_learnt(&mut self) -> SortedSet<ServerId> {
         std::mem::take(&mut self.learnt)
     }
 

@@ -11,7 +11,7 @@
 //!     └── (removed)   Backoff ──── time is up ──▶ Starting ───────────▶ Failed
 //! ```
 
-use crate::base::{Key, Time, TimerKey};
+use crate::base::{Key, SortedMap, Time, TimerKey};
 use crate::mux::bridge::Floor;
 use crate::mux::era::Search;
 use crate::mux::listen::{ListenKey, Upstream};
@@ -140,7 +140,7 @@ pub(super) struct Instance {
     pub listen: Upstream,
     /// Owners of its tasks and of its URL elicitations (P20, P21).
     pub owners: Owners,
-    pub changed: BTreeMap<ListKind, Changed>,
+    pub changed: SortedMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
     pub attempts: u32,
     /// Restarts since muxloop started.
@@ -352,7 +352,7 @@ impl Instance {
             replays: VecDeque::new(),
             listen: Upstream::default(),
             owners: Owners::default(),
-            changed: BTreeMap::new(),
+            changed: SortedMap::new(),
             attempts: 0,
             restarts: 0,
             ready_since: None,
