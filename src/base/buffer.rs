@@ -149,6 +149,28 @@ fn two_pieces<const N: usize>(to: &mut [u8], bytes: &[u8]) {
     }
 }
 
+/// Room for one message at the end of a [`SendBuf`].
+#[derive(Debug)]
+pub struct Room<'a> {
+    left: &'a mut [u8],
+}
+
+impl Room<'_> {
+    /// Puts the next piece. (Panics if there are more bytes than room.)
+    #[inline]
+    pub fn put(&mut self, part: &[u8]) {
+        let (to, left) = std::mem::take(&mut self.left).split_at_mut(part.len());
+        copy_short(to, part);
+        self.left = left;
+    }
+
+    /// Panics unless it is full: what is left would be bytes of an older message, maybe another client's.
+    #[inline]
+    pub fn finish(self) {
+        assert!(self.left.is_empty(), "less was put than was said");
+    }
+}
+
 /// Bytes encoded and not yet written.
 #[derive(Debug, Default)]
 pub struct SendBuf {
@@ -176,6 +198,18 @@ impl SendBuf {
             }
         }
         self.end = end;
+    }
+
+    /// Appends `len` bytes, which are put into the room that this gives, all of them.
+    #[inline]
+    pub fn room(&mut self, len: usize) -> Room<'_> {
+        if self.bytes.len() - self.end < len {
+            self.make_room(len);
+            self.bytes.resize(self.end + len, 0);
+        }
+        let start = self.end;
+        self.end += len;
+        Room { left: &mut self.bytes[start..self.end] }
     }
 
     /// Makes room for `additional` bytes at once, reusing what was sent already.
@@ -270,6 +304,34 @@ mod tests {
         from.move_to(&mut to);
         assert_eq!((to.filled(), to.searched(), to.has_room(90)), (&b"ello"[..], 3, true));
         assert_eq!((from.len(), from.searched(), from.capacity() >= 10), (0, 0, true));
+    }
+
+    #[test]
+    fn room_is_filled_with_pieces_of_any_length() {
+        let mut buf = SendBuf::new();
+        let mut expected = Vec::new();
+        for round in 0..300usize {
+            let bytes: Vec<u8> = (0..round).map(|i| (round + i) as u8).collect();
+            let (first, rest) = bytes.split_at(round * 7 % (round + 1));
+            let mut room = buf.room(round);
+            room.put(first);
+            room.put(rest);
+            room.finish();
+            expected.extend_from_slice(&bytes);
+            assert_eq!(buf.pending(), &expected[..]);
+            let n = (round * 13) % (expected.len() + 1);
+            buf.consume(n);
+            expected.drain(..n);
+        }
+    }
+
+    #[test]
+    #[should_panic = "less was put"]
+    fn room_that_is_not_filled_is_noticed() {
+        let mut buf = SendBuf::new();
+        let mut room = buf.room(3);
+        room.put(b"ab");
+        room.finish();
     }
 
     #[test]

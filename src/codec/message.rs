@@ -107,8 +107,9 @@ impl<'a> Message<'a> {
     }
     /// Appends the edited text to `send`.
     pub fn write_to(&self, send: &mut SendBuf) {
-        send.reserve(self.len());
-        self.for_each_part(|part| send.extend(part));
+        let mut room = send.room(self.len());
+        self.for_each_part(|part| room.put(part));
+        room.finish();
     }
     /// The edited text as one vector (cold paths, tests).
     pub fn to_vec(&self) -> Vec<u8> {

@@ -278,12 +278,14 @@ impl Conns {
             conn.send = pooled;
         }
         if size < DIRECT_MIN {
-            conn.send.reserve(size);
-            message.for_each_part(|part| conn.send.extend(part));
+            let mut room = conn.send.room(size);
+            message.for_each_part(|part| room.put(part));
+            room.put(b"\n");
+            room.finish();
         } else {
             message.for_each_part(|part| conn.send_large(part, &mut self.send_pool));
+            conn.send.extend(b"\n");
         }
-        conn.send.extend(b"\n");
         let len = conn.send.len();
         conn.congested |= len >= CHILD_SEND_HIGH;
         if len > CLIENT_SEND_MAX {
