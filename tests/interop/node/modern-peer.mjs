@@ -2,7 +2,7 @@
 // says otherwise. Like the legacy peer it puts its label into every answer.
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { deadlineMs, launch, over, urlOf } from './harness.mjs';
+import { deadlineMs, launch, transportOf, urlOf } from './harness.mjs';
 import { Wire } from './wire.mjs';
 
 export const REVISION = '2026-07-28';
@@ -13,7 +13,7 @@ const transports = {
   sse: (server) => new SSEClientTransport(urlOf(server, 'sse')),
 };
 
-export async function openModern(server, { label = 'client', interactive = false, mode = { pin: REVISION }, maxBufferSize = 64 << 20, way = over } = {}) {
+export async function openModern(server, { label = 'client', interactive = false, mode = { pin: REVISION }, maxBufferSize = 64 << 20, way = transportOf } = {}) {
   const capabilities = interactive ? { elicitation: { form: {} }, sampling: {}, roots: {} } : {};
   const client = new Client({ name: label, version: '1.0.0' }, { capabilities, versionNegotiation: { mode } });
   const transport = transports[way](server, maxBufferSize);
