@@ -27,6 +27,8 @@ pub mod cli;
 pub mod client;
 pub mod codec;
 pub mod config;
+#[cfg(all(feature = "control", feature = "gateway"))]
+pub mod connect;
 pub mod control;
 #[cfg(feature = "cli")]
 pub mod daemon;

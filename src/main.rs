@@ -25,6 +25,16 @@ fn main() -> ExitCode {
         Ok(Invocation::Replay(_) | Invocation::Run(RunOptions { record: Some(_), .. })) => {
             refuse("record, replay: not in this build of muxloop; build it with the feature `inspect`")
         }
+        #[cfg(not(feature = "gateway"))]
+        Ok(Invocation::Run(RunOptions { serve: Some(_), .. })) => {
+            refuse("serve: not in this build of muxloop; build it with the feature `gateway`")
+        }
+        #[cfg(not(all(feature = "control", feature = "gateway")))]
+        Ok(Invocation::Connect(_)) => refuse(
+            "connect: not in this build of muxloop; build it with the features `control` and `gateway`",
+        ),
+        #[cfg(all(feature = "control", feature = "gateway"))]
+        Ok(Invocation::Connect(options)) => muxloop::connect::run(&options, &Surroundings::from_env()),
         Ok(Invocation::Run(options)) => run_servers(options),
         #[cfg(feature = "inspect")]
         Ok(Invocation::Replay(file)) => muxloop::capture::replay_file(&file),
@@ -64,12 +74,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_servers(options: RunOptions) -> ExitCode {
+fn run_servers(
+    #[cfg_attr(not(feature = "gateway"), expect(unused_mut))] mut options: RunOptions,
+) -> ExitCode {
     let surroundings = Surroundings::from_env();
+    #[cfg(feature = "gateway")]
+    if let Some(serve) = &mut options.serve
+        && let Err(error) = muxloop::daemon::serve::prepare(serve, options.config.as_deref(), &surroundings)
+    {
+        return refuse(&error);
+    }
     let loaded = match options.load(&surroundings) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
+    #[cfg(feature = "gateway")]
+    if let Some(Err(error)) = options.serve.as_ref().map(muxloop::daemon::serve::redirect_log) {
+        return refuse(&error);
+    }
     let levels = options.levels(env::var("RUST_LOG").ok(), &loaded.config);
     cli::log::init(&levels, options.format(&loaded.config), cli::log::Mode::Queued);
     for warning in &loaded.warnings {

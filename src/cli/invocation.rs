@@ -2,6 +2,7 @@
 
 use super::check::CheckOptions;
 use super::log::Levels;
+use super::serve::{ConnectOptions, ServeOptions};
 use crate::config::{Config, Loaded, LogFormat, Problem, Surroundings};
 use log::LevelFilter;
 use std::ffi::OsString;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub enum Invocation {
     Run(RunOptions),
     Proxy(ProxyOptions),
+    /// The shim in front of a project's daemon.
+    Connect(ConnectOptions),
     /// One server over HTTP, without a configuration.
     Expose(ExposeOptions),
     Check(CheckOptions),
@@ -29,7 +32,7 @@ pub enum Invocation {
     Print(String),
 }
 
-/// `muxloop run`.
+/// `muxloop run`, and what runs servers like it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOptions {
     pub config: Option<PathBuf>,
@@ -49,6 +52,8 @@ pub struct RunOptions {
     pub tui: bool,
     /// The file to record everything to.
     pub record: Option<PathBuf>,
+    /// All servers behind one endpoint, none at a socket of its own.
+    pub serve: Option<ServeOptions>,
 }
 
 /// `muxloop proxy`.
@@ -119,9 +124,15 @@ impl RunOptions {
     /// # Errors
     /// Lines for a person: every problem of the file, or what is wrong with the selection.
     pub fn load(&self, surroundings: &Surroundings) -> Result<Loaded, String> {
-        let path = find(self.config.as_deref(), surroundings)?;
+        let path = match self.serve.as_ref().and_then(ServeOptions::config) {
+            Some(path) => path.to_owned(),
+            None => find(self.config.as_deref(), surroundings)?,
+        };
         let mut loaded = Config::load(&path, surroundings).map_err(|problems| report(&problems))?;
         loaded.config.select(&self.only, &self.except)?;
+        if let Some(serve) = &self.serve {
+            loaded.warnings.extend(serve.settle(&mut loaded.config)?);
+        }
         self.apply_http(&mut loaded.config, surroundings)?;
         Ok(loaded)
     }

@@ -14,6 +14,7 @@ mod invocation;
 pub mod log;
 mod man;
 mod parse;
+mod serve;
 mod table;
 mod values;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, Run
 #[cfg(feature = "inspect")]
 pub(crate) use invocation::{find as find_config, report};
 pub use parse::parse;
+pub use serve::{ConnectOptions, ServeOptions, Via};
 #[cfg(feature = "tui")]
 pub(crate) use table::options::TUI_VARIABLE;
 

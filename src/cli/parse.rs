@@ -6,7 +6,7 @@ use super::check::CheckOptions;
 use super::invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport};
 use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
-use super::{complete, help, man};
+use super::{complete, help, man, serve};
 use crate::client::verbs::Verb;
 use crate::client::{Command as Ask, FollowOptions, HealthOptions, Target, What, status};
 use crate::config::nearest::{nearest, suggestion};
@@ -163,7 +163,8 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             let name = values.text("restart-service")?.unwrap_or_default();
             Ok(Invocation::Client(Ask::Verb(target(&values), Verb::Restart(name))))
         }
-        "run" | "record" => Ok(Invocation::Run(RunOptions {
+        "connect" => Ok(Invocation::Connect(serve::connect(&values)?)),
+        "run" | "record" | "serve" => Ok(Invocation::Run(RunOptions {
             config: values.path("config"),
             control: values.path("control"),
             http: values.text("http")?,
@@ -171,6 +172,7 @@ fn invocation(command: &'static Command, mut values: Values) -> Result<Invocatio
             only: values.names("only")?,
             except: values.names("except")?,
             level: level(&values)?,
+            serve: if command.name == "serve" { Some(serve::options(&values)?) } else { None },
             format: values.word("log-format")?.map(|word| match word {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
@@ -330,7 +332,7 @@ fn expose(values: &Values) -> Result<ExposeOptions, String> {
     })
 }
 
-fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
+pub(super) fn level(values: &Values) -> Result<Option<LevelFilter>, String> {
     let is_overruled = values.is_given("verbose") && !values.is_given("log-level");
     if values.has("log-level") && !is_overruled {
         return Ok(values.word("log-level")?.and_then(|word| word.parse().ok()));

@@ -108,6 +108,51 @@ pub const COMMANDS: &[Command] = &[
         examples: &[("muxloop run -c mux.toml --only memory,web -v", "")],
     },
     Command {
+        name: "serve",
+        aliases: &["gateway"],
+        summary: "offer all servers as one, to one host or to many",
+        group: MERGED,
+        about: &[
+            "On stdin and stdout until they end (the default), on a socket, over HTTP: /mcp,",
+            "/sse. docs/connect.md. Exit codes: 0 stopped, 1 failed, 2 wrong usage or file.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[
+            CONFIG,
+            SERVE_STDIO,
+            TRANSPORT,
+            HTTP,
+            INSECURE_LISTEN,
+            SERVE_SOCKET,
+            PROFILE,
+            DAEMON_MODE,
+            PROJECT,
+            LOG_FILE,
+            SERVE_CONTROL,
+            LOG_LEVEL,
+            VERBOSE,
+        ],
+        examples: &[("muxloop serve -c mux.toml", "as a host starts it")],
+    },
+    Command {
+        name: "connect",
+        aliases: &[],
+        summary: "connect stdio to the project's daemon; start it if need be",
+        group: MERGED,
+        about: &[
+            "The command that an MCP host starts for all servers of a project: the nearest",
+            "folder upwards with mux.toml, mux.json or .mcp.json. The daemon is shared, and",
+            "ends 10 s after its last client; its state: ~/.muxloop/projects/NAME-HASH/.",
+            "docs/connect.md. Exit codes: 0 at the end of stdin, 1 no daemon or lost it, 2",
+            "the command line is wrong.",
+        ],
+        operand: None,
+        passes_through: false,
+        options: &[CONFIG, PROJECT, VERBOSE],
+        examples: &[("muxloop connect", ""), ("muxloop connect --project ~/src/web -v", "")],
+    },
+    Command {
         name: "proxy",
         aliases: &[],
         summary: "connect stdin and stdout to a server's socket",
@@ -397,7 +442,7 @@ pub const COMMANDS: &[Command] = &[
         name: "completions",
         aliases: &["completion"],
         summary: "print shell completions",
-        group: "",
+        group: MORE,
         about: &["Prints a script for the shell to read."],
         operand: Some(Operand { name: "SHELL", required: true, words: Words::OneOf(SHELLS) }),
         passes_through: false,
@@ -444,12 +489,13 @@ pub const EVERYWHERE: &[Opt] = &[
 
 /// What the overview says of several commands at once.
 const CHECKS: &str = "check a file; try each server, and say how to cure it";
+const MERGED: &str = "all servers as one; by a daemon that starts itself";
 const ONE: &str = "connect stdio to a socket; serve one server over HTTP";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
 const CAPTURE: &str = "record all that happens; do it again, and compare";
-const MORE: &str = "print the version; explain a command, or mux.toml";
+const MORE: &str = "for the shell; a number; a command, or mux.toml";
 
 pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 

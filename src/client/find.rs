@@ -56,11 +56,31 @@ impl Target {
             Some(named) => Some(existing(named, surroundings)?),
             None => surroundings.default_configs().into_iter().find(|path| path.exists()),
         };
+        let daemon = of_project(self.config.as_deref(), surroundings);
         match config {
-            Some(config) => of_config(&config, surroundings),
-            None => only_one(surroundings).map(|path| vec![path]),
+            Some(config) => {
+                let mut places = of_config(&config, surroundings)?;
+                places.extend(daemon);
+                Ok(places)
+            }
+            None => match daemon.filter(|path| path.exists()) {
+                Some(path) => Ok(vec![path]),
+                None => only_one(surroundings).map(|path| vec![path]),
+            },
         }
     }
+}
+
+/// The project's daemon (`muxloop connect`).
+#[cfg(all(feature = "control", feature = "gateway"))]
+fn of_project(config: Option<&Path>, surroundings: &Surroundings) -> Option<PathBuf> {
+    let project = crate::connect::project::Project::find(config, None, surroundings).ok()?;
+    Some(project.state.control())
+}
+
+#[cfg(not(all(feature = "control", feature = "gateway")))]
+fn of_project(_: Option<&Path>, _: &Surroundings) -> Option<PathBuf> {
+    None
 }
 
 /// The configuration that was named, with `~` expanded.
@@ -113,21 +133,19 @@ fn only_one(surroundings: &Surroundings) -> Result<PathBuf, Failure> {
 
 /// Control sockets at which somebody listens.
 fn live(surroundings: &Surroundings) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for directory in path::run_directories(surroundings) {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let is_control = entry.file_name().to_str().is_some_and(path::is_control_name);
-            // One that hangs is live as well, and will say so when it is talked to.
-            let answers = || match Link::connect(&entry.path(), 1) {
-                Ok(_) => true,
-                Err(failure) => failure.code != EXIT_NOT_RUNNING,
-            };
-            if is_control && answers() {
-                let path = entry.path();
-                found.insert(found.partition_point(|other| *other < path), path);
-            }
-        }
-    }
+    let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let in_run = path::run_directories(surroundings).into_iter().flat_map(entries);
+    let is_control = |name: std::ffi::OsString| name.to_str().is_some_and(path::is_control_name);
+    let in_run = in_run.filter(|entry| is_control(entry.file_name())).map(|entry| entry.path());
+    let projects = surroundings.home.iter().flat_map(|home| entries(home.join(path::PROJECTS)));
+    let of_projects = projects.map(|entry| entry.path().join(path::PROJECT_CONTROL));
+    // One that hangs is live as well, and will say so when it is talked to.
+    let answers = |path: &PathBuf| match Link::connect(path, 1) {
+        Ok(_) => true,
+        Err(failure) => failure.code != EXIT_NOT_RUNNING,
+    };
+    let mut found: Vec<PathBuf> = in_run.chain(of_projects).filter(answers).collect();
+    found.sort();
     found
 }
 

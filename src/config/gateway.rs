@@ -30,6 +30,14 @@ pub struct GatewayConfig {
     pub servers: Option<Vec<String>>,
     /// By names of the merged endpoint.
     pub filters: Filters,
+    /// Not of the file: there is a merged endpoint in any case, and it is that of this profile.
+    pub serve: Option<Serve>,
+}
+
+/// What `muxloop serve` makes of the merged endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Serve {
+    pub profile: Option<String>,
 }
 
 /// How tools are offered (K02).
@@ -60,6 +68,7 @@ impl Default for GatewayConfig {
             list_timeout_ms: 5_000,
             servers: None,
             filters: Filters::default(),
+            serve: None,
         }
     }
 }
@@ -84,7 +93,8 @@ impl Config {
         profile: Option<&str>,
         number: impl Fn(&str) -> Option<usize>,
     ) -> Option<Setup> {
-        let profile = match profile {
+        let served = self.gateway.serve.as_ref().and_then(|serve| serve.profile.as_deref());
+        let profile = match profile.or(served) {
             Some(name) => Some(self.profiles.iter().find(|profile| profile.name == name)?),
             None => None,
         };

@@ -133,6 +133,13 @@ pub const TOP: &[Key<Config>] = &[
             "Control socket, beside the file if relative; \"off\": none.",
         )
     },
+    key(
+        "idle_exit_ms",
+        Kind::Integer { min: 0, max: MS_MAX, set: |top, ms| top.idle_exit_ms = Some(ms) },
+        "10000",
+        "60000",
+        "How long a project's daemon (connect) stays without clients; 0: for ever.",
+    ),
     Key {
         near: &["audit_log", "audit_file"],
         ..key(

@@ -62,6 +62,8 @@ pub struct Config {
     pub audit: Audit,
     /// PATH of the servers that name none; each has it as its own by now.
     pub search_path: Option<SearchPath>,
+    /// How long a daemon that starts by itself stays without clients; 0: for ever. `None`: 10 s.
+    pub idle_exit_ms: Option<u64>,
     /// The control socket; `off` for none (see [`crate::control::path`]).
     pub control: Option<PathBuf>,
     #[cfg(feature = "http")]

@@ -68,6 +68,11 @@ pub fn run_directories(surroundings: &Surroundings) -> Vec<PathBuf> {
     runtime.into_iter().chain(home).collect()
 }
 
+/// Folder of the state of projects' daemons, in the home directory.
+pub const PROJECTS: &str = ".muxloop/projects";
+/// Name of the control socket there.
+pub const PROJECT_CONTROL: &str = "control.sock";
+
 /// Whether a file in such a directory has the name of a control socket, which servers' sockets beside it
 /// normally don't.
 pub fn is_control_name(file: &str) -> bool {
@@ -94,7 +99,7 @@ pub fn expand(path: &Path, surroundings: &Surroundings) -> Result<PathBuf, Strin
 }
 
 /// FNV-1a, 64 bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

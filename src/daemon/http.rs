@@ -60,6 +60,12 @@ impl HttpDoors {
         Ok(())
     }
 
+    /// The first port on which it listens.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub(super) fn port(&self, reactor: &Reactor) -> Option<u16> {
+        self.open.iter().find_map(|(_, listener)| reactor.port(*listener))
+    }
+
     /// Lets nobody else connect: at the end, clients and load balancers are to go elsewhere at once, and the
     /// next muxloop can have the address.
     pub(super) fn close(&mut self, reactor: &mut Reactor) {

@@ -10,7 +10,11 @@ mod gateway;
 mod http;
 mod lists;
 pub(crate) mod login;
+#[cfg(all(feature = "control", feature = "gateway"))]
+mod project;
 mod reload;
+#[cfg(feature = "gateway")]
+pub mod serve;
 mod service;
 #[cfg(feature = "control")]
 mod snapshot;
@@ -18,6 +22,7 @@ mod snapshot;
 #[path = "without_snapshots.rs"]
 mod snapshot;
 
+use crate::base::Time;
 use crate::capture::{Recorder, Tape};
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
@@ -49,10 +54,13 @@ use std::time::Duration;
 /// code 1 if they cannot be run at all.
 pub fn run(options: &RunOptions, surroundings: &Surroundings, config: Config) -> ExitCode {
     match Daemon::open(options, surroundings, config) {
-        Ok(mut daemon) => {
-            daemon.serve();
-            ExitCode::SUCCESS
-        }
+        Ok(mut daemon) => match daemon.serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                log::error!(target: "muxloop", "{why}");
+                ExitCode::FAILURE
+            }
+        },
         Err(why) => {
             log::error!(target: "muxloop", "{why}");
             ExitCode::FAILURE
@@ -82,6 +90,8 @@ struct Daemon<'o> {
     login: LoginPath,
     #[cfg(feature = "gateway")]
     endpoint: gateway::Endpoint,
+    #[cfg(feature = "gateway")]
+    serving: serve::Serving,
     #[cfg(feature = "http")]
     http: http::HttpDoors,
 }
@@ -107,12 +117,15 @@ impl<'o> Daemon<'o> {
         let mut setups = Vec::new();
         let mut listeners = BTreeMap::new();
         for server in &config.servers {
+            setups.push(setup(server, &findings));
+            if options.serve.is_some() {
+                continue;
+            }
             let listener = match doors.servers.remove(&server.policy.name) {
                 Some(socket) => take_over(&mut reactor, server, socket)?,
                 None => listen(&mut reactor, server)?,
             };
             listeners.insert(server.policy.name.clone(), listener);
-            setups.push(setup(server, &findings));
         }
         let mut seed = [0; 8];
         reactor.random(&mut seed);
@@ -146,6 +159,8 @@ impl<'o> Daemon<'o> {
             doors.change(&mut engine, &mut reactor, &config, &tape)?;
             doors
         };
+        #[cfg(feature = "gateway")]
+        let serving = serve::Serving::open(options.serve.as_ref(), &config, &mut engine, &mut reactor)?;
         let (snapshots, service) = (Snapshots::of(&config), Service::from_env());
         let audit = AuditLog::open(&config.audit)?;
         engine.set_audit(audit.as_ref().map(AuditLog::wants_arguments));
@@ -166,15 +181,20 @@ impl<'o> Daemon<'o> {
             login,
             #[cfg(feature = "gateway")]
             endpoint,
+            #[cfg(feature = "gateway")]
+            serving,
             #[cfg(feature = "http")]
             http,
         })
     }
 
-    fn serve(&mut self) {
+    /// Until the end. An error before anybody was served.
+    fn serve(&mut self) -> Result<(), String> {
         let mut ready = Vec::new();
         self.begin();
         self.service.ready(self.reactor.clock.now(), &self.engine, &self.reactor);
+        #[cfg(feature = "gateway")]
+        self.serving.ready(self.http_port())?;
         resident::forget_start();
         let mut at_rest = false;
         while !self.engine.is_finished() {
@@ -182,8 +202,13 @@ impl<'o> Daemon<'o> {
             let now = self.reactor.clock.now();
             self.snapshots.keep(now, &self.engine, &self.reactor);
             self.service.keep(now, &self.engine, &self.reactor);
-            let due =
-                [self.engine.deadline(now), self.snapshots.due(), self.service.due(now), self.lists.due()];
+            let due = [
+                self.engine.deadline(now),
+                self.snapshots.due(),
+                self.service.due(now),
+                self.lists.due(),
+                self.serving_due(now),
+            ];
             let due = due.into_iter().flatten().min();
             let mut wait = due.map(|at| Duration::from_millis(at.since(now)));
             if !at_rest && wait.is_none_or(|wait| wait >= REST) {
@@ -197,9 +222,11 @@ impl<'o> Daemon<'o> {
             }
             if let Err(error) = self.reactor.wait(wait, &mut ready) {
                 log::error!(target: "muxloop", "the kernel refuses to be polled: {error}");
-                return;
+                return Ok(());
             }
             self.turn(&ready);
+            #[cfg(feature = "gateway")]
+            self.serving.keep(self.reactor.clock.now(), &mut self.engine);
             self.findings.keep(self.reactor.clock.now(), &mut self.engine);
             self.lists.keep(self.reactor.clock.now(), &mut self.engine);
             #[cfg(feature = "http")]
@@ -218,10 +245,28 @@ impl<'o> Daemon<'o> {
             }
             self.keep_audit();
         }
+        #[cfg(feature = "gateway")]
+        self.serving.last();
         self.snapshots.last(self.reactor.clock.now(), &self.engine, &self.reactor);
         self.lists.last(&mut self.engine);
         self.tape.end();
         log::info!(target: "muxloop", "stopped");
+        Ok(())
+    }
+
+    fn serving_due(&self, _now: Time) -> Option<Time> {
+        #[cfg(feature = "gateway")]
+        return self.serving.due(_now);
+        #[cfg(not(feature = "gateway"))]
+        None
+    }
+
+    #[cfg(feature = "gateway")]
+    fn http_port(&self) -> Option<u16> {
+        #[cfg(all(feature = "control", feature = "http"))]
+        return self.http.port(&self.reactor);
+        #[cfg(not(all(feature = "control", feature = "http")))]
+        None
     }
 
     fn keep_audit(&mut self) {
@@ -263,6 +308,10 @@ impl<'o> Daemon<'o> {
 
     /// Writes log lines, and keeps them for `muxloop logs`.
     fn keep_journal(&mut self) {
+        #[cfg(feature = "gateway")]
+        if journal::pending() {
+            self.serving.keep_log();
+        }
         journal::flush();
         #[cfg(feature = "control")]
         for news in journal::take_news() {
@@ -323,6 +372,16 @@ fn control_path(
     config: &Config,
 ) -> Result<Option<PathBuf>, String> {
     let given = options.control.as_deref();
+    #[cfg(feature = "gateway")]
+    if let Some(project) =
+        options.serve.as_ref().filter(|serve| serve.daemon).and_then(|serve| serve.found.as_ref())
+    {
+        return Ok(Some(project.state.control()));
+    }
+    // Each host has one of its own, and only one of them could have the place.
+    if given.is_none() && options.serve.as_ref().is_some_and(|serve| serve.has_host()) {
+        return Ok(None);
+    }
     match place(given, config.control.as_deref(), &config.path, surroundings)? {
         Place::At(path) => Ok(Some(path)),
         Place::Off => Ok(None),

@@ -86,7 +86,7 @@ impl Daemon<'_> {
             let name = server.policy.name.clone();
             let fate = fates.get(name.as_str());
             match fate {
-                None | Some(Fate::Replace) => self.add(now, server, listeners[&name]),
+                None | Some(Fate::Replace) => self.add(now, server, listeners.get(&name).copied()),
                 Some(Fate::Unchanged) => {}
                 Some(Fate::Renamed | Fate::Restart) => {
                     if let Some(id) = self.engine.server_named(&name) {
@@ -106,7 +106,10 @@ impl Daemon<'_> {
         self.engine.arrange_servers(&order);
         changes.warnings.extend(needs_restart(&self.config, &new));
         #[cfg(feature = "gateway")]
-        self.endpoint.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+        {
+            self.endpoint.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+            self.serving.change(&new, &mut self.engine);
+        }
         #[cfg(feature = "http")]
         if let Err(why) = self.http.change(&mut self.engine, &mut self.reactor, &new, &self.tape) {
             changes.warnings.push(format!("{why}; it stays as it was"));
@@ -129,6 +132,9 @@ impl Daemon<'_> {
     ) -> Result<BTreeMap<String, usize>, String> {
         let mut doors = BTreeMap::new();
         let mut opened = Vec::new();
+        if self.options.serve.is_some() {
+            return Ok(doors);
+        }
         for server in &new.servers {
             let name = &server.policy.name;
             if !matches!(fates.get(name.as_str()), None | Some(Fate::Replace)) {
@@ -168,11 +174,16 @@ impl Daemon<'_> {
         }
     }
 
-    fn add(&mut self, now: Time, server: &ServerConfig, listener: usize) {
+    fn add(&mut self, now: Time, server: &ServerConfig, listener: Option<usize>) {
         let setup = setup(server, &self.findings);
-        self.tape.add_server(&setup, listener);
-        let id = self.engine.add_server(setup, listener);
-        self.listeners.insert(server.policy.name.clone(), listener);
+        let id = match listener {
+            Some(listener) => {
+                self.tape.add_server(&setup, listener);
+                self.listeners.insert(server.policy.name.clone(), listener);
+                self.engine.add_server(setup, listener)
+            }
+            None => self.engine.place_server(setup),
+        };
         self.lists.recall(now, &mut self.engine, id);
         self.tape.begin_server(now, id);
         self.engine.begin_server(now, id);

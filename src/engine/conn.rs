@@ -40,6 +40,13 @@ pub(super) enum Role {
     Asker,
 }
 
+impl Role {
+    /// Whether it is a client from outside.
+    pub fn is_visitor(self) -> bool {
+        matches!(self, Role::Client | Role::Link | Role::Http)
+    }
+}
+
 pub(super) struct Conn {
     pub io: Box<dyn Io>,
     pub role: Role,
@@ -106,12 +113,20 @@ pub(super) struct Conns {
     pub backlog: backlog::Backlog,
     /// A large buffer came back to a pool since the last `trim`.
     grown: bool,
+    /// Clients that came, and that went.
+    pub turnover: u64,
     /// Bytes from and to clients of each server that have gone.
     pub past: std::collections::BTreeMap<usize, (u64, u64)>,
     trim_at: Option<Time>,
 }
 
 impl Conn {
+    /// Whether its directions are streams of their own.
+    pub fn is_pair(&self) -> bool {
+        let [reads, writes] = self.io.descriptors();
+        reads != writes
+    }
+
     /// A TCP connection that is closed with bytes unread is reset, and the other side may lose what it was
     /// told last: so its direction is ended, and it is closed once it ends, too. False: it can be closed.
     pub fn must_be_heard_out(&mut self) -> bool {
@@ -167,6 +182,7 @@ impl Conn {
 
 impl Conns {
     pub fn insert(&mut self, io: Box<dyn Io>, role: Role, limit: usize) -> Key {
+        self.turnover += u64::from(role.is_visitor());
         self.table.insert(Conn {
             io,
             role,
@@ -450,6 +466,7 @@ impl Conns {
     pub fn remove(&mut self, key: Key, platform: &mut dyn Platform) {
         self.drop_backlog(key);
         if let Some(mut conn) = self.table.remove(key) {
+            self.turnover += u64::from(conn.role.is_visitor());
             if matches!(conn.role, Role::Client | Role::Link) {
                 let (read, written) = self.past.entry(conn.server).or_default();
                 *read += conn.read;

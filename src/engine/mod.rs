@@ -308,7 +308,8 @@ impl Engine {
                 conn.readable |= readable;
                 conn.writable |= writable;
                 conn.ended |= ended;
-                conn.hangup |= hangup;
+                // Of two streams, the end of one says nothing about the other.
+                conn.hangup |= hangup && !(conn.role == Role::Client && conn.is_pair());
                 if conn.discards && (conn.hangup || conn.discard()) {
                     self.conns.doom(key);
                     return;
@@ -382,16 +383,10 @@ impl Engine {
         match self.doors.get(listener) {
             Some(Door::Server(server)) => {
                 let server = *server;
-                let limit = self.setups[server].policy.max_request_bytes;
-                let Some(key) = self.open(io, Role::Client, limit, platform) else { return };
-                let number = tell!(self, now, attach_peer, key, server);
-                if let Some(conn) = self.conns.get_mut(key) {
-                    (conn.server, conn.number) = (server, number);
-                }
+                let Some(key) = self.admit(now, io, server, platform) else { return };
                 if let Some(pid) = accepted.peer_pid {
                     self.mux.note_client_pid(key, pid);
                 }
-                self.conns.wake(key);
             }
             Some(Door::Control) => {
                 let Some(key) = self.open(io, Role::Control, CONTROL_LINE_MAX, platform) else { return };

@@ -1,9 +1,10 @@
 //! The set of servers while muxloop runs: doors of listeners, servers added, changed and retired, and the
 //! end of a drain.
 
+use super::conn::Role;
+use super::port::{Io, Platform, SpawnSpec};
 use super::{Door, Engine, ServerSetup};
-use crate::base::Time;
-use crate::engine::port::SpawnSpec;
+use crate::base::{Key, Time};
 use crate::mux::ServerId;
 use crate::mux::memory::Memory;
 use crate::mux::policy::{Found, ServerPolicy};
@@ -22,8 +23,64 @@ impl Engine {
         id
     }
 
+    /// Takes on a client of a server whose stream is there already. `None`: it cannot be watched.
+    pub fn admit(
+        &mut self,
+        now: Time,
+        io: Box<dyn Io>,
+        server: ServerId,
+        platform: &mut dyn Platform,
+    ) -> Option<Key> {
+        let limit = self.setups[server].policy.max_request_bytes;
+        // What has no events is read to its end.
+        let is_silent = io.descriptors()[0] < 0;
+        let key = self.open(io, Role::Client, limit, platform)?;
+        let number = tell!(self, now, attach_peer, key, server);
+        if let Some(conn) = self.conns.get_mut(key) {
+            (conn.server, conn.number) = (server, number);
+            conn.ended |= is_silent;
+        }
+        self.conns.wake(key);
+        Some(key)
+    }
+
+    /// Longest message of a client that comes from here on, in bytes.
+    pub fn take_requests_up_to(&mut self, server: ServerId, bytes: usize) {
+        self.setups[server].policy.max_request_bytes = bytes;
+    }
+
+    /// Whether a connection is still there.
+    pub fn is_connected(&self, key: Key) -> bool {
+        self.conns.get(key).is_some()
+    }
+
+    /// Clients from outside: on sockets and streams, with sessions, and HTTP connections. The merged endpoint's
+    /// own at the servers are none.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub fn visitors(&self) -> usize {
+        self.conns.iter().filter(|(_, conn)| conn.role.is_visitor()).count()
+    }
+
+    /// Changes whenever such a client comes or goes.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub fn turnover(&self) -> u64 {
+        self.conns.turnover
+    }
+
+    /// Clients on sockets and streams: the number by which people know each, and its process, if that is known.
+    #[cfg(all(feature = "control", feature = "gateway"))]
+    pub fn visitors_on_sockets(&self) -> Vec<(u64, Option<u32>)> {
+        let clients = self.conns.iter().filter(|(_, conn)| conn.role == Role::Client && !conn.closing);
+        clients.map(|(key, conn)| (conn.number, self.mux.client_pid(key))).collect()
+    }
+
+    /// The clients of a server come by this listener, too.
+    pub fn open_door(&mut self, listener: usize, server: ServerId) {
+        self.set_door(listener, Door::Server(server));
+    }
+
     /// The same without a listener.
-    pub(super) fn place_server(&mut self, setup: ServerSetup) -> ServerId {
+    pub fn place_server(&mut self, setup: ServerSetup) -> ServerId {
         let id = self.mux.add_server(setup.policy.clone());
         match self.setups.get_mut(id) {
             Some(place) => {

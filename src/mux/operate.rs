@@ -159,6 +159,14 @@ impl Mux {
         }
     }
 
+    /// The process at the other end of a client's link, where that is known.
+    pub fn client_pid(&self, link: Key) -> Option<u32> {
+        match self.links.get(link) {
+            Some(crate::mux::LinkOf::Peer(peer)) => self.peers.get(*peer)?.pid,
+            _ => None,
+        }
+    }
+
     /// Clients that are served. Those that were refused and have not spoken yet are owed nothing.
     pub fn clients(&self) -> usize {
         self.peers.iter().filter(|(_, peer)| !peer.refused).count()

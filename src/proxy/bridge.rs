@@ -47,13 +47,44 @@ const BUSY_MS: u64 = 5_000;
 const PROVEN_MS: u64 = 5_000;
 /// How long the last bytes for the host may take, in milliseconds.
 const FLUSH_MS: u64 = 5_000;
+/// How long a host may take for its first word while there is nobody who could answer it, in milliseconds.
+const FIRST_WORD_MS: i32 = 200;
 /// A silence after which what only the start needed is let go, in milliseconds.
 const QUIET_MS: u64 = 250;
+
+/// How to get a connection.
+pub trait Way: std::fmt::Debug {
+    /// Makes one. Does not wait for somebody who listens, unless it is to bring them about.
+    ///
+    /// # Errors
+    /// `NotFound`, `ConnectionRefused` and `WouldBlock` are a matter of time, any other only of somebody who was
+    /// there before.
+    fn open(&mut self) -> io::Result<UnixStream>;
+    /// What the operator is told of such an error.
+    fn explain(&self, error: &io::Error, was_up: bool) -> String;
+    /// Who is there: "at PATH".
+    fn name(&self) -> String;
+}
+
+/// The listener at a path.
+impl Way for PathBuf {
+    fn open(&mut self) -> io::Result<UnixStream> {
+        connect(self)
+    }
+
+    fn explain(&self, error: &io::Error, was_up: bool) -> String {
+        explain(self, error, was_up)
+    }
+
+    fn name(&self) -> String {
+        format!("at {}", self.display())
+    }
+}
 
 /// Both sides and all between them.
 #[derive(Debug)]
 pub struct Bridge {
-    path: PathBuf,
+    way: Box<dyn Way>,
     wait_ms: u64,
     /// How long a lost connection is tried again.
     reconnect_ms: u64,
@@ -114,12 +145,12 @@ impl Inbound {
 }
 
 impl Bridge {
-    /// A shim for the listener at `path`, which is waited for so long at the start, and so long (or as long, if
-    /// that is longer) after it was lost.
-    pub fn new(path: PathBuf, wait_ms: u64, reconnect_ms: u64) -> Bridge {
+    /// A shim for whoever is at the end of `way`, who is waited for so long at the start, and so long (or as long,
+    /// if that is longer) after the connection was lost.
+    pub fn new(way: Box<dyn Way>, wait_ms: u64, reconnect_ms: u64) -> Bridge {
         let clock = Clock::start();
         Bridge {
-            path,
+            way,
             wait_ms,
             reconnect_ms,
             clock,
@@ -169,7 +200,7 @@ impl Bridge {
         if *retry_at > now {
             return Ok(());
         }
-        match connect(&self.path) {
+        match self.way.open() {
             Ok(socket) => {
                 self.link = Link::Up { socket, since: now, draining: None };
                 self.was_up = true;
@@ -188,7 +219,7 @@ impl Bridge {
                     _ => self.give_up_at,
                 };
                 if now >= give_up_at {
-                    return Err(self.give_up(&explain(&self.path, &error, self.was_up)));
+                    return Err(self.give_up(&self.way.explain(&error, self.was_up)));
                 }
                 *retry_at = (now + *delay_ms).min(give_up_at);
                 *delay_ms = (*delay_ms * 2).min(RETRY_MS.1);
@@ -298,7 +329,7 @@ impl Bridge {
             let has_lasted = now.since(*since) >= PROVEN_MS;
             if self.session.was_turned_away() && !has_lasted {
                 self.flush();
-                return Err(format!("the server at {} refused this client and hung up", self.path.display()));
+                return Err(format!("the server {} refused this client and hung up", self.way.name()));
             }
             let is_proven = self.session.has_heard() || has_lasted;
             self.lose(now, is_proven);
@@ -336,13 +367,23 @@ impl Bridge {
 
     /// Nobody will answer: tells the host for each request, also for those that were not sent.
     fn give_up(&mut self, why: &str) -> String {
+        if !self.was_up {
+            // A host that has just started this is about to say its first word.
+            let ask = Interest { descriptor: stdio::INPUT, readable: true, writable: false };
+            if poll([ask], FIRST_WORD_MS).is_ok_and(|[input]| input.readable) {
+                self.from_client.read(stdio::read);
+            }
+        }
         let inbound = &mut self.from_client;
         while let Some(line) = inbound.framer.next(&mut inbound.buf) {
             if let Line::Line(line) = line {
                 self.session.from_client(line);
             }
         }
-        self.session.give_up(&mut self.to_client);
+        match self.was_up {
+            true => self.session.give_up(&mut self.to_client),
+            false => self.session.refuse(&mut self.to_client, why),
+        }
         self.flush();
         why.to_owned()
     }
@@ -420,7 +461,11 @@ enum Host {
     Gone,
 }
 
-fn connect(path: &Path) -> io::Result<UnixStream> {
+/// Connects to the listener at `path`. Does not wait.
+///
+/// # Errors
+/// From the kernel; `WouldBlock` if its queue is full.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = sys::unix_socket()?;
     sys::connect(socket.as_fd(), path)?;
     let _ = sys::set_send_buffer(socket.as_fd(), SEND_BUFFER_BYTES);

@@ -19,7 +19,7 @@ pub mod bridge;
 pub mod session;
 
 use crate::reactor::sys;
-use bridge::Bridge;
+use bridge::{Bridge, Way};
 use std::env;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,15 +37,24 @@ pub struct ProxyOptions {
 
 /// Runs the shim to its end.
 pub fn run(options: ProxyOptions) -> ExitCode {
+    let socket = expand(&options.socket, env::home_dir().as_deref());
+    run_bridge("proxy", Bridge::new(Box::new(socket), options.wait_ms.unwrap_or(0), bridge::RECONNECT_MS))
+}
+
+/// The same for whoever is at the end of `way`, by the name of another command.
+pub fn run_by(command: &str, way: Box<dyn Way>, reconnect_ms: u64) -> ExitCode {
+    run_bridge(command, Bridge::new(way, 0, reconnect_ms))
+}
+
+fn run_bridge(command: &str, bridge: Bridge) -> ExitCode {
     sys::ignore(libc::SIGPIPE);
     sys::exit_on(libc::SIGINT);
     sys::exit_on(libc::SIGTERM);
-    let socket = expand(&options.socket, env::home_dir().as_deref());
-    match Bridge::new(socket, options.wait_ms.unwrap_or(0), bridge::RECONNECT_MS).run() {
+    match bridge.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             // Whoever closed stderr does not want to know.
-            let _ = writeln!(std::io::stderr(), "muxloop proxy: {text}");
+            let _ = writeln!(std::io::stderr(), "muxloop {command}: {text}");
             ExitCode::from(1)
         }
     }

@@ -135,6 +135,13 @@ impl Session {
         self.open.retain(|open| fail(to_client, &open.id, GONE, "unreachable"));
     }
 
+    /// There was nobody from the start: every open request is told why.
+    pub fn refuse(&mut self, to_client: &mut SendBuf, why: &str) {
+        let quoted = serde_json::Value::from(format!("muxloop cannot be reached: {why}")).to_string();
+        let text = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default();
+        self.open.retain(|open| fail(to_client, &open.id, text, "unreachable"));
+    }
+
     /// Takes note of a line of the client. Only in [`Session::is_ready`].
     pub fn from_client(&mut self, line: &[u8]) -> Verdict {
         let mut verdict = Verdict::Forward;

@@ -10,8 +10,8 @@
 //!              └ sys.rs       system calls as safe functions
 //! ```
 //!
-//! Beside it: poll.rs and stdio.rs for the stdio shim, resident.rs for small memory, activation.rs and
-//! notify.rs for service managers.
+//! Beside it: standard.rs for a host on stdin and stdout, poll.rs and stdio.rs for the stdio shim, resident.rs
+//! for small memory, activation.rs and notify.rs for service managers.
 //!
 //! Polling is edge-triggered: an event says that something changed, and the engine keeps the state. Nothing
 //! here knows MCP, buffers a byte of a stream, or decides when to retry.
@@ -23,6 +23,7 @@ pub mod guard;
 #[cfg(all(feature = "sandbox", target_os = "linux"))]
 mod landlock;
 pub mod listener;
+pub mod logfile;
 pub mod notify;
 mod platform;
 pub mod poll;
@@ -37,6 +38,7 @@ pub mod sandbox;
 #[cfg(all(feature = "sandbox", target_os = "linux"))]
 mod seccomp;
 mod signal;
+pub mod standard;
 pub mod stderr;
 pub mod stdio;
 pub mod stream;
@@ -195,6 +197,14 @@ impl Reactor {
             None => self.listeners.push(Some(listener)),
         }
         Ok(index)
+    }
+
+    /// Port of a listener at a TCP address.
+    pub fn port(&self, index: usize) -> Option<u16> {
+        match self.listeners.get(index) {
+            Some(Some(Listening::Tcp(socket))) => Some(socket.local_addr().ok()?.port()),
+            _ => None,
+        }
     }
 
     /// Ends a listener and removes its socket file if it is still ours.

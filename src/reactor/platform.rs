@@ -27,6 +27,7 @@ impl Platform for Reactor {
         let token = Token(key.as_u64() as usize);
         let registry = self.poll.registry();
         match io.descriptors() {
+            [-1, -1] => Ok(()),
             [reads, writes] if reads == writes => {
                 registry.register(&mut SourceFd(&reads), token, Interest::READABLE | Interest::WRITABLE)
             }

@@ -214,6 +214,14 @@ pub fn candidates(spec: &SpawnSpec) -> Vec<PathBuf> {
     env::split_paths(&search_path(spec)).map(|directory| from.join(directory).join(&spec.program)).collect()
 }
 
+/// Has a command run in a session of its own, so that the end of this one's terminal is nothing to it.
+pub fn in_own_session(command: &mut Command) {
+    // SAFETY: the closure only makes a system call that is async-signal-safe.
+    unsafe {
+        command.pre_exec(sys::new_session);
+    }
+}
+
 /// The `PATH` in which the child's program is searched: the child's own.
 pub fn search_path(spec: &SpawnSpec) -> OsString {
     let own = spec.env.iter().rev().find(|(name, _)| name == "PATH");

@@ -10,10 +10,11 @@
 //! | else | poll(2), then at most as much as a pipe takes in one piece |
 
 use super::poll::{Interest, poll};
+use super::sys;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 /// Descriptor 0.
@@ -65,7 +66,7 @@ impl Output {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Output::Own(file) => file.write(bytes),
-            Output::Socket => send(1, bytes),
+            Output::Socket => sys::send(io::stdout().as_fd(), bytes),
             Output::Shared => {
                 let ask = Interest { descriptor: 1, writable: true, ..Interest::default() };
                 match poll([ask], 0)?[0].writable {
@@ -75,16 +76,6 @@ impl Output {
             }
         }
     }
-}
-
-fn send(socket: i32, bytes: &[u8]) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = libc::MSG_DONTWAIT;
-    // SAFETY: `bytes` is valid for reading so many bytes.
-    let sent = unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// The file behind a descriptor that is not ours to close.

@@ -266,6 +266,31 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<(u32, Option<u32>)> {
     Ok((uid, None))
 }
 
+/// Sends what a socket takes now, whether it blocks or not.
+///
+/// # Errors
+/// `WouldBlock` if it takes nothing; `BrokenPipe` if nobody reads.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    let flags = libc::MSG_DONTWAIT;
+    // SAFETY: `bytes` is valid for reading so many bytes.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Takes what a socket has now, whether it blocks or not.
+///
+/// # Errors
+/// `WouldBlock` if it has nothing.
+pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `buf` is valid for writing so many bytes.
+    let got =
+        unsafe { libc::recv(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
 /// A read or write that would wait gives `WouldBlock` instead.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open; plain numbers.
@@ -417,6 +442,16 @@ pub fn connect(socket: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()>
 pub fn lock(file: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open; plain numbers.
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+}
+
+/// Puts a file in the place of another open one, which is closed: standard streams only.
+///
+/// # Errors
+/// From the kernel.
+pub fn replace(standard: i32, file: BorrowedFd<'_>) -> io::Result<()> {
+    debug_assert!((0..=2).contains(&standard), "nobody owns these three");
+    // SAFETY: `file` is open, and the other one is nobody's (see above).
+    check(unsafe { libc::dup2(file.as_raw_fd(), standard) })
 }
 
 /// Random bytes of the kernel.

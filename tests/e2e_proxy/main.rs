@@ -25,7 +25,11 @@ fn main() {
             exit(i32::from(code != std::process::ExitCode::SUCCESS))
         }
         ["proxy", socket, wait_ms, reconnect_ms] => {
-            let bridge = Bridge::new(socket.into(), wait_ms.parse().unwrap(), reconnect_ms.parse().unwrap());
+            let bridge = Bridge::new(
+                Box::new(std::path::PathBuf::from(socket)),
+                wait_ms.parse().unwrap(),
+                reconnect_ms.parse().unwrap(),
+            );
             if let Err(text) = bridge.run() {
                 eprintln!("{text}");
                 exit(1)

@@ -40,6 +40,7 @@ fn without_a_word_the_servers_run() {
         format: Some(LogFormat::Json),
         tui: false,
         record: None,
+        serve: None,
     };
     let options = "-c m.toml --only a,b --only c --except=b --log-level WARN --log-format json --http 5151 --insecure-listen";
     assert_eq!(run(&format!("muxloop {options}")), full);

@@ -74,6 +74,20 @@ pub(super) const STATUS_INSTEAD: Opt =
     Opt { aliases: &["show-status"], ..opt("status", "", "MUXLOOP_STATUS", "instead: muxloop status") };
 pub(super) const RESTART_INSTEAD: Opt =
     opt("restart-service", "NAME", "MUXLOOP_RESTART_SERVICE", "instead: restart NAME");
+pub(super) const SERVE_STDIO: Opt = opt("stdio", "", "MUXLOOP_SERVE_STDIO", "on stdin and stdout");
+pub(super) const TRANSPORT: Opt = Opt {
+    words: &["stdio", "http", "sse"],
+    ..opt("transport", "T", "MUXLOOP_TRANSPORT", "stdio, http or sse")
+};
+pub(super) const SERVE_SOCKET: Opt =
+    Opt { is_path: true, ..opt("socket", "PATH", "MUXLOOP_SERVE_SOCKET", "on a Unix socket") };
+pub(super) const SERVE_CONTROL: Opt = Opt { aliases: &[], ..CONTROL };
+pub(super) const PROFILE: Opt = opt("profile", "NAME", "MUXLOOP_PROFILE", "what [profiles.NAME] has");
+pub(super) const DAEMON_MODE: Opt = opt("daemon-mode", "", "MUXLOOP_DAEMON_MODE", "as connect starts it");
+pub(super) const PROJECT: Opt =
+    Opt { is_path: true, ..opt("project", "DIR", "MUXLOOP_PROJECT", "folder of the project") };
+pub(super) const LOG_FILE: Opt =
+    Opt { is_path: true, ..opt("log", "FILE", "MUXLOOP_LOG_FILE", "of the log, or - for stderr") };
 pub(super) const MAN: Opt = opt("man", "", "MUXLOOP_MAN", "print the man page (roff)");
 
 /// Not for the daemon that the dashboard starts: it would start one, too.
