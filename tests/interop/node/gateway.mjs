@@ -73,7 +73,8 @@ each('what all servers list', async (t, era) => {
   assert.equal(capabilities.resources.subscribe, true);
   assert.match(a.client.getInstructions(), new RegExp(`## ${EVERYTHING}\\n\\n[^]+## ${STEERED}\\n\\n`));
   const merged = await listsOf(a);
-  for (const server of OLD) {
+  // With the demo server muxloop speaks the new revision, in which it offers other tools.
+  for (const server of OLD.filter((server) => server !== DEMO)) {
     const own = await ownLists(server);
     for (const kind of ['tools', 'prompts']) {
       // Tasks are not offered: neither tools that are nothing else, nor what is said of them.
@@ -87,7 +88,7 @@ each('what all servers list', async (t, era) => {
     for (const resource of own.resources) assert.deepEqual(merged.resources.find(({ uri }) => uri === resource.uri), resource);
     for (const template of own.templates) assert(merged.templates.some(({ uriTemplate }) => uriTemplate === template.uriTemplate));
   }
-  assert(merged.tools.some(({ name }) => name === of(MODERN, 'ask_all')));
+  for (const name of [of(MODERN, 'ask_all'), of(DEMO, 'add')]) assert(merged.tools.some((tool) => tool.name === name), name);
   const places = merged.tools.map(({ name }) => SERVERS.findIndex((server) => name.startsWith(of(server, ''))));
   assert.deepEqual(places, [...places].sort((x, y) => x - y), 'in the order of the file');
   assert(merged.resources.some(({ uri }) => uri === `mux+${MODERN}:test://item/1`), 'the second of one URI has its server in it');
@@ -254,11 +255,12 @@ each('list_changed', async (t, era) => {
   const [a, b] = [await here(t, era, 'a'), await here(t, era, 'b')];
   const listening = era === 'new' ? await a.client.listen({ toolsListChanged: true }) : undefined;
   for (const server of [STEERED, MODERN]) {
-    const own = async () => (await whole((params) => a.client.listTools(params), 'tools')).filter(({ name }) => name.startsWith(of(server, 'grown-')));
-    const [before, told] = [(await own()).length, toolsChanged(a)];
-    await (isShared ? b : a).call(of(server, 'grow'));
+    const names = async () => (await whole((params) => a.client.listTools(params), 'tools')).map(({ name }) => name);
+    await names();
+    const told = toolsChanged(a);
+    const grown = of(server, await (isShared ? b : a).call(of(server, 'grow')));
     await a.wire.until(() => toolsChanged(a) > told, `list_changed of ${server}`);
-    await eventually(async () => (await own()).length === before + 1, `the new tool of ${server}`);
+    await eventually(async () => (await names()).includes(grown), `the new tool of ${server}`);
   }
   await listening?.close();
 });
@@ -314,4 +316,4 @@ scenario('third party/inspector --cli', async () => {
   assert.match(messages[0].content.text, /Hello you/);
 }, { on: ['http', 'sse', 'serve'] });
 
-await main('gateway', { names: SERVERS, open, gateway: {} });
+await main('gateway', { names: SERVERS, open, gateway: { list_timeout_ms: 20_000 } });

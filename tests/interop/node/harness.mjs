@@ -30,6 +30,8 @@ const GIVE_UP = 12;
 
 export const tmp = realpathSync(mkdtempSync(join(tmpdir(), 'muxi-')));
 mkdirSync(join(tmp, 'files'));
+// What muxloop keeps of servers' lists is of this run alone.
+process.env.XDG_CACHE_HOME = join(tmp, 'cache');
 writeFileSync(join(tmp, 'files', 'hello.txt'), 'hello from a file\n');
 
 const required = (name) => {

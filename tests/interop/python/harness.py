@@ -31,6 +31,8 @@ GIVE_UP = 12
 """After so many failed scenarios a driver stops: the cause is one and waiting for each deadline is long."""
 TMP = Path(tempfile.mkdtemp(prefix="muxi-")).resolve()
 (TMP / "files").mkdir()
+# What muxloop keeps of servers' lists is of this run alone.
+os.environ["XDG_CACHE_HOME"] = str(TMP / "cache")
 (TMP / "files" / "hello.txt").write_text("hello from a file\n")
 
 _PLACES = {
