@@ -30,8 +30,6 @@ const GIVE_UP = 12;
 
 export const tmp = realpathSync(mkdtempSync(join(tmpdir(), 'muxi-')));
 mkdirSync(join(tmp, 'files'));
-// What muxloop keeps of servers' lists is of this run alone.
-process.env.XDG_CACHE_HOME = join(tmp, 'cache');
 writeFileSync(join(tmp, 'files', 'hello.txt'), 'hello from a file\n');
 
 const required = (name) => {
@@ -107,7 +105,7 @@ export class Daemon {
     const log = openSync(daemon.log, 'a');
     if (over === 'serve') return daemon;
     const args = over === 'socket' ? ['serve', '--socket', socketOf(MERGED, dir), '-c', config] : ['-c', config];
-    daemon.process = spawn(required('MUXLOOP_BIN'), args, { stdio: ['ignore', log, log] });
+    daemon.process = spawn(required('MUXLOOP_BIN'), args, { env: environment(dir), stdio: ['ignore', log, log] });
     closeSync(log);
     children.add(daemon.process);
     daemon.exited = once(daemon.process, 'exit').then(([code, signal]) => {
@@ -154,16 +152,20 @@ export class Daemon {
 export function launch(name, dir = tmp) {
   if (direct) return launchServer(name);
   const command = required('MUXLOOP_BIN');
-  const env = environment();
+  const env = environment(dir);
   if (over !== 'serve') return { command, args: ['proxy', '--socket', socketOf(name, dir)], env, stderr: 'inherit' };
   return { command, args: ['serve', '--stdio', '-c', configOf(dir), '--log', logOf(dir)], env, stderr: 'inherit' };
 }
 
-const environment = () => Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined));
+/** Ours, but what muxloop keeps of servers' lists is in `dir`. */
+const environment = (dir) => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined)),
+  XDG_CACHE_HOME: join(dir, 'cache'),
+});
 
 /** How a server is started without muxloop. */
 export function launchServer(name) {
-  const env = environment();
+  const env = environment(tmp);
   const server = servers[name];
   return { command: server.cmd, args: server.args, cwd: server.cwd, env: { ...env, ...server.env }, stderr: 'ignore' };
 }
