@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!                            ┌ muxloop -c             ┐
+//!                            ├ the same, all servers  │
 //!                            ├ muxloop proxy --stdio  │
 //!  load client ─ TCP, HTTP ─ ┼ supergateway (npm)     ┼─ pipes ─ echo server(s)
 //!  (checks every answer)     ├ mcp-proxy (npm)        │

@@ -137,7 +137,7 @@ async def _(scene: Scene) -> None:
         assert [note["progress"] for note in a.wire.progress if note["of"]["tag"] == tag] == [1, 2, 3], server
 
 
-@scenario("a client that leaves takes its call with it", on=("http", "sse", "ws", "socket"))
+@scenario("a client that leaves takes its call with it", on=("http", "sse", "ws"))
 async def _(scene: Scene) -> None:
     b = await scene.open(MERGED, "b")
     for server in (PYTHON, STEERED, MODERN):
