@@ -46,9 +46,10 @@ fuzz:
 	$(CARGO) install rmcp-mux --version 0.4.0 --no-default-features --features cli --root .bench
 
 ## bench: muxloop beside no relay, a floor relay and rmcp-mux, in one run; its HTTP front beside other proxies;
-##        then the footprint of the binary without optional features
+##        the lists of many servers at one endpoint; then the footprint of the binary without optional features
 bench: .bench/bin/rmcp-mux bench-http
 	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
+	$(CARGO) bench --bench round_trip -- --lists
 	$(CARGO) build --release --target $(MUSL) --no-default-features --features cli --target-dir target/base
 	MUXLOOP_BIN=target/base/$(MUSL)/release/muxloop $(CARGO) bench --bench round_trip -- --footprint
 
