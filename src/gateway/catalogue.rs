@@ -11,6 +11,8 @@ use super::template;
 use crate::codec::edit::{self, Member, object, whole};
 use crate::codec::{Span, json};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 /// The four lists of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,21 +81,32 @@ pub struct Offer {
     pub changes: BTreeMap<String, Change>,
 }
 
-/// One thing as its server lists it.
+/// One thing that a server lists and that is offered. Made once, as the server tells its list: the merged lists
+/// are built anew whenever one server's changes, and only share these.
 #[derive(Clone, Debug)]
 struct Item {
     /// Name or URI at its server.
-    own: Box<str>,
-    /// JSON as the server wrote it.
-    text: Box<[u8]>,
+    own: Rc<str>,
+    /// Name or URI here, unless an earlier server has that.
+    public: Rc<str>,
+    /// JSON under that name, with all changes.
+    text: Rc<[u8]>,
 }
 
 /// One thing as it is offered.
 #[derive(Clone, Debug)]
 struct Offered {
     member: usize,
-    own: Box<str>,
-    text: Box<[u8]>,
+    own: Rc<str>,
+    text: Rc<[u8]>,
+}
+
+/// A server's list.
+#[derive(Debug)]
+struct Snapshot {
+    /// Of the pages as told: most lists are asked for again and have not changed.
+    hash: u64,
+    items: Vec<Item>,
 }
 
 /// Where a name or URI of the merged endpoint leads.
@@ -127,7 +140,7 @@ pub struct Catalogue {
 struct Lists {
     key: String,
     offer: Offer,
-    items: [Option<Vec<Item>>; 4],
+    items: [Option<Snapshot>; 4],
     /// URIs seen in results, which are in no list.
     seen: std::collections::BTreeSet<Box<str>>,
 }
@@ -135,7 +148,7 @@ struct Lists {
 #[derive(Debug, Default)]
 struct Merged {
     offered: Vec<Offered>,
-    by_name: BTreeMap<Box<str>, usize>,
+    by_name: BTreeMap<Rc<str>, usize>,
     clashes: Vec<Clash>,
     /// Rises whenever the list changes: a cursor of an earlier one is not understood any more.
     generation: u64,
@@ -185,8 +198,15 @@ impl Catalogue {
 
     /// A server's list as its pages told: the arrays of items. True if the merged list changed.
     pub fn learn(&mut self, member: usize, list: List, pages: &[Vec<u8>]) -> bool {
+        let mut hasher = DefaultHasher::new();
+        pages.hash(&mut hasher);
+        let hash = hasher.finish();
+        let known = &self.members[member].items[list as usize];
+        if known.as_ref().is_some_and(|known| known.hash == hash) {
+            return false;
+        }
         let items = self.read(member, list, pages);
-        self.members[member].items[list as usize] = Some(items);
+        self.members[member].items[list as usize] = Some(Snapshot { hash, items });
         self.rebuild(list)
     }
 
@@ -210,7 +230,12 @@ impl Catalogue {
                     log::warn!(target: "gateway", "server '{}' lists {own:?} twice in {}: the first counts", self.members[member].key, list.method());
                     continue;
                 }
-                items.push(Item { own: own.into(), text: at.of(page).into() });
+                let lists = &self.members[member];
+                let public = self.public_name(member, list, &own);
+                if lists.offers(list, &own) && self.passes(list, &own, &public) {
+                    let text = lists.offered_text(list, &own, at.of(page), &public).into();
+                    items.push(Item { own: own.into(), public: public.into(), text });
+                }
             }
         }
         items
@@ -219,32 +244,24 @@ impl Catalogue {
     fn rebuild(&mut self, list: List) -> bool {
         let mut merged = Merged::default();
         for (member, lists) in self.members.iter().enumerate() {
-            for item in lists.items[list as usize].iter().flatten() {
-                if !lists.offers(list, &item.own) {
-                    continue;
-                }
-                let mut public = self.public_name(member, list, &item.own);
-                if !self.passes(list, &item.own, &public) {
-                    continue;
-                }
-                if let Some(first) = merged.by_name.get(&*public) {
+            let Some(known) = &lists.items[list as usize] else { continue };
+            for item in &known.items {
+                let (mut public, mut text) = (item.public.clone(), item.text.clone());
+                if let Some(first) = merged.by_name.get(&public) {
                     let first = &self.members[merged.offered[*first].member].key;
-                    merged.clashes.push(Clash {
-                        list,
-                        name: public.clone(),
-                        owners: [first.clone(), lists.key.clone()],
-                    });
+                    let owners = [first.clone(), lists.key.clone()];
+                    merged.clashes.push(Clash { list, name: public.to_string(), owners });
                     if list.is_by_name() {
                         continue;
                     }
                     // Both resources can be had: the second one under its server's name.
-                    public = owned_uri(&lists.key, &item.own);
-                    if merged.by_name.contains_key(&*public) || !self.passes(list, &item.own, &public) {
+                    public = owned_uri(&lists.key, &item.own).into();
+                    if merged.by_name.contains_key(&public) || !self.passes(list, &item.own, &public) {
                         continue;
                     }
+                    text = lists.offered_text(list, &item.own, &item.text, &public).into();
                 }
-                let text = lists.offered_text(list, item, &public);
-                merged.by_name.insert(public.into(), merged.offered.len());
+                merged.by_name.insert(public, merged.offered.len());
                 merged.offered.push(Offered { member, own: item.own.clone(), text });
             }
         }
@@ -414,29 +431,29 @@ impl Lists {
         change.and_then(|change| change.name.as_deref()).unwrap_or(own)
     }
 
-    fn offered_text(&self, list: List, item: &Item, public: &str) -> Box<[u8]> {
-        let change = self.offer.changes.get(&*item.own).filter(|_| list == List::Tools);
+    /// The JSON of a thing under the name `public`, with all changes.
+    fn offered_text(&self, list: List, own: &str, text: &[u8], public: &str) -> Vec<u8> {
+        let change = self.offer.changes.get(own).filter(|_| list == List::Tools);
         let description = change.and_then(|change| change.description.as_deref());
-        let has_header = memchr::memmem::find(&item.text, b"\"x-mcp-header\"").is_some();
+        let has_header = memchr::memmem::find(text, b"\"x-mcp-header\"").is_some();
         let hides = change.filter(|change| !change.hidden.is_empty());
-        if *public == *item.own && description.is_none() && !has_header && hides.is_none() {
-            return item.text.clone();
+        if public == own && description.is_none() && !has_header && hides.is_none() {
+            return text.to_vec();
         }
         let schema = |at: Span| {
-            let schema =
-                if has_header { without_headers(&item.text, at) } else { at.of(&item.text).to_vec() };
+            let schema = if has_header { without_headers(text, at) } else { at.of(text).to_vec() };
             hides.map_or_else(|| schema.clone(), |change| change.schema(&schema))
         };
         let description = description.map(edit::string);
         let added: Vec<(&str, &[u8])> =
-            description.iter().map(|text| ("description", text.as_slice())).collect();
+            description.iter().map(|told| ("description", told.as_slice())).collect();
         let each = |name: &str, value: Span| match name {
             name if name == list.name_of_item() => Member::Put(edit::string(public)),
             "description" if description.is_some() => Member::Drop,
             "inputSchema" if has_header || hides.is_some() => Member::Put(schema(value)),
             _ => Member::Keep,
         };
-        object(&item.text, whole(&item.text), each, &added).into()
+        object(text, whole(text), each, &added)
     }
 }
 
