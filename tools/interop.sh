@@ -34,6 +34,11 @@ for arg in "$@"; do
         node-legacy | node-legacy-http | node-legacy-sse | node-legacy-ws | node-modern | node-modern-http) drivers="$drivers $arg" ;;
         python-legacy | python-legacy-http | python-legacy-sse | python-legacy-ws) drivers="$drivers $arg" ;;
         python-modern | python-modern-http | http | orphans | dashboard) drivers="$drivers $arg" ;;
+        gateway-http | gateway-sse | gateway-ws | gateway-socket | gateway-serve) drivers="$drivers $arg" ;;
+        gateway-faults-http | gateway-faults-socket) drivers="$drivers $arg" ;;
+        gateway-python1-http | gateway-python1-sse | gateway-python1-ws | gateway-python1-socket) drivers="$drivers $arg" ;;
+        gateway-python1-serve | gateway-python2-http | gateway-python2-socket) drivers="$drivers $arg" ;;
+        gateway-python2-serve) drivers="$drivers $arg" ;;
         *) fail "unknown argument '$arg' (see the head of tools/interop.sh)" ;;
     esac
 done

@@ -13,9 +13,18 @@ use memchr::memmem;
 use crate::lines::{Inbox, Outbox, Pool};
 use crate::sys;
 
-/// Serves standard input until it ends. `tools`: how many are listed, if not only `echo`.
-pub fn run(delay: Duration, tools: Option<usize>) -> io::Result<()> {
-    let list = tools.map(tools_of);
+/// What it offers besides `echo`.
+#[derive(Clone, Copy, Default)]
+pub struct Offer {
+    /// How many tools are listed, if not only `echo`.
+    pub tools: Option<usize>,
+    /// Changes of the list would be announced, so that it need not be asked for again.
+    pub announces: bool,
+}
+
+/// Serves standard input until it ends.
+pub fn run(delay: Duration, offer: Offer) -> io::Result<()> {
+    let list = offer.tools.map(tools_of);
     let (input, output) = sys::stdio();
     let (mut inbox, mut outbox, mut pool) = (Inbox::default(), Outbox::default(), Pool::default());
     while inbox.read(input, &mut pool)? != Some(0) {
@@ -26,6 +35,9 @@ pub fn run(delay: Duration, tools: Option<usize>) -> io::Result<()> {
             match &list {
                 Some(list) if memmem::find(line, b"\"tools/list\"").is_some() => {
                     answer_with(line, list, &mut outbox.buffer);
+                }
+                _ if offer.announces && memmem::find(line, b"\"initialize\"").is_some() => {
+                    answer_with(line, ANNOUNCING, &mut outbox.buffer);
                 }
                 _ => answer(line, &mut outbox.buffer),
             }
@@ -87,6 +99,8 @@ fn tools_of(count: usize) -> Vec<u8> {
 }
 
 const INITIALIZE_RESULT: &[u8] = b",\"result\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{\"tools\":{}},\"serverInfo\":{\"name\":\"round_trip-echo\",\"version\":\"1\"}}}\n";
+
+const ANNOUNCING: &[u8] = b",\"result\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{\"tools\":{\"listChanged\":true}},\"serverInfo\":{\"name\":\"round_trip-echo\",\"version\":\"1\"}}}\n";
 
 const TOOLS: &[u8] = b",\"result\":{\"tools\":[{\"name\":\"echo\",\"inputSchema\":{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}}}}]}}\n";
 

@@ -36,22 +36,27 @@ struct Figures {
 pub fn run() -> Result<bool, Failure> {
     let binaries = Binaries::find();
     println!("muxloop is {}", crate::shown(&binaries.muxloop));
-    let figures = measure(&binaries, SERVERS)?;
-    let [before, after, later] = figures.rss_kib.map(|kib| kib as f64 / 1024.0);
+    println!("{SERVERS} servers of {TOOLS} tools; each of the next {LISTS} lists: medians, CPU their mean\n");
     println!(
-        "{SERVERS} servers of {TOOLS} tools, {:.1} KiB for each tool in the list of all\n\
-         first list       {:>8.1} ms\n\
-         each of the next {:>8.2} ms, {:.2} ms of CPU (medians, mean of {LISTS})\n\
-         resident memory  {before:>8.1} MiB before, {after:.1} after the first, {later:.1} after {LISTS} more",
-        figures.bytes as f64 / 1024.0 / (SERVERS * TOOLS) as f64,
-        figures.first_ms,
-        figures.next_ms,
-        figures.next_cpu_ms,
+        "servers         MiB   first ms   next ms   CPU ms   RSS MiB before, after the first, at the end"
     );
+    for announces in [true, false] {
+        let figures = measure(&binaries, SERVERS, announces)?;
+        let [before, after, later] = figures.rss_kib.map(|kib| kib as f64 / 1024.0);
+        println!(
+            "{:<12} {:>6.1} {:>10.1} {:>9.2} {:>8.2} {before:>9.1} {after:.1} {later:.1}",
+            if announces { "announce" } else { "are asked" },
+            figures.bytes as f64 / f64::from(1 << 20),
+            figures.first_ms,
+            figures.next_ms,
+            figures.next_cpu_ms,
+        );
+    }
     Ok(true)
 }
 
-fn measure(binaries: &Binaries, servers: usize) -> Result<Figures, Failure> {
+/// `announces`: whether the servers would announce changes of their lists; if not, each list asks them all.
+fn measure(binaries: &Binaries, servers: usize, announces: bool) -> Result<Figures, Failure> {
     let scratch = Scratch::new()?;
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let names: Vec<String> = (0..servers).map(|n| format!("server{n:02}")).collect();
@@ -59,7 +64,9 @@ fn measure(binaries: &Binaries, servers: usize) -> Result<Figures, Failure> {
         names.iter().map(|name| (name.as_str(), scratch.path().join(format!("{name}.sock")))).collect();
     let tools = TOOLS.to_string();
     let own = std::env::current_exe()?;
-    let config = mux_config(&sockets, &own, &["--echo", "--tools", &tools], 8, 1 << 20, false);
+    let mut args = vec!["--echo", "--tools", &tools];
+    args.extend(announces.then_some("--announces"));
+    let config = mux_config(&sockets, &own, &args, 8, 1 << 20, false);
     let path = scratch.path().join("mux.toml");
     fs::write(&path, format!("http = \"{address}\"\n[gateway]\nlist_timeout_ms = 60000\n{config}"))?;
     let log = scratch.path().join("stderr.log");
@@ -175,8 +182,11 @@ impl Client {
 pub fn self_test() -> Result<(), Failure> {
     if cfg!(all(feature = "http", feature = "gateway")) {
         let muxloop = env!("CARGO_BIN_EXE_muxloop").into();
-        let figures = measure(&Binaries { muxloop, ..Binaries::find() }, 3)?;
-        assert!(figures.bytes > 3 * TOOLS * 100 && figures.first_ms > 0.0, "nothing was measured");
+        let binaries = Binaries { muxloop, ..Binaries::find() };
+        for announces in [true, false] {
+            let figures = measure(&binaries, 3, announces)?;
+            assert!(figures.bytes > 3 * TOOLS * 100 && figures.first_ms > 0.0, "nothing was measured");
+        }
     }
     Ok(())
 }

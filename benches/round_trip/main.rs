@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(true)
         }
-        Ok(Role::Echo { delay, tools }) => echo::run(delay, tools).map(|()| true).map_err(Failure::from),
+        Ok(Role::Echo { delay, offer }) => echo::run(delay, offer).map(|()| true).map_err(Failure::from),
         Ok(Role::Floor { socket, command }) => {
             floor::run(&socket, &command).map(|()| true).map_err(Failure::from)
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lexopt::ValueExt;
 use lexopt::prelude::{Long, Short, Value};
 
+use crate::echo::Offer;
 use crate::load::{Plan, Until};
 use crate::payload::{Shape, Timing};
 use crate::relays::Relay;
@@ -30,7 +31,7 @@ cargo bench --bench round_trip -- [OPTIONS]
 muxloop is MUXLOOP_BIN, else the static release build, else the release build.
 
 Roles by themselves:
-  round_trip --echo [--delay-us N] [--tools N]
+  round_trip --echo [--delay-us N] [--tools N [--announces]]
                                           the echo server on stdin and stdout
   round_trip --floor SOCKET -- COMMAND    the floor relay
   round_trip --load SOCKET [--clients N --in-flight N --bytes N --idle N --seconds N]
@@ -38,7 +39,7 @@ Roles by themselves:
 
 pub enum Role {
     Help,
-    Echo { delay: Duration, tools: Option<usize> },
+    Echo { delay: Duration, offer: Offer },
     Floor { socket: PathBuf, command: Vec<OsString> },
     Load(LoadClient),
     Footprint { json: Option<PathBuf> },
@@ -123,15 +124,16 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
 }
 
 fn parse_echo(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
-    let (mut delay, mut tools) = (Duration::ZERO, None);
+    let (mut delay, mut offer) = (Duration::ZERO, Offer::default());
     while let Some(option) = parser.next()? {
         match option {
             Long("delay-us") => delay = Duration::from_micros(parser.value()?.parse()?),
-            Long("tools") => tools = Some(parser.value()?.parse()?),
+            Long("tools") => offer.tools = Some(parser.value()?.parse()?),
+            Long("announces") => offer.announces = true,
             other => return Err(other.unexpected()),
         }
     }
-    Ok(Role::Echo { delay, tools })
+    Ok(Role::Echo { delay, offer })
 }
 
 fn parse_floor(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
