@@ -2,6 +2,7 @@
 
 CARGO ?= cargo
 MUSL := x86_64-unknown-linux-musl
+BASE := target/base/$(MUSL)/release/muxloop
 SEEDS ?= 2000
 TARGET ?= envelope
 SECONDS ?= 60
@@ -47,11 +48,10 @@ fuzz:
 
 ## bench: muxloop beside no relay, a floor relay and rmcp-mux, in one run; its HTTP front beside other proxies;
 ##        the lists of many servers at one endpoint; then the footprint of the binary without optional features
-bench: .bench/bin/rmcp-mux bench-http
+bench: .bench/bin/rmcp-mux bench-http base
 	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
 	$(CARGO) bench --bench round_trip -- --lists
-	$(CARGO) build --release --target $(MUSL) --no-default-features --features cli --target-dir target/base
-	MUXLOOP_BIN=target/base/$(MUSL)/release/muxloop $(CARGO) bench --bench round_trip -- --footprint
+	MUXLOOP_BIN=$(BASE) $(CARGO) bench --bench round_trip -- --footprint
 
 ## bench-http: only the HTTP part; needs Node and Python, installs supergateway and both mcp-proxy into .bench
 bench-http: static
@@ -76,15 +76,23 @@ interop: build
 conformance: build
 	sh tools/conformance.sh
 
-.PHONY: static
+.PHONY: static musl base
 ## static: the static binary for this machine's Linux, where the benches look for it
-static:
+static: musl
+	sh tools/static.sh $(MUSL)
+
+musl:
 	test -d "$$(rustc --print target-libdir --target $(MUSL))" || rustup target add $(MUSL)
-	$(CARGO) build --release --target $(MUSL)
+
+## base: the static binary without optional features; fails if it is larger than 1.5 MiB
+base: musl
+	CARGO_TARGET_DIR=target/base sh tools/static.sh $(MUSL) --no-default-features --features cli
+	@wc -c $(BASE)
+	@test "$$(wc -c <$(BASE))" -le 1572864 || { echo 'base: larger than 1.5 MiB' >&2; exit 1; }
 
 ## dist: static binaries for x86_64 and, where a linker for it is installed, aarch64, as release archives too, with
-##       their checksums
-dist:
+##       their checksums; after `base`
+dist: base
 	sh tools/dist.sh
 
 clean:

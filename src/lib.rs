@@ -15,6 +15,7 @@
 //! | `control` | yes | the control socket, status files, `muxloop status` and the like |
 //! | `http` | yes | HTTP, event streams and WebSocket |
 //! | `inspect` | yes | `muxloop logs`, `tap`, `health` and `doctor` |
+//! | `shared` | yes | `muxloop daemon`: one HTTP server for several processes |
 //! | `tui` | yes | the dashboard `muxloop tui` |
 //! | `demo` | yes | `muxloop demo-server` |
 //!
@@ -47,6 +48,8 @@ pub mod library;
 pub mod mux;
 pub mod proxy;
 pub mod reactor;
+#[cfg(feature = "cli")]
+pub mod shared;
 #[doc(hidden)]
 pub mod sim;
 #[cfg(feature = "tui")]

@@ -10,6 +10,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // A guard is this program under another name; it needs nothing of what follows.
     muxloop::reactor::guard::main_if_requested();
+    // So is the supervisor of a shared server.
+    #[cfg(feature = "shared")]
+    muxloop::shared::main_if_requested();
     match cli::parse(env::args_os(), |name| env::var_os(name)) {
         #[cfg(feature = "tui")]
         Ok(Invocation::Run(options)) if options.tui => {
@@ -50,6 +53,12 @@ fn main() -> ExitCode {
         Ok(Invocation::Expose(_)) => {
             refuse("proxy --stdio: not in this build of muxloop; build it with the feature `http`")
         }
+        #[cfg(not(feature = "shared"))]
+        Ok(Invocation::Daemon(_)) => {
+            refuse("daemon: not in this build of muxloop; build it with the feature `shared`")
+        }
+        #[cfg(feature = "shared")]
+        Ok(Invocation::Daemon(options)) => muxloop::shared::run(&options, &Surroundings::from_env()),
         Ok(Invocation::Check(options)) => check(&options),
         #[cfg(feature = "inspect")]
         Ok(Invocation::Doctor(options)) => muxloop::doctor::run(&options, &Surroundings::from_env()),

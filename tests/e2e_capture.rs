@@ -352,23 +352,42 @@ fn a_recording_outlives_a_killed_muxloop() {
 #[cfg(feature = "http")]
 #[test]
 fn http_is_recorded_too() {
-    let dir = Dir::new("http");
+    records_and_replays("http", "/servers/demo/mcp", "sleep");
+}
+
+/// The same through the merged endpoint.
+#[cfg(all(feature = "http", feature = "gateway"))]
+#[test]
+fn the_merged_endpoint_is_recorded_too() {
+    records_and_replays("merged", "/mcp", "demo__sleep");
+}
+
+#[cfg(feature = "http")]
+fn records_and_replays(name: &str, path: &str, tool: &str) {
+    let dir = Dir::new(name);
     let http = format!("http = \"unix:{}\"\n", dir.at("http.sock").display());
     fs::write(dir.at("mux.toml"), http + &config("x", "")).unwrap();
     let mut recording = Recording::start(&dir.0, "http.jsonl");
     recording.wait_for("started, pid");
     let mut stream = BufReader::new(UnixStream::connect(dir.at("http.sock")).unwrap());
     stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut post = |session: &str, body: Value, end: &str| {
+    let mut post = |session: &str, body: Value| {
         let body = body.to_string();
         let head = format!(
-            "POST /servers/demo/mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{session}\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{session}\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.get_mut().write_all(head.as_bytes()).unwrap();
+        // To the end of a body with a length, or to what ends a stream.
+        let ends = |answer: &[u8]| {
+            let text = String::from_utf8_lossy(answer);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            length.map_or_else(|| body.ends_with("0\r\n\r\n"), |length| length == body.len().to_string())
+        };
         let mut answer = Vec::new();
-        while !String::from_utf8_lossy(&answer).contains(end) {
+        while !ends(&answer) {
             let mut byte = [0];
             stream.read_exact(&mut byte).unwrap();
             answer.push(byte[0]);
@@ -377,12 +396,12 @@ fn http_is_recorded_too() {
     };
     let greeting = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
-    let head = post("", greeting, "}}}}");
-    let line = head.lines().find(|line| line.starts_with("Mcp-Session-Id")).unwrap();
+    let head = post("", greeting);
+    let line = head.lines().find(|line| line.starts_with("Mcp-Session-Id")).expect(&head);
     let session = format!("{line}\r\n");
     let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
-        "name": "sleep", "arguments": {"ms": 10}, "_meta": {"progressToken": 7}}});
-    let streamed = post(&session, call, "\r\n0\r\n\r\n");
+        "name": tool, "arguments": {"ms": 10}, "_meta": {"progressToken": 7}}});
+    let streamed = post(&session, call);
     assert!(streamed.contains("notifications/progress") && streamed.contains("slept 10 ms"), "{streamed}");
     let stop = Command::new("kill").arg(recording.child.id().to_string()).status().unwrap();
     assert!(stop.success());

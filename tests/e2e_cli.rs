@@ -59,7 +59,7 @@ fn help_and_version_go_to_stdout_with_code_0() {
     let dir = Dir::new("help");
     let (code, out, err) = run(&dir.0, &["--help"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.contains("Usage: muxloop [-c FILE]") && out.contains("\n  proxy|expose "), "{out}");
+    assert!(out.contains("Usage: muxloop [-c FILE]") && out.contains("\n  proxy|expose|daemon "), "{out}");
     for command in ["run", "proxy", "check", "completions", "version", "help"] {
         let (code, out, _) = run(&dir.0, &[command, "--help"]);
         assert_eq!(code, Some(0));
@@ -260,10 +260,10 @@ fn bash_completes_commands_options_and_words() {
     };
     // The script is for bash users; elsewhere there is nothing to try it with.
     let Some(commands) = complete("muxloop c") else { return };
-    assert_eq!(commands, "check completions");
+    assert_eq!(commands, "connect check completions");
     assert_eq!(complete("muxloop proxy --s").unwrap(), "--socket");
     assert_eq!(complete("muxloop --log-level d").unwrap(), "debug");
-    assert_eq!(complete("muxloop help con").unwrap(), "config");
+    assert_eq!(complete("muxloop help conf").unwrap(), "config");
     assert_eq!(complete("muxloop completions z").unwrap(), "zsh");
 }
 

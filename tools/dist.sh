@@ -50,7 +50,7 @@ for target in "$@"; do
         echo "dist: $target is left out: Rust's library for it is missing and cannot be installed"
         continue
     fi
-    cargo build --release --locked --target "$target"
+    sh tools/static.sh "$target" --locked
     cp "$out/$target/release/muxloop" "dist/muxloop-$target"
 done
 [ -n "$(ls dist)" ] || { echo 'dist: nothing was built' >&2; exit 1; }

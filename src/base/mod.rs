@@ -5,14 +5,18 @@
 pub mod arena;
 pub mod buffer;
 pub mod date;
+#[cfg(feature = "gateway")]
+pub mod filter;
 pub mod limits;
 pub mod nearest;
 pub mod short;
+pub mod sorted;
 pub mod time;
 pub mod wheel;
 
 pub use arena::{Arena, Key, KeyMap};
 pub use buffer::{RecvBuf, SendBuf};
 pub use short::ShortBytes;
+pub use sorted::{SortedMap, SortedSet};
 pub use time::Time;
 pub use wheel::{TimerKey, TimerWheel};

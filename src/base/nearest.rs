@@ -21,7 +21,7 @@ pub fn ranked<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> (Vec<
         |(far, candidate): &(usize, &str)| (*far > limit || *far >= candidate.chars().count().max(2), *far);
     let mut ranked: Vec<(usize, &str)> =
         known.into_iter().map(|candidate| (distance(&word, &normalize(candidate)), candidate)).collect();
-    ranked.sort_by_key(far);
+    super::sorted::sort_by_key(&mut ranked, far);
     let near = ranked.partition_point(|candidate| !far(candidate).0);
     (ranked.into_iter().map(|(_, candidate)| candidate).collect(), near)
 }

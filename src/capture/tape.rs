@@ -231,7 +231,10 @@ impl Tape {
     }
 
     fn with(&self, add: impl FnOnce(&mut Writer)) {
-        if let Some(writer) = &self.0 {
+        // Where nothing can be recorded, `is_on` is constant, and all of this leaves the binary.
+        if self.is_on()
+            && let Some(writer) = &self.0
+        {
             add(&mut writer.borrow_mut());
         }
     }

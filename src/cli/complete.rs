@@ -1,6 +1,7 @@
 //! Completion scripts for bash, zsh and fish, made from the table.
 
 use super::table::{self, COMMANDS, Command, Opt, Words};
+use crate::base::sorted;
 use std::fmt::Write;
 
 /// The script for one of [`table::SHELLS`].
@@ -60,6 +61,7 @@ fn zsh() -> String {
         specs.extend(command.operand.iter().map(|operand| match operand.words {
             Words::Path => format!("'1:{}:_files'", operand.name),
             Words::Servers => format!("'*:{}:()'", operand.name),
+            Words::Program => format!("'*:{}:_command_names'", operand.name),
             _ => format!("'1:{}:({})'", operand.name, table::operand_words(operand).join(" ")),
         }));
         let _ = writeln!(cases, "    {}) _arguments {} ;;", command.name, specs.join(" "));
@@ -143,7 +145,7 @@ fn default_options() -> impl Iterator<Item = &'static Opt> {
 fn each_option() -> Vec<&'static Opt> {
     let mut all: Vec<&Opt> =
         COMMANDS.iter().flat_map(|command: &'static Command| table::options(command)).collect();
-    all.sort_by_key(|opt| opt.long);
+    sorted::sort_by_key(&mut all, |opt| opt.long);
     all.dedup_by_key(|opt| opt.long);
     all
 }

@@ -53,6 +53,10 @@ pub fn usage(command: &'static Command) -> String {
         let _ = write!(text, " --{} {}", opt.long, opt.value);
     }
     match &command.operand {
+        Some(operand) if matches!(operand.words, table::Words::Program) => {
+            let _ = write!(text, " [OPTION]... [--] {}...", operand.name);
+            return text;
+        }
         Some(operand) if operand.required => {
             let words = table::operand_words(operand).join("|");
             let _ = write!(text, " {}", if words.is_empty() { operand.name } else { &words });

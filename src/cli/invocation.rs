@@ -17,6 +17,8 @@ pub enum Invocation {
     Connect(ConnectOptions),
     /// One server over HTTP, without a configuration.
     Expose(ExposeOptions),
+    /// One HTTP server, shared by processes.
+    Daemon(crate::shared::Options),
     Check(CheckOptions),
     /// Each server is tried.
     Doctor(DoctorOptions),

@@ -2,6 +2,7 @@
 
 use super::help::{spelling, usage};
 use super::table::{COMMANDS, Command, EVERYWHERE, Opt};
+use crate::base::sorted;
 use std::fmt::Write;
 
 /// muxloop(1).
@@ -18,7 +19,7 @@ pub fn page() -> String {
     text.push_str(".SH ENVIRONMENT\n");
     let mut variables: Vec<&Opt> =
         COMMANDS.iter().flat_map(|c| c.options).filter(|o| !o.env.is_empty()).collect();
-    variables.sort_by_key(|opt| opt.env);
+    sorted::sort_by_key(&mut variables, |opt| opt.env);
     variables.dedup_by_key(|opt| opt.env);
     for opt in variables {
         let (env, long) = (roff(opt.env), roff(opt.long));

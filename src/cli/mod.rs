@@ -9,6 +9,7 @@
 
 mod check;
 mod complete;
+mod daemon;
 mod help;
 mod invocation;
 pub mod log;

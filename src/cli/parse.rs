@@ -3,6 +3,7 @@
 //! A value comes from the option, else from its `MUXLOOP_…` variable; files and defaults come later.
 
 use super::check::CheckOptions;
+use super::daemon;
 use super::invocation::{DoctorOptions, ExposeOptions, Invocation, ProxyOptions, RunOptions, Transport};
 use super::table::{self, Command, DEFAULT_COMMAND, EXPOSE, PROXY_SUFFIX, Words};
 use super::values::Values;
@@ -95,6 +96,10 @@ fn read(
             Arg::Long(long) => table::options(command).find(|opt| opt.is_called(long)),
             Arg::Value(ref word) if command.operand.is_some() && values.operand.is_none() => {
                 values.operand = Some(word.clone());
+                // What follows a program's name is the program's.
+                if takes_program(command) {
+                    values.more.extend(parser.raw_args().map_err(|error| error.to_string())?);
+                }
                 continue;
             }
             Arg::Value(ref word) if takes_many(command) => {
@@ -133,6 +138,10 @@ fn takes_many(command: &Command) -> bool {
     command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Servers))
 }
 
+fn takes_program(command: &Command) -> bool {
+    command.operand.as_ref().is_some_and(|operand| matches!(operand.words, Words::Program))
+}
+
 fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
     match arg {
         Arg::Short(short) => format!("unknown option '-{short}'"),
@@ -152,6 +161,10 @@ fn unexpected(command: &'static Command, arg: &Arg<'_>) -> String {
 fn invocation(command: &'static Command, mut values: Values) -> Result<Invocation, String> {
     let file = match &command.operand {
         Some(operand) if matches!(operand.words, Words::Path) => Some(path(operand, values.operand.take())?),
+        Some(operand) if matches!(operand.words, Words::Program) => {
+            let command = program(operand, &mut values)?;
+            return Ok(Invocation::Daemon(daemon::options(&values, command)?));
+        }
         _ => None,
     };
     let operand = operand(command, values.operand.take())?;
@@ -266,6 +279,17 @@ fn version() -> String {
 fn path(operand: &table::Operand, given: Option<OsString>) -> Result<PathBuf, String> {
     let given = given.filter(|path| !path.is_empty());
     given.map(PathBuf::from).ok_or_else(|| format!("{} is missing, expected a file", operand.name))
+}
+
+/// A program and its arguments, which have to be text.
+fn program(operand: &table::Operand, values: &mut Values) -> Result<Vec<String>, String> {
+    let words = values.operand.take().into_iter().chain(std::mem::take(&mut values.more));
+    let words: Result<Vec<String>, _> = words.map(OsString::into_string).collect();
+    let words = words.map_err(|word| format!("'{}' is not valid UTF-8", word.to_string_lossy()))?;
+    match words.first().is_some_and(|program| !program.is_empty()) {
+        true => Ok(words),
+        false => Err(format!("{0} is missing, expected -- {0}...", operand.name)),
+    }
 }
 
 fn operand(command: &'static Command, given: Option<OsString>) -> Result<Option<String>, String> {

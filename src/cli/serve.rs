@@ -178,7 +178,7 @@ fn is_this(server: &ServerConfig) -> bool {
     let mut args = server.spawn.args.iter().map(String::as_str);
     let is_elsewhere = |arg: &str| ["-c", "--config", "--project"].iter().any(|known| arg.starts_with(known));
     program.is_some_and(|name| name == "muxloop")
-        && matches!(args.next(), Some("connect" | "serve" | "gateway"))
+        && matches!(args.next(), Some("connect" | "serve"))
         && !args.any(is_elsewhere)
 }
 

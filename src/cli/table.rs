@@ -47,6 +47,8 @@ pub enum Words {
     Servers,
     /// A file.
     Path,
+    /// A program and its arguments, after `--`.
+    Program,
 }
 
 /// An option.
@@ -109,7 +111,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "serve",
-        aliases: &["gateway"],
+        aliases: &[],
         summary: "offer all servers as one, to one host or to many",
         group: MERGED,
         about: &[
@@ -197,6 +199,33 @@ pub const COMMANDS: &[Command] = &[
             LOG_LEVEL,
         ],
         examples: &[("muxloop proxy --stdio 'npx -y @modelcontextprotocol/server-memory' -p 8000", "")],
+    },
+    Command {
+        name: "daemon",
+        aliases: &[],
+        summary: "share one HTTP server; it ends with its last caller",
+        group: ONE,
+        about: &[
+            "Starts CMD, or joins who has; prints the URL; stays until SIGTERM or the end of",
+            "stdin. PORT and HOST are set, {port} and {host} replaced. docs/daemon.md. Exit",
+            "codes: 0 left, 1 the server failed, 2 the command line is wrong, 3 port taken.",
+        ],
+        operand: Some(Operand { name: "CMD", required: true, words: Words::Program }),
+        passes_through: false,
+        options: &[
+            DAEMON_PORT,
+            DAEMON_HOST,
+            DAEMON_DIR,
+            IDLE_EXIT,
+            READY_PATH,
+            READY_TIMEOUT,
+            STOP_GRACE,
+            DAEMON_RESTARTS,
+            STDIN_LIFE,
+            NO_STDIN_LIFE,
+            JSON,
+        ],
+        examples: &[("muxloop daemon --port 47127 -- node server.js --port {port}", "")],
     },
     Command {
         name: "check",
@@ -490,7 +519,7 @@ pub const EVERYWHERE: &[Opt] = &[
 /// What the overview says of several commands at once.
 const CHECKS: &str = "check a file; try each server, and say how to cure it";
 const MERGED: &str = "all servers as one; by a daemon that starts itself";
-const ONE: &str = "connect stdio to a socket; serve one server over HTTP";
+const ONE: &str = "stdio to a socket; a stdio server as HTTP; share HTTP";
 const ONE_SERVER: &str = "start, stop or restart one server; its clients stay";
 const WHOLE: &str = "read the file again; end when all is done; end now";
 const FOLLOW: &str = "what servers write to stderr; messages as they pass";
@@ -514,7 +543,7 @@ pub fn operand_words(operand: &'static Operand) -> Vec<&'static str> {
     match operand.words {
         Words::Commands => COMMANDS.iter().map(|command| command.name).chain(["config"]).collect(),
         Words::OneOf(words) => words.to_vec(),
-        Words::Server | Words::Servers | Words::Path => Vec::new(),
+        Words::Server | Words::Servers | Words::Path | Words::Program => Vec::new(),
     }
 }
 

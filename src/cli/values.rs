@@ -1,8 +1,8 @@
 //! The values of one command line, from options and from the environment, on their way to final types.
 
 use super::table::Opt;
+use crate::base::SortedMap;
 use crate::config::nearest::suggestion;
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Values by the long name of their option.
 #[derive(Default)]
 pub(super) struct Values {
-    options: BTreeMap<&'static str, Given>,
+    options: SortedMap<&'static str, Given>,
     /// The word after the command.
     pub(super) operand: Option<OsString>,
     /// Further ones, where there may be some.
@@ -29,12 +29,9 @@ struct Given {
 impl Values {
     /// Adds what the command line says.
     pub(super) fn give(&mut self, opt: &'static Opt, source: String, value: OsString) {
-        let given = self.options.entry(opt.long).or_insert(Given {
-            opt,
-            source,
-            values: Vec::new(),
-            on_command_line: true,
-        });
+        let given = self
+            .options
+            .get_or_insert(opt.long, Given { opt, source, values: Vec::new(), on_command_line: true });
         given.values.push(value);
     }
 

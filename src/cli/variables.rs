@@ -1,6 +1,7 @@
 //! `docs/environment.md`, made from the table: which variable stands in for which option.
 
 use super::table::{COMMANDS, Opt};
+use crate::base::sorted;
 use std::fmt::Write;
 
 /// The whole page.
@@ -8,7 +9,7 @@ pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     text.push_str("\n| variable | stands in for | of | |\n|---|---|---|---|\n");
     let mut options: Vec<&Opt> = COMMANDS.iter().flat_map(|command| command.options).collect();
-    options.sort_by_key(|opt| opt.env);
+    sorted::sort_by_key(&mut options, |opt| opt.env);
     options.dedup_by_key(|opt| opt.env);
     for opt in options {
         let mut commands = Vec::new();

@@ -1,6 +1,8 @@
 //! `muxloop status`: one look at a running muxloop, as a table that fits 80 columns, as JSON, or again at each
 //! change.
 
+mod merged;
+
 use super::control::{Control, PATIENCE};
 use super::text::{self, bytes, count, counted, cut, duration, plain};
 use super::{EXIT_DEGRADED, Failure, Target};
@@ -118,6 +120,9 @@ pub fn table(out: &mut String, report: &Report, colours: bool) {
             let _ = writeln!(out, "{line}");
         }
     }
+    for line in merged::lines(report).iter().flat_map(|line| text::wrap(line, WIDTH)) {
+        let _ = writeln!(out, "{line}");
+    }
     let mut first = true;
     for server in &report.servers {
         let Some(words) = words(server) else { continue };
@@ -132,15 +137,15 @@ pub fn table(out: &mut String, report: &Report, colours: bool) {
 
 /// What the tools of all servers cost a model, as far as that is known: `fs 12 (2.1k), git 7 (900)`.
 fn tools(report: &Report) -> Option<String> {
-    let known: Vec<String> = report
-        .servers
-        .iter()
+    // A merged endpoint has the same tools once more.
+    let servers = || report.servers.iter().filter(|server| server.merged.is_none());
+    let known: Vec<String> = servers()
         .filter_map(|server| {
             let (tools, tokens) = (server.tools?, server.tool_tokens?);
             Some(format!("{} {} ({})", plain(&server.name), count(tools), count(tokens)))
         })
         .collect();
-    let all: u64 = report.servers.iter().filter_map(|server| server.tool_tokens).sum();
+    let all: u64 = servers().filter_map(|server| server.tool_tokens).sum();
     (!known.is_empty()).then(|| {
         format!(
             "tools, and the tokens (estimated, bytes / 4) that a model is shown for them: {}; together {}",
@@ -283,6 +288,9 @@ pub fn facts(server: &ServerReport) -> Vec<(&'static str, String)> {
     }
     if let (Some(tools), Some(tokens)) = (server.tools, server.tool_tokens) {
         facts.push(("tools", format!("{tools}, about {tokens} tokens for a model (estimated, bytes / 4)")));
+    }
+    if let Some(merged) = &server.merged {
+        facts.extend(merged::facts(merged));
     }
     facts.push(("clients", format!("{} of {}", server.clients, server.max_active_clients)));
     facts.push((

@@ -4,16 +4,16 @@
 use super::ServerConfig;
 use super::path::{SOCKET_PATH_MAX, normalize};
 use super::read::Reader;
+use crate::base::SortedMap;
 use crate::engine::port::SpawnSpec;
 #[cfg(feature = "gateway")]
 use crate::gateway::catalogue::Offer;
 use crate::mux::policy::ServerPolicy;
-use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// The keys a table has, and the byte offset of each value.
-pub(super) type Given = BTreeMap<&'static str, usize>;
+pub(super) type Given = SortedMap<&'static str, usize>;
 
 /// A server as read, before the last checks.
 pub(super) struct Draft {
@@ -54,6 +54,8 @@ pub(super) fn servers(reader: &mut Reader<'_>, mut drafts: Vec<Draft>) -> Vec<Se
         draft.times(reader);
         draft.spare(reader);
         draft.search_path(reader);
+        #[cfg(feature = "gateway")]
+        draft.filters();
     }
     one_socket_each(reader, &drafts);
     drafts.into_iter().map(|draft| draft.server).collect()
@@ -143,6 +145,15 @@ impl Draft {
     }
 }
 
+#[cfg(feature = "gateway")]
+impl Draft {
+    /// What is filtered holds at the server itself, too.
+    fn filters(&mut self) {
+        let filters = self.server.offer.filters();
+        self.server.policy.filters = (filters != Default::default()).then(|| Box::new(filters));
+    }
+}
+
 /// With HTTP, a name is a part of a URL.
 #[cfg(feature = "http")]
 pub(super) fn url_names(reader: &mut Reader<'_>, drafts: &[Draft]) {
@@ -165,7 +176,7 @@ pub(super) fn merged_name(reader: &mut Reader<'_>, drafts: &[Draft]) {
 
 /// Two servers cannot listen at one path. Disabled ones do not listen.
 fn one_socket_each(reader: &mut Reader<'_>, drafts: &[Draft]) {
-    let mut owners: BTreeMap<PathBuf, &Draft> = BTreeMap::new();
+    let mut owners: SortedMap<PathBuf, &Draft> = SortedMap::new();
     for draft in drafts {
         let path = &draft.server.socket;
         if !draft.server.enabled || path.as_os_str().is_empty() {

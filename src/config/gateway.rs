@@ -76,6 +76,11 @@ impl Default for GatewayConfig {
 /// What the merged endpoint is called among the servers.
 pub const NAME: &str = "gateway";
 
+/// What the endpoint of a profile is called among the servers. With HTTP, no server's name has a slash.
+pub fn of_profile(profile: &str) -> String {
+    format!("{NAME}/{profile}")
+}
+
 impl Config {
     /// Whether there is a merged endpoint: with HTTP, or if anything is said about it.
     pub fn has_merged_endpoint(&self) -> bool {
@@ -84,6 +89,24 @@ impl Config {
             return true;
         }
         self.gateway != GatewayConfig::default()
+    }
+
+    /// Whether profiles have endpoints of their own: they are paths of HTTP.
+    pub fn serves_profiles(&self) -> bool {
+        #[cfg(feature = "http")]
+        let has_http = !self.http.listen.is_empty();
+        #[cfg(not(feature = "http"))]
+        let has_http = false;
+        has_http
+    }
+
+    /// The endpoints that there are: names of profiles, `None` for the one of all.
+    pub fn endpoints(&self) -> Vec<Option<&str>> {
+        if !self.has_merged_endpoint() {
+            return Vec::new();
+        }
+        let profiles = self.profiles.iter().filter(|_| self.serves_profiles());
+        std::iter::once(None).chain(profiles.map(|profile| Some(&*profile.name))).collect()
     }
 
     /// What the merged endpoint, or that of a profile, is made of; `number` gives the mux's number of a server,

@@ -135,7 +135,7 @@ pub const TOP: &[Key<Config>] = &[
     },
     key(
         "idle_exit_ms",
-        Kind::Integer { min: 0, max: MS_MAX, set: |top, ms| top.idle_exit_ms = Some(ms) },
+        Kind::Integer { min: 0, max: MS_MAX, set: |top, ms| top.idle_exit.ms = ms },
         "10000",
         "60000",
         "How long a project's daemon (connect) stays without clients; 0: for ever.",

@@ -62,8 +62,7 @@ pub struct Config {
     pub audit: Audit,
     /// PATH of the servers that name none; each has it as its own by now.
     pub search_path: Option<SearchPath>,
-    /// How long a daemon that starts by itself stays without clients; 0: for ever. `None`: 10 s.
-    pub idle_exit_ms: Option<u64>,
+    pub idle_exit: IdleExit,
     /// The control socket; `off` for none (see [`crate::control::path`]).
     pub control: Option<PathBuf>,
     #[cfg(feature = "http")]
@@ -72,6 +71,18 @@ pub struct Config {
     pub gateway: GatewayConfig,
     #[cfg(feature = "gateway")]
     pub profiles: Vec<Profile>,
+}
+
+/// How long a daemon that starts by itself stays without clients (row H05); 0: for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleExit {
+    pub ms: u64,
+}
+
+impl Default for IdleExit {
+    fn default() -> Self {
+        IdleExit { ms: 10_000 }
+    }
 }
 
 /// The audit log (row E10).

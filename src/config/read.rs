@@ -17,6 +17,7 @@ use super::rate::RATE_LIMIT;
 use super::sandbox::{bytes, expected_bytes};
 use super::variables::Origins;
 use super::{Config, Loaded};
+use crate::base::sorted;
 use crate::mux::rate::Rate;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
@@ -143,7 +144,7 @@ impl Reader<'_> {
 
     /// In the order of the file, and one syntax error per line: the parser reports echoes of the first.
     fn into_problems(mut self) -> Vec<Problem> {
-        self.problems.sort_by_key(|problem| problem.place);
+        sorted::sort_by_key(&mut self.problems, |problem| problem.place);
         let line = |problem: &Problem| problem.place.map(|place| place.line);
         self.problems.dedup_by(|b, a| a.key.is_empty() && b.key.is_empty() && line(a) == line(b));
         self.problems
@@ -384,7 +385,7 @@ impl Reader<'_> {
 /// The entries of a table in the order of the file.
 pub(super) fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
+    sorted::sort_by_key(&mut entries, |(key, _)| key.span().start);
     entries
 }
 

@@ -142,9 +142,9 @@ const MERGED: &str = "
 ## The merged endpoint
 
 A server's filters and changes go by its own names, those of `[gateway]` and of profiles by the names that clients
-see; resources go by URI everywhere. What does not pass is neither listed nor reached by a call. A profile is a part of
-the gateway: the gateway's filters hold in it, and a server with `gateway = false` is in neither. A server's own socket
-and URLs offer all that it has.
+see; resources go by URI everywhere. What does not pass is neither listed nor reached by a call. A server's filters hold
+wherever it is asked, also at its own socket and URLs; changes of single tools are of the merged endpoint only. A profile
+is a part of the gateway: the gateway's filters hold in it, and a server with `gateway = false` is in neither.
 
 A parameter in `hide` is taken out of the tool's schema and out of calls; one in `set` goes to the server with that
 value, whatever a client sends. Hide only what the tool does not need, or set it.

@@ -6,7 +6,7 @@
 
 use super::ServerConfig;
 use super::read::{Reader, join, quoted};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::base::{SortedMap, SortedSet, sorted};
 use std::ffi::OsString;
 use std::fmt;
 use toml::Spanned;
@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Variables by name; their values are not shown.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Variables(BTreeMap<String, OsString>);
+pub struct Variables(SortedMap<String, OsString>);
 
 impl Variables {
     /// Those of this process.
@@ -115,10 +115,10 @@ const LITERAL: &str = "; write '$${' for a literal '${'";
 #[derive(Default)]
 pub(super) struct Origins {
     /// By the place of the value: as problems would quote it, and as it is in the file.
-    texts: BTreeMap<usize, (String, String)>,
+    texts: SortedMap<usize, (String, String)>,
     values: Vec<(String, String)>,
     /// Places of values that could not be read as meant: what else is wrong with them is not known.
-    failed: BTreeSet<usize>,
+    failed: SortedSet<usize>,
 }
 
 impl Origins {
@@ -145,7 +145,7 @@ impl Reader<'_> {
     /// Replaces the variables in all texts of a table.
     pub(super) fn expand(&mut self, table: &mut DeTable<'_>) {
         self.expand_table(table, "", 0);
-        self.origins.values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        sorted::sort_by(&mut self.origins.values, |(_, a), (_, b)| b.len().cmp(&a.len()));
     }
 
     /// Which parts of a server's process came of variables.

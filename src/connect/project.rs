@@ -140,23 +140,27 @@ fn existing(option: &str, path: &Path, surroundings: &Surroundings) -> Result<Pa
 
 /// The first configuration from `folder` upwards.
 fn nearest(folder: &Path) -> Result<Option<PathBuf>, String> {
-    let folder = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
-    for folder in folder.ancestors() {
+    let start = &folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+    for folder in start.ancestors() {
         let mut files = FILES.iter().map(|name| folder.join(name));
         if let Some(file) = files.find(|file| file.is_file()) {
-            return refuse_foreign(&file).map(|()| Some(file));
+            return refuse_foreign(&file, start).map(|()| Some(file));
         }
     }
     Ok(None)
 }
 
-/// A file upwards from here may be anybody's, as in `/tmp`, and what it names is run.
-fn refuse_foreign(file: &Path) -> Result<(), String> {
-    let owner = fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?.uid();
-    match owner == sys::effective_uid() || owner == 0 {
+/// A file upwards from `start` may be anybody's, as in `/tmp`, and what it names is run. Whoever works in another
+/// user's folder, as root in a container does, means that user's file.
+fn refuse_foreign(file: &Path, start: &Path) -> Result<(), String> {
+    let owner = |path: &Path| {
+        fs::metadata(path).map(|found| found.uid()).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let found = owner(file)?;
+    match [sys::effective_uid(), 0, owner(start)?].contains(&found) {
         true => Ok(()),
         false => Err(format!(
-            "{} belongs to another user ({owner}), and what it names would be run; if that is meant, name it \
+            "{} belongs to another user ({found}), and what it names would be run; if that is meant, name it \
              with -c",
             file.display()
         )),

@@ -15,7 +15,7 @@ use super::project::Project;
 use crate::client::control::Control;
 use crate::client::{EXIT_NOT_RUNNING, Failure};
 use crate::control::{Json, Report};
-use crate::proxy::bridge::{Way, connect};
+use crate::proxy::way::{Way, connect};
 use crate::reactor::logfile;
 use crate::reactor::poll::{Interest, poll};
 use crate::reactor::process::in_own_session;

@@ -6,12 +6,14 @@
 
 pub mod call;
 pub mod json;
+pub mod merged;
 pub mod path;
 pub mod redact;
 pub mod report;
 
 pub use call::{Call, Refusal, Verb};
 pub use json::Json;
+pub use merged::{MemberReport, MergedReport};
 pub use report::{Latency, Recent, Report, ServerReport, State};
 
 /// Number of the protocol described in `docs/control.md`.

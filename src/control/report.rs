@@ -1,6 +1,6 @@
 //! [`Report`]: the state of a running muxloop at one moment (`docs/control.md`, Report).
 
-use super::Json;
+use super::{Json, MergedReport};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -80,6 +80,9 @@ pub struct ServerReport {
     pub recent: Vec<Recent>,
     /// Newest last.
     pub stderr: Vec<String>,
+    /// If it is a merged endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merged: Option<MergedReport>,
 }
 
 /// Where a server stands.
@@ -223,6 +226,7 @@ impl ServerReport {
             "heartbeat_misses" => server.heartbeat_misses = value.number() as u32,
             "recent" => server.recent = value.elements().into_iter().map(Recent::read).collect(),
             "stderr" => server.stderr = value.texts(),
+            "merged" => server.merged = MergedReport::read(value),
             _ => {}
         });
         server
@@ -301,7 +305,9 @@ mod tests {
             "errors":19,"bytes_in":20,"bytes_out":21,"latency_ms":{"p50":22,"p99":23},"restarts":24,"attempt":25,
             "max_restarts":26,"last_failure":"l","next_attempt_in_ms":27,"heartbeat_ms":28,"heartbeat_misses":29,
             "recent":[{"method":"m","name":"rn","client":30,"ms":31,"outcome":"ok","ago_ms":32}],
-            "stderr":["x","y"]}]}"#;
+            "stderr":["x","y"],"merged":{"names":"plain","lazy":true,"tools":35,"prompts":36,"resources":37,
+            "templates":38,"collisions":39,"collided":["z"],"servers":[{"name":"mn","tools":40,"prompts":41,
+            "resources":42,"templates":43,"missing":"mm"}]}}]}"#;
         let by_serde: Report = serde_json::from_str(text).unwrap();
         assert_eq!(Report::read(Json::new(text.as_bytes())), Some(by_serde.clone()));
         let written = serde_json::to_string(&by_serde).unwrap();

@@ -8,13 +8,12 @@
 //! line is in the file. It is read at the start, and written anew when a finding changes. Whatever is wrong with
 //! it costs nothing but a question to a server: it counts as empty, and one debug line says so.
 
-use crate::base::Time;
+use crate::base::{SortedMap, Time};
 use crate::engine::Engine;
 use crate::engine::port::SpawnSpec;
 use crate::mux::Era;
 use crate::mux::policy::Found;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +25,7 @@ use std::path::PathBuf;
 pub(super) struct Findings {
     /// `None`: they last as long as the process.
     folder: Option<PathBuf>,
-    known: BTreeMap<String, Entry>,
+    known: SortedMap<String, Entry>,
     unix_ms_at_start: u64,
     complained: bool,
 }
@@ -34,7 +33,7 @@ pub(super) struct Findings {
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
     version: u32,
-    servers: BTreeMap<String, Entry>,
+    servers: SortedMap<String, Entry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +48,7 @@ struct Entry {
 impl Findings {
     /// Those in the file of this folder. `unix_ms_at_start` is when the loop's clock began.
     pub(super) fn open(folder: Option<PathBuf>, unix_ms_at_start: u64) -> Findings {
-        let mut findings = Findings { folder, known: BTreeMap::new(), unix_ms_at_start, complained: false };
+        let mut findings = Findings { folder, known: SortedMap::new(), unix_ms_at_start, complained: false };
         findings.known = findings.read();
         findings
     }
@@ -103,8 +102,8 @@ impl Findings {
         Entry { era: found.era, is_sole: found.is_sole, until, server: found.server }
     }
 
-    fn read(&mut self) -> BTreeMap<String, Entry> {
-        let Some(folder) = &self.folder else { return BTreeMap::new() };
+    fn read(&mut self) -> SortedMap<String, Entry> {
+        let Some(folder) = &self.folder else { return SortedMap::new() };
         let mut text = Vec::new();
         let whole =
             File::open(folder.join(FILE)).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
@@ -112,20 +111,20 @@ impl Findings {
             if error.kind() != io::ErrorKind::NotFound {
                 self.complain(&format!("cannot be read: {error}"));
             }
-            return BTreeMap::new();
+            return SortedMap::new();
         }
         match serde_json::from_slice::<Document>(&text) {
             Ok(document) if document.version == VERSION => document.servers,
-            Ok(_) => BTreeMap::new(),
+            Ok(_) => SortedMap::new(),
             Err(error) => {
                 self.complain(&format!("is not understood: {error}"));
-                BTreeMap::new()
+                SortedMap::new()
             }
         }
     }
 
     /// Puts a new file in the place of the old one.
-    fn write(&self, servers: BTreeMap<String, Entry>) -> io::Result<()> {
+    fn write(&self, servers: SortedMap<String, Entry>) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let text = serde_json::to_vec(&Document { version: VERSION, servers })?;

@@ -1,24 +1,26 @@
-//! The merged endpoint of the daemon (H01): one more server of the engine, made of the configured ones.
+//! The merged endpoints of the daemon: that of all servers (H01) and those of the profiles (H08), each one more
+//! server of the engine, made of the configured ones.
 
 use crate::base::limits;
 use crate::capture::Tape;
 use crate::config::Config;
-use crate::config::gateway::NAME;
+use crate::config::gateway::{NAME, of_profile};
 use crate::engine::port::SpawnSpec;
 use crate::engine::{Engine, ServerSetup};
 use crate::gateway::Setup;
 use crate::mux::policy::{EraPolicy, ServerPolicy};
 use crate::reactor::Reactor;
+use std::collections::BTreeMap;
 
-/// What the endpoint is made of.
+/// The endpoints by the names of their servers, with what each is made of.
 #[derive(Debug, Default)]
-pub(super) struct Endpoint {
-    made_of: Option<Setup>,
+pub(super) struct Endpoints {
+    made_of: BTreeMap<String, Setup>,
 }
 
-impl Endpoint {
-    /// Makes the endpoint if the configuration has one, once the engine has its servers; makes it anew only if
-    /// it is of other things than before, since its clients are cut off then.
+impl Endpoints {
+    /// Makes the endpoints that the configuration has, once the engine has its servers; makes one anew only if
+    /// it is of other things than before. Those that it has no more take no more clients.
     pub(super) fn change(
         &mut self,
         engine: &mut Engine,
@@ -26,41 +28,55 @@ impl Endpoint {
         config: &Config,
         tape: &Tape,
     ) {
-        if !config.has_merged_endpoint() && self.made_of.is_none() {
-            return;
-        }
-        if tape.is_on() {
+        let wanted = wanted(config, engine);
+        if tape.is_on() && !wanted.is_empty() {
             log::warn!(target: "gateway", "a recording has no merged endpoint, so there is none now");
             return;
         }
-        let Some(setup) = config.gateway_setup(None, |name| engine.server_named(name)) else { return };
-        if self.made_of.as_ref() == Some(&setup) {
-            return;
-        }
         let now = reactor.clock.now();
-        engine.merge(now, server(), setup.clone(), reactor);
-        self.made_of = Some(setup);
+        for name in self.made_of.keys().filter(|name| !wanted.contains_key(*name)) {
+            engine.unmerge(now, name);
+        }
+        for (name, setup) in &wanted {
+            if self.made_of.get(name) != Some(setup) {
+                engine.merge(now, server(name), setup.clone(), reactor);
+            }
+        }
+        self.made_of = wanted;
     }
 }
 
-/// The endpoint as a server.
-fn server() -> ServerSetup {
+/// What each endpoint is to be made of.
+fn wanted(config: &Config, engine: &Engine) -> BTreeMap<String, Setup> {
+    let setup = |profile| config.gateway_setup(profile, |name| engine.server_named(name));
+    let endpoints = config.endpoints().into_iter();
+    let endpoints = endpoints
+        .filter_map(|profile| Some((profile.map_or_else(|| NAME.to_owned(), of_profile), setup(profile)?)));
+    endpoints.collect()
+}
+
+/// An endpoint as a server.
+fn server(name: &str) -> ServerSetup {
     let policy = ServerPolicy {
         max_active_clients: CLIENTS_MAX,
         max_in_flight_per_client: limits::REQUESTS_PER_CLIENT,
         lazy_start: true,
+        startup_timeout_ms: DAY_MS,
         // The servers behind it have times of their own.
         request_timeout_ms: DAY_MS,
         request_timeout_max_ms: DAY_MS,
         heartbeat: None,
         era: EraPolicy::Modern,
-        ..ServerPolicy::new(NAME)
+        ..ServerPolicy::new(name)
     };
     ServerSetup {
         policy,
         spawn: SpawnSpec::default(),
         socket: String::new(),
-        service_name: "All servers".into(),
+        service_name: match name {
+            NAME => "All servers".into(),
+            _ => "A profile".into(),
+        },
     }
 }
 

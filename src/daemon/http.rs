@@ -1,6 +1,8 @@
 //! Where the HTTP front listens: opened at the start, changed by a reload.
 
 use crate::capture::Tape;
+#[cfg(feature = "gateway")]
+use crate::config::gateway::{NAME, of_profile};
 use crate::config::http::{Address, HttpConfig};
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
@@ -101,10 +103,20 @@ fn settings(config: &Config, engine: &Engine) -> Settings {
     let mut body_max: BTreeMap<_, _> =
         known().map(|(server, id)| (id, server.policy.max_request_bytes)).collect();
     #[cfg(feature = "gateway")]
-    if let Some(merged) = engine.merged_server() {
-        routes.add_merged(merged);
-        // What the largest of its servers takes.
-        body_max.insert(merged, body_max.values().copied().max().unwrap_or_default());
+    {
+        // What the largest of the servers takes.
+        let largest = body_max.values().copied().max().unwrap_or_default();
+        let mut add = |merged| _ = body_max.insert(merged, largest);
+        if let Some(merged) = engine.merged_server(NAME) {
+            routes.add_merged(merged);
+            add(merged);
+        }
+        for profile in &config.profiles {
+            if let Some(merged) = engine.merged_server(&of_profile(&profile.name)) {
+                routes.add_profile(&profile.name, merged);
+                add(merged);
+            }
+        }
     }
     Settings {
         routes,

@@ -13,14 +13,13 @@
 //! end. Whatever is wrong with one costs a question to the server: it counts as none, and is written anew.
 //! Only its user can read it. While a recording is made, none is read or written: a replay has none.
 
-use crate::base::Time;
+use crate::base::{SortedMap, Time, sorted};
 use crate::engine::Engine;
 use crate::engine::port::SpawnSpec;
 use crate::mux::memory::{Memory, MemoryPage};
 use crate::mux::{Era, ServerId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -34,7 +33,7 @@ pub(super) struct ListFiles {
     /// `None`: nothing is kept.
     folder: Option<PathBuf>,
     /// When news of a server are to be written.
-    due: BTreeMap<ServerId, Time>,
+    due: SortedMap<ServerId, Time>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,7 +58,7 @@ impl ListFiles {
         if let Some(folder) = &folder {
             sweep(folder, FILES_MAX);
         }
-        ListFiles { folder, due: BTreeMap::new() }
+        ListFiles { folder, due: SortedMap::new() }
     }
 
     /// Tells the engine what is known of a server that has not been started yet.
@@ -80,12 +79,32 @@ impl ListFiles {
         }
     }
 
+    /// What is known of a server that runs or ran in this way.
+    #[cfg(feature = "gateway")]
+    pub(super) fn known(&self, engine: &Engine, server: &crate::config::ServerConfig) -> Option<Memory> {
+        let running = engine.server_named(&server.policy.name);
+        let running = running.filter(|id| engine.spawn_of(*id) == Some(&server.spawn));
+        let kept = || {
+            let folder = self.folder.as_ref().filter(|_| !server.policy.no_cache)?;
+            read(&folder.join(name_of(&server.spawn))).ok()
+        };
+        running.and_then(|id| engine.memory(id)).or_else(kept)
+    }
+
+    /// Where it is kept.
+    #[cfg(feature = "gateway")]
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// Writes what is due. To be called after each turn.
     pub(super) fn keep(&mut self, now: Time, engine: &mut Engine) {
         for id in engine.take_learnt() {
-            self.due.entry(id).or_insert(now + WRITE_AFTER_MS);
+            self.due.get_or_insert(id, now + WRITE_AFTER_MS);
         }
-        while let Some(id) = self.due.iter().find(|(_, at)| **at <= now).map(|(id, _)| *id) {
+        let next =
+            |due: &SortedMap<ServerId, Time>| due.iter().find(|(_, at)| **at <= now).map(|(id, _)| *id);
+        while let Some(id) = next(&self.due) {
             self.due.remove(&id);
             self.write_one(engine, id);
         }
@@ -200,7 +219,7 @@ fn sweep(folder: &Path, most: usize) {
         .flatten()
         .map(|entry| (age(&entry).unwrap_or(SystemTime::UNIX_EPOCH), entry.path()))
         .collect();
-    files.sort();
+    sorted::sort_by(&mut files, Ord::cmp);
     for (_, path) in files.iter().take(files.len().saturating_sub(most)) {
         let _ = fs::remove_file(path);
     }
@@ -211,7 +230,7 @@ fn name_of(spawn: &SpawnSpec) -> String {
     let folder = spawn.cwd.as_ref().map_or(&b""[..], |folder| folder.as_os_str().as_bytes());
     let mut variables: Vec<(&str, &str)> =
         spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    variables.sort();
+    sorted::sort_by(&mut variables, Ord::cmp);
     let names = variables.iter().map(|(name, _)| name.as_bytes());
     let count = spawn.args.len().to_string();
     let fixed = [spawn.program.as_bytes(), folder, count.as_bytes()];

@@ -1,6 +1,8 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod audit;
+#[cfg(feature = "gateway")]
+mod collisions;
 #[cfg(feature = "http")]
 pub mod expose;
 mod findings;
@@ -22,7 +24,7 @@ mod snapshot;
 #[path = "without_snapshots.rs"]
 mod snapshot;
 
-use crate::base::Time;
+use crate::base::{SortedMap, Time};
 use crate::capture::{Recorder, Tape};
 use crate::cli::RunOptions;
 use crate::cli::log as journal;
@@ -43,7 +45,6 @@ use lists::ListFiles;
 use login::LoginPath;
 use service::{Doors, Service};
 use snapshot::Snapshots;
-use std::collections::BTreeMap;
 #[cfg(feature = "control")]
 use std::path::Path;
 use std::path::PathBuf;
@@ -75,7 +76,7 @@ struct Daemon<'o> {
     /// As it is in effect.
     config: Config,
     /// By the servers' names.
-    listeners: BTreeMap<String, usize>,
+    listeners: SortedMap<String, usize>,
     /// Every call that changes it is told to `tape` first: a replay makes the same calls.
     engine: Engine,
     reactor: Reactor,
@@ -89,7 +90,7 @@ struct Daemon<'o> {
     tape: Tape,
     login: LoginPath,
     #[cfg(feature = "gateway")]
-    endpoint: gateway::Endpoint,
+    endpoints: gateway::Endpoints,
     #[cfg(feature = "gateway")]
     serving: serve::Serving,
     #[cfg(feature = "http")]
@@ -115,7 +116,7 @@ impl<'o> Daemon<'o> {
         let unix_ms_at_start = reactor.clock.unix_ms_at_start();
         let findings = Findings::open(surroundings.cache_folder(), unix_ms_at_start);
         let mut setups = Vec::new();
-        let mut listeners = BTreeMap::new();
+        let mut listeners = SortedMap::new();
         for server in &config.servers {
             setups.push(setup(server, &findings));
             if options.serve.is_some() {
@@ -139,6 +140,8 @@ impl<'o> Daemon<'o> {
         let mut engine = Engine::new(setups, seed);
         let cache = if tape.is_on() { None } else { surroundings.cache_folder() };
         let mut lists = ListFiles::open(cache);
+        #[cfg(feature = "gateway")]
+        collisions::check(&config, &engine, &lists)?;
         for id in 0..engine.places() {
             lists.recall(reactor.clock.now(), &mut engine, id);
         }
@@ -147,10 +150,10 @@ impl<'o> Daemon<'o> {
             open_control(&mut engine, &mut reactor, &path, doors.control, &config, &tape)?;
         }
         #[cfg(feature = "gateway")]
-        let endpoint = {
-            let mut endpoint = gateway::Endpoint::default();
-            endpoint.change(&mut engine, &mut reactor, &config, &tape);
-            endpoint
+        let endpoints = {
+            let mut endpoints = gateway::Endpoints::default();
+            endpoints.change(&mut engine, &mut reactor, &config, &tape);
+            endpoints
         };
         #[cfg(feature = "http")]
         let http = {
@@ -180,7 +183,7 @@ impl<'o> Daemon<'o> {
             tape,
             login,
             #[cfg(feature = "gateway")]
-            endpoint,
+            endpoints,
             #[cfg(feature = "gateway")]
             serving,
             #[cfg(feature = "http")]

@@ -1,14 +1,15 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
 use super::audit::AuditLog;
+#[cfg(feature = "gateway")]
+use super::collisions;
 use super::{Daemon, listen, login, setup};
-use crate::base::Time;
+use crate::base::{SortedMap, Time};
 use crate::config::{Config, ServerConfig};
 use crate::engine::ServerSetup;
 use crate::engine::operate::Ticket;
 use crate::mux::ServerId;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// What a reload did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,11 +59,13 @@ impl Daemon<'_> {
     }
 
     fn apply(&mut self, new: Config) -> Result<Changes, String> {
-        let fates: BTreeMap<&str, Fate> = new
+        let fates: SortedMap<&str, Fate> = new
             .servers
             .iter()
             .filter_map(|server| Some((server.policy.name.as_str(), fate(self.current(server)?, server))))
             .collect();
+        #[cfg(feature = "gateway")]
+        collisions::check(&new, &self.engine, &self.lists)?;
         let mut changes = Changes::default();
         let audit = if self.config.audit == new.audit { None } else { Some(AuditLog::open(&new.audit)?) };
         let listeners = self.open_doors(&new, &fates)?;
@@ -82,6 +85,7 @@ impl Daemon<'_> {
                 changes.removed.push(name.clone());
             }
         }
+        let mut others = Vec::new();
         for server in &new.servers {
             let name = server.policy.name.clone();
             let fate = fates.get(name.as_str());
@@ -95,6 +99,9 @@ impl Daemon<'_> {
                     }
                 }
             }
+            if matches!(fate, None | Some(Fate::Replace | Fate::Restart)) {
+                others.extend(self.engine.server_named(&name));
+            }
             match fate {
                 None => changes.added.push(name),
                 Some(Fate::Unchanged) => changes.unchanged.push(name),
@@ -107,7 +114,10 @@ impl Daemon<'_> {
         changes.warnings.extend(needs_restart(&self.config, &new));
         #[cfg(feature = "gateway")]
         {
-            self.endpoint.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+            self.endpoints.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
+            for id in others {
+                self.engine.on_server_changed(now, id, &mut self.reactor);
+            }
             self.serving.change(&new, &mut self.engine);
         }
         #[cfg(feature = "http")]
@@ -128,9 +138,9 @@ impl Daemon<'_> {
     fn open_doors(
         &mut self,
         new: &Config,
-        fates: &BTreeMap<&str, Fate>,
-    ) -> Result<BTreeMap<String, usize>, String> {
-        let mut doors = BTreeMap::new();
+        fates: &SortedMap<&str, Fate>,
+    ) -> Result<SortedMap<String, usize>, String> {
+        let mut doors = SortedMap::new();
         let mut opened = Vec::new();
         if self.options.serve.is_some() {
             return Ok(doors);
@@ -161,7 +171,7 @@ impl Daemon<'_> {
     }
 
     /// Takes a server out; its listener is closed unless it is one of those that stay.
-    fn retire(&mut self, now: Time, name: &str, staying: &BTreeMap<String, usize>) {
+    fn retire(&mut self, now: Time, name: &str, staying: &SortedMap<String, usize>) {
         if let Some(id) = self.engine.server_named(name) {
             self.lists.settle(&mut self.engine, id);
             self.tape.retire_server(now, id);

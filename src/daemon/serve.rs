@@ -109,13 +109,13 @@ impl Serving {
         }
         #[cfg(feature = "control")]
         if let Some(project) = options.found.as_ref().filter(|_| options.daemon) {
-            let idle_exit_ms = config.idle_exit_ms.unwrap_or(IDLE_EXIT_MS);
+            let idle_exit_ms = config.idle_exit.ms;
             serving.keeper = Some(Keeper::open(project, idle_exit_ms, engine, reactor)?);
         }
         if options.has_host() {
             let host = Standard::open().map_err(|error| format!("standard input and output: {error}"))?;
             let now = reactor.clock.now();
-            let host = engine.admit(now, Box::new(host), merged, reactor);
+            let host = engine.admit_host(now, Box::new(host), merged, reactor);
             serving.host = Some(host.ok_or("standard input and output cannot be watched")?);
         }
         Ok(serving)
@@ -128,7 +128,7 @@ impl Serving {
         }
         #[cfg(feature = "control")]
         if let Some(keeper) = &mut self.keeper {
-            keeper.idle_exit_ms = config.idle_exit_ms.unwrap_or(IDLE_EXIT_MS);
+            keeper.idle_exit_ms = config.idle_exit.ms;
         }
     }
 
@@ -187,7 +187,3 @@ impl Serving {
 fn largest_request(config: &Config) -> usize {
     config.servers.iter().map(|server| server.policy.max_request_bytes).max().unwrap_or_default()
 }
-
-/// How long a daemon stays without clients, unless the configuration says otherwise.
-#[cfg(feature = "control")]
-const IDLE_EXIT_MS: u64 = 10_000;

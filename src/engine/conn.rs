@@ -11,7 +11,7 @@ mod tests;
 
 use super::pool::{keep_buffer, take_buffer, take_larger};
 use crate::base::limits::{CHILD_SEND_HIGH, CHILD_SEND_LOW, CLIENT_SEND_MAX};
-use crate::base::{Arena, Key, RecvBuf, SendBuf, Time, TimerKey, TimerWheel};
+use crate::base::{Arena, Key, RecvBuf, SendBuf, SortedMap, Time, TimerKey, TimerWheel};
 use crate::codec::{LineFramer, Message};
 use crate::engine::port::{Io, Platform};
 use crate::mux::CloseReason;
@@ -35,9 +35,9 @@ pub(super) enum Role {
     /// The merged endpoint as the mux sees it: a child without a process. What is sent to it is for the gateway.
     #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
     Merged,
-    /// A peer of the mux that asks for the gateway.
-    #[cfg_attr(all(feature = "http", not(feature = "gateway")), expect(dead_code))]
-    Asker,
+    /// A peer of the mux that asks for the gateway that is this server.
+    #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
+    Asker(usize),
 }
 
 impl Role {
@@ -67,6 +67,8 @@ pub(super) struct Conn {
     pub ended: bool,
     /// The other side will not read any more either.
     pub hangup: bool,
+    /// Its directions are streams of their own, whose ends say nothing about each other.
+    pub is_pair: bool,
     pub paused: bool,
     /// `recv` may hold whole lines: decoding stopped before it ran out of them.
     pub undecoded: bool,
@@ -116,17 +118,11 @@ pub(super) struct Conns {
     /// Clients that came, and that went.
     pub turnover: u64,
     /// Bytes from and to clients of each server that have gone.
-    pub past: std::collections::BTreeMap<usize, (u64, u64)>,
+    pub past: SortedMap<usize, (u64, u64)>,
     trim_at: Option<Time>,
 }
 
 impl Conn {
-    /// Whether its directions are streams of their own.
-    pub fn is_pair(&self) -> bool {
-        let [reads, writes] = self.io.descriptors();
-        reads != writes
-    }
-
     /// A TCP connection that is closed with bytes unread is reset, and the other side may lose what it was
     /// told last: so its direction is ended, and it is closed once it ends, too. False: it can be closed.
     pub fn must_be_heard_out(&mut self) -> bool {
@@ -198,6 +194,7 @@ impl Conns {
             writable: true,
             ended: false,
             hangup: false,
+            is_pair: false,
             paused: false,
             undecoded: false,
             finished: false,
@@ -411,7 +408,7 @@ impl Conns {
     pub fn flush_one(&mut self, key: Key) {
         let Some(conn) = self.table.get_mut(key) else { return };
         conn.dirty = false;
-        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
+        if matches!(conn.role, Role::Link | Role::Merged | Role::Asker(_)) {
             return self.heard.push(key);
         }
         let before = conn.send.len();
@@ -468,14 +465,14 @@ impl Conns {
         if let Some(mut conn) = self.table.remove(key) {
             self.turnover += u64::from(conn.role.is_visitor());
             if matches!(conn.role, Role::Client | Role::Link) {
-                let (read, written) = self.past.entry(conn.server).or_default();
+                let (read, written) = self.past.get_or_insert(conn.server, (0, 0));
                 *read += conn.read;
                 *written += conn.written;
             }
             if let Some(timer) = conn.linger {
                 self.linger.cancel(timer);
             }
-            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker) {
+            if !matches!(conn.role, Role::Link | Role::Merged | Role::Asker(_)) {
                 platform.deregister(key, &mut *conn.io);
             }
         }

@@ -21,6 +21,8 @@ struct Floor<'a> {
     taps: &'a mut Taps,
     setups: &'a [ServerSetup],
     processes: &'a Processes,
+    #[cfg(feature = "gateway")]
+    merged: &'a [super::gateway::Merged],
     platform: &'a mut dyn Platform,
 }
 
@@ -38,6 +40,8 @@ macro_rules! front {
                     taps: &mut $engine.control.taps,
                     setups: &$engine.setups,
                     processes: &$engine.processes,
+                    #[cfg(feature = "gateway")]
+                    merged: &$engine.merged,
                     platform: $platform,
                 },
             )),
@@ -196,7 +200,7 @@ impl Engine {
             Some(Role::Http) => _ = front!(self, now, platform, gone, now, key),
             Some(Role::Link) => _ = front!(self, now, platform, link_closed, now, key),
             #[cfg(feature = "gateway")]
-            Some(Role::Asker) => self.asker_closed(now, key, platform),
+            Some(Role::Asker(server)) => self.asker_closed(now, key, server, platform),
             _ => {}
         }
     }
@@ -271,7 +275,11 @@ impl Below for Floor<'_> {
         u128::from_le_bytes(bytes)
     }
     fn metrics(&self) -> String {
-        super::metrics::text(self.now, self.mux, self.conns, self.processes, self.setups)
+        #[cfg_attr(not(feature = "gateway"), expect(unused_mut))]
+        let mut text = super::metrics::text(self.now, self.mux, self.conns, self.processes, self.setups);
+        #[cfg(feature = "gateway")]
+        super::metrics::merged(&mut text, self.now, self.mux, self.merged, self.setups);
+        text
     }
     fn readiness(&self) -> Result<(), String> {
         match self.mux.takes_clients() {

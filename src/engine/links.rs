@@ -24,13 +24,18 @@ impl Engine {
 
     #[cfg_attr(not(any(feature = "gateway", feature = "http")), expect(unused_variables))]
     fn hear(&mut self, now: Time, link: Key, platform: &mut dyn Platform) {
-        let Some(role) = self.conns.get(link).map(|conn| conn.role) else { return };
+        let Some(conn) = self.conns.get(link) else { return };
+        let role = conn.role;
+        #[cfg_attr(not(feature = "gateway"), expect(unused_variables))]
+        let server = conn.server;
         let sent = self.conns.take_sent(link);
         match role {
             #[cfg(feature = "http")]
             Role::Link => self.hear_link(now, link, sent.pending(), platform),
             #[cfg(feature = "gateway")]
-            Role::Merged | Role::Asker => self.hear_merged(now, link, role, sent.pending(), platform),
+            Role::Merged => self.hear_merged(now, (link, server), true, sent.pending(), platform),
+            #[cfg(feature = "gateway")]
+            Role::Asker(server) => self.hear_merged(now, (link, server), false, sent.pending(), platform),
             _ => {}
         }
         self.conns.put_sent(sent);

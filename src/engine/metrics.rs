@@ -67,6 +67,55 @@ pub(super) fn text(
     out
 }
 
+/// What can be had on merged endpoints.
+#[cfg(feature = "gateway")]
+pub(super) fn merged(
+    out: &mut String,
+    now: Time,
+    mux: &Mux,
+    merged: &[super::gateway::Merged],
+    setups: &[ServerSetup],
+) {
+    let all: Vec<_> = merged
+        .iter()
+        .map(|merged| merged.status(now))
+        .filter(|(id, _)| mux.is_serving(*id))
+        .map(|(id, status)| (format!("endpoint=\"{}\"", label(&setups[id].policy.name)), status))
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    head(out, "merged_items", "gauge", "What a merged endpoint offers of a server, by kind.");
+    for (endpoint, status) in &all {
+        for member in &status.members {
+            for (kind, count) in ["tool", "prompt", "resource", "template"].iter().zip(member.offered) {
+                let labels = format!("{endpoint},server=\"{}\",kind=\"{kind}\"", label(&member.key));
+                line(out, "merged_items", &labels, count.unwrap_or(0));
+            }
+        }
+    }
+    head(
+        out,
+        "merged_missing",
+        "gauge",
+        "1 if something of a server may be missing on a merged endpoint, or old.",
+    );
+    for (endpoint, status) in &all {
+        for member in &status.members {
+            let labels = format!("{endpoint},server=\"{}\"", label(&member.key));
+            line(out, "merged_missing", &labels, u8::from(member.missing.is_some()));
+        }
+    }
+    head(out, "merged_tool_list_bytes", "gauge", "Bytes of the list of tools that clients are shown.");
+    for (endpoint, status) in &all {
+        line(out, "merged_tool_list_bytes", endpoint, status.tool_bytes);
+    }
+    head(out, "merged_collisions", "gauge", "Names of two servers, which are offered of neither.");
+    for (endpoint, status) in &all {
+        line(out, "merged_collisions", endpoint, status.clash_count);
+    }
+}
+
 fn requests(out: &mut String, mux: &Mux, statuses: &[(String, usize, ServerStatus)]) {
     let all = || {
         statuses.iter().flat_map(|(server, id, _)| {

@@ -48,7 +48,7 @@ pub mod sandbox;
 mod servers;
 
 use crate::base::limits::{ACCEPT_BUDGET, CONTROL_LINE_MAX};
-use crate::base::{Key, Time};
+use crate::base::{Key, SortedMap, SortedSet, Time};
 use crate::codec::Message;
 use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::{CloseReason, Mux, ServerId, Sink, StopStep};
@@ -56,7 +56,6 @@ use conn::{Conns, Role};
 use operate::{ControlPlane, Taps, Wish};
 use port::{Platform, Ready, Signal, SpawnSpec};
 use process::Processes;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// A server as the engine runs it. Clients come in by the listener of the same index.
@@ -92,9 +91,9 @@ pub struct Engine {
     actions: Vec<Action>,
     exited: Vec<Key>,
     /// What is news about servers' eras.
-    found: BTreeMap<ServerId, Option<Found>>,
+    found: SortedMap<ServerId, Option<Found>>,
     /// Servers of which more is known.
-    learnt: BTreeSet<ServerId>,
+    learnt: SortedSet<ServerId>,
     accepting: Vec<bool>,
     /// By listener.
     doors: Vec<Door>,
@@ -102,7 +101,7 @@ pub struct Engine {
     #[cfg(feature = "http")]
     front: Option<Box<crate::front::Front>>,
     #[cfg(feature = "gateway")]
-    merged: Option<gateway::Merged>,
+    merged: Vec<gateway::Merged>,
     /// Set by a drain: when it stops in any case.
     drain_until: Option<Time>,
     stopping: bool,
@@ -188,14 +187,14 @@ impl Engine {
             #[cfg(feature = "http")]
             front: None,
             #[cfg(feature = "gateway")]
-            merged: None,
+            merged: Vec::new(),
             drain_until: None,
             order: (0..setups.len()).collect(),
             setups,
             actions: Vec::new(),
             exited: Vec::new(),
-            found: BTreeMap::new(),
-            learnt: BTreeSet::new(),
+            found: SortedMap::new(),
+            learnt: SortedSet::new(),
             stopping: false,
             abandoned: false,
             http_ended: Vec::new(),
@@ -308,8 +307,12 @@ impl Engine {
                 conn.readable |= readable;
                 conn.writable |= writable;
                 conn.ended |= ended;
-                // Of two streams, the end of one says nothing about the other.
-                conn.hangup |= hangup && !(conn.role == Role::Client && conn.is_pair());
+                conn.hangup |= hangup && !conn.is_pair;
+                if conn.is_pair && hangup && !ended {
+                    // It is the other one: nobody reads.
+                    self.conns.fail(key, CloseReason::PeerClosed);
+                    return;
+                }
                 if conn.discards && (conn.hangup || conn.discard()) {
                     self.conns.doom(key);
                     return;
@@ -482,11 +485,12 @@ impl Engine {
 #[cfg(not(feature = "http"))]
 impl Engine {
     fn take_out(&mut self, now: Time, key: Key, platform: &mut dyn Platform) {
-        let _is_asker = self.conns.get(key).is_some_and(|conn| conn.role == Role::Asker);
+        #[cfg(feature = "gateway")]
+        let role = self.conns.get(key).map(|conn| conn.role);
         self.conns.remove(key, platform);
         #[cfg(feature = "gateway")]
-        if _is_asker {
-            self.asker_closed(now, key, platform);
+        if let Some(Role::Asker(server)) = role {
+            self.asker_closed(now, key, server, platform);
         }
         #[cfg(not(feature = "gateway"))]
         let _ = now;

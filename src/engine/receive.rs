@@ -100,7 +100,7 @@ impl Engine {
             (Line::Line(bytes), Role::Stderr(instance)) => self.stderr_line(now, instance, bytes),
             (Line::Overlong(line), Role::Stderr(instance)) => self.stderr_line(now, instance, &line.head),
             (Line::Line(bytes), Role::Control) => self.hear_call(key, Ok(bytes.to_vec())),
-            (_, Role::Http | Role::Link | Role::Merged | Role::Asker) => {}
+            (_, Role::Http | Role::Link | Role::Merged | Role::Asker(_)) => {}
             (Line::Overlong(line), Role::Control) => self.hear_call(key, Err(line.len as usize)),
         }
     }
@@ -131,7 +131,7 @@ impl Engine {
                     tell!(self, now, handle_eof, key);
                 }
             }
-            Role::Stderr(_) | Role::Http | Role::Link | Role::Merged | Role::Asker => {}
+            Role::Stderr(_) | Role::Http | Role::Link | Role::Merged | Role::Asker(_) => {}
             Role::Control if conn.hangup => self.conns.fail(key, CloseReason::PeerClosed),
             Role::Control => self.control.end(key),
         }

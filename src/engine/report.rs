@@ -63,6 +63,14 @@ impl Engine {
         let pid = process.map(|process| process.pid);
         let (protocol, server_name, server_version) = introduced(&status);
         let traffic = self.traffic(id);
+        #[cfg(feature = "gateway")]
+        let merged = self.merged_report(now, id);
+        #[cfg(not(feature = "gateway"))]
+        let merged: Option<(crate::control::MergedReport, u64)> = None;
+        let tools = match &merged {
+            Some((merged, bytes)) => Some((merged.tools as usize, *bytes as usize)),
+            None => status.tools,
+        };
         Some(ServerReport {
             name: setup.policy.name.clone(),
             service_name: setup.service_name.clone(),
@@ -81,8 +89,8 @@ impl Engine {
             protocol,
             server_name,
             server_version,
-            tools: status.tools.map(|(count, _)| count as u64),
-            tool_tokens: status.tools.map(|(_, bytes)| (bytes as u64).div_ceil(BYTES_PER_TOKEN)),
+            tools: tools.map(|(count, _)| count as u64),
+            tool_tokens: tools.map(|(_, bytes)| (bytes as u64).div_ceil(BYTES_PER_TOKEN)),
             clients: status.clients,
             max_active_clients: setup.policy.max_active_clients,
             pending: status.pending,
@@ -115,6 +123,7 @@ impl Engine {
                 })
                 .collect(),
             stderr: self.said(id),
+            merged: merged.map(|(merged, _)| merged),
         })
     }
 

@@ -4,11 +4,10 @@
 use super::conn::Role;
 use super::port::{Io, Platform, SpawnSpec};
 use super::{Door, Engine, ServerSetup};
-use crate::base::{Key, Time};
+use crate::base::{Key, SortedSet, Time};
 use crate::mux::ServerId;
 use crate::mux::memory::Memory;
 use crate::mux::policy::{Found, ServerPolicy};
-use std::collections::BTreeSet;
 
 impl Engine {
     /// Whether [`Engine::stop`] was asked for.
@@ -23,8 +22,26 @@ impl Engine {
         id
     }
 
-    /// Takes on a client of a server whose stream is there already. `None`: it cannot be watched.
-    pub fn admit(
+    /// Takes on a client of a server whose stream is there from the start. `None`: it cannot be watched.
+    pub fn admit_host(
+        &mut self,
+        now: Time,
+        io: Box<dyn Io>,
+        server: ServerId,
+        platform: &mut dyn Platform,
+    ) -> Option<Key> {
+        let [reads, writes] = io.descriptors();
+        let key = self.admit(now, io, server, platform)?;
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.is_pair = reads != writes;
+            // Without events it is read to its end.
+            conn.ended |= reads < 0;
+        }
+        Some(key)
+    }
+
+    /// A client of a server.
+    pub(super) fn admit(
         &mut self,
         now: Time,
         io: Box<dyn Io>,
@@ -32,13 +49,10 @@ impl Engine {
         platform: &mut dyn Platform,
     ) -> Option<Key> {
         let limit = self.setups[server].policy.max_request_bytes;
-        // What has no events is read to its end.
-        let is_silent = io.descriptors()[0] < 0;
         let key = self.open(io, Role::Client, limit, platform)?;
         let number = tell!(self, now, attach_peer, key, server);
         if let Some(conn) = self.conns.get_mut(key) {
             (conn.server, conn.number) = (server, number);
-            conn.ended |= is_silent;
         }
         self.conns.wake(key);
         Some(key)
@@ -86,6 +100,8 @@ impl Engine {
             Some(place) => {
                 *place = setup;
                 self.forget_journal(id);
+                #[cfg(feature = "gateway")]
+                self.forget_merged(id);
                 self.conns.past.remove(&id);
             }
             None => self.setups.push(setup),
@@ -116,12 +132,17 @@ impl Engine {
     }
 
     /// Servers of which more is known than at the last call, see [`Engine::memory`].
-    pub fn take_learnt(&mut self) -> BTreeSet<ServerId> {
+    pub fn take_learnt(&mut self) -> SortedSet<ServerId> {
         std::mem::take(&mut self.learnt)
     }
 
     /// What is known of a server, see [`crate::mux::Mux::memory`].
     pub fn memory(&self, id: ServerId) -> Option<Memory> {
+        // What a merged endpoint has is what its servers have.
+        #[cfg(feature = "gateway")]
+        if self.is_merged(id) {
+            return None;
+        }
         self.mux.memory(id)
     }
 
@@ -184,9 +205,20 @@ impl Engine {
         let policy = setup.policy.clone();
         let old = std::mem::replace(&mut self.setups[id], setup);
         let spare = policy.spare;
-        let is_other = old.policy.spare != spare && old.spawn == self.setups[id].spawn;
-        if is_other && (ServerPolicy { spare, ..old.policy }) == policy {
-            tell!(self, now, change_spare, id, spare);
+        #[cfg(feature = "gateway")]
+        let filters = policy.filters.clone();
+        let same = ServerPolicy {
+            spare,
+            #[cfg(feature = "gateway")]
+            filters: filters.clone(),
+            ..old.policy.clone()
+        };
+        if old.policy != policy && old.spawn == self.setups[id].spawn && same == policy {
+            if old.policy.spare != spare {
+                tell!(self, now, change_spare, id, spare);
+            }
+            #[cfg(feature = "gateway")]
+            tell!(self, now, change_filters, id, filters);
             return;
         }
         tell!(self, now, change_server, id, policy);

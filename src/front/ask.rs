@@ -50,7 +50,7 @@ impl Front {
             });
         }
         let Some(target) = target else {
-            return Some(Answer::error(404, None, -32600, &self.settings.routes.hint()));
+            return Some(Answer::error(404, None, -32600, &self.settings.routes.hint(&request.target)));
         };
         if request.method == Method::Options {
             return None;

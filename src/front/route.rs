@@ -62,6 +62,14 @@ impl Routes {
         self.add("/sse", Target::Events(server));
     }
 
+    /// The same for a part of them: `/profiles/NAME/mcp`, `/profiles/NAME/ws` and `/profiles/NAME/sse`.
+    #[cfg(feature = "gateway")]
+    pub fn add_profile(&mut self, name: &str, server: ServerId) {
+        self.add(&format!("{PROFILES}{name}/mcp"), Target::Mcp(server));
+        self.add(&format!("{PROFILES}{name}/ws"), Target::Socket(server));
+        self.add(&format!("{PROFILES}{name}/sse"), Target::Events(server));
+    }
+
     /// Adds a path; a later one of the same name replaces it.
     pub fn add(&mut self, path: &str, target: Target) {
         if target == Target::Message {
@@ -89,16 +97,40 @@ impl Routes {
         &self.message
     }
 
-    /// For somebody who asked for a path that does not exist.
-    pub fn hint(&self) -> String {
-        const SHOWN: usize = 12;
+    /// For somebody who asked for a path, as it was written, that does not exist.
+    pub fn hint(&self, path: &str) -> String {
+        if let Some(rest) = path.strip_prefix(PROFILES) {
+            return self.profile_hint(rest.split('/').next().unwrap_or_default());
+        }
         let mut paths: Vec<&str> = self.by_path.keys().map(String::as_str).collect();
         let more = paths.len().saturating_sub(SHOWN);
         paths.truncate(SHOWN);
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("nothing is here; there are {}{rest}", paths.join(", "))
     }
+
+    fn profile_hint(&self, wrong: &str) -> String {
+        let of_path = |path: &'_ String| Some(path.strip_prefix(PROFILES)?.strip_suffix("/mcp")?.to_owned());
+        let mut names: Vec<String> = self.by_path.keys().filter_map(of_path).collect();
+        if names.iter().any(|name| name == wrong) {
+            return format!("nothing is here; profile '{wrong}' is at {PROFILES}{wrong}/mcp, /ws and /sse");
+        }
+        let wrong: String = wrong.chars().filter(|char| !char.is_control()).take(NAME_SHOWN).collect();
+        if names.is_empty() {
+            return format!("there is no profile '{wrong}': the configuration has none");
+        }
+        let more = names.len().saturating_sub(SHOWN);
+        names.truncate(SHOWN);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("there is no profile '{wrong}'; there are {}{rest}", names.join(", "))
+    }
 }
+
+/// Where the paths of profiles begin.
+const PROFILES: &str = "/profiles/";
+/// Most paths or names in a hint, and most characters of one that was asked for.
+const SHOWN: usize = 12;
+const NAME_SHOWN: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -116,14 +148,30 @@ mod tests {
         {
             assert_eq!(routes.find(wrong), None, "{wrong}");
         }
-        assert!(routes.hint().contains("/servers/memory/mcp"));
+        assert!(routes.hint("/").contains("/servers/memory/mcp"));
+    }
+
+    #[test]
+    #[cfg(feature = "gateway")]
+    fn a_hint_names_the_profiles() {
+        let mut routes = Routes::of_servers([("memory", 0)]);
+        let none = "there is no profile 'x': the configuration has none";
+        assert_eq!(routes.hint("/profiles/x/mcp"), none);
+        routes.add_profile("read", 3);
+        routes.add_profile("all", 4);
+        assert_eq!(routes.find("/profiles/read/mcp"), Some(Target::Mcp(3)));
+        assert_eq!(routes.find("/profiles/all/sse"), Some(Target::Events(4)));
+        assert_eq!(routes.find("/profiles/all/ws/"), Some(Target::Socket(4)));
+        assert_eq!(routes.hint("/profiles/x/mcp"), "there is no profile 'x'; there are all, read");
+        assert!(routes.hint("/profiles/read/nothing").contains("/profiles/read/mcp"));
+        assert!(routes.hint(&format!("/profiles/{}", "x".repeat(9_000))).len() < 200);
     }
 
     #[test]
     fn a_hint_stays_short() {
         let names: Vec<String> = (0..100).map(|n| format!("server{n}")).collect();
         let routes = Routes::of_servers(names.iter().enumerate().map(|(id, name)| (name.as_str(), id)));
-        assert!(routes.hint().len() < 600, "{}", routes.hint());
-        assert!(routes.hint().contains("and 294 more"), "{}", routes.hint());
+        assert!(routes.hint("/").len() < 600, "{}", routes.hint("/"));
+        assert!(routes.hint("/").contains("and 294 more"), "{}", routes.hint("/"));
     }
 }

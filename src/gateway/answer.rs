@@ -37,10 +37,17 @@ impl Gateway {
 
     /// The link of a call is gone before its answer.
     pub(super) fn on_call_lost(&mut self, job: Key, floor: &mut dyn Floor) {
-        let Some(job) = self.jobs.remove(job) else { return };
-        let State::Called { member, .. } = job.state else { return };
-        let text = format!("server '{}' is not there any more", self.members[member].key);
-        floor.tell(&failure(&job.id, -32603, &text));
+        let Some(State::Called { member, .. }) = self.jobs.get(job).map(|job| &job.state) else { return };
+        let key = self.members[*member].key.clone();
+        self.fail_call(job, &key, floor);
+    }
+
+    /// A call gets no answer from its server, which has this key.
+    pub(super) fn fail_call(&mut self, job: Key, key: &str, floor: &mut dyn Floor) {
+        if let Some(job) = self.jobs.remove(job) {
+            let text = format!("server '{key}' is not there any more");
+            floor.tell(&failure(&job.id, -32603, &text));
+        }
     }
 
     fn rewritten(

@@ -5,60 +5,16 @@
 //! looking it up and never by taking it apart.
 
 pub use super::change::Change;
+use super::clash::{Clash, Owner};
 use super::filter::{Filter, Filters};
+pub use super::list::List;
 use super::names::prefixed;
+use super::sound;
 use super::template;
+use crate::codec::Span;
 use crate::codec::edit::{self, Member, object, whole};
-use crate::codec::{Span, json};
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
-
-/// The four lists of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum List {
-    Tools,
-    Prompts,
-    Resources,
-    Templates,
-}
-
-impl List {
-    pub const ALL: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
-
-    /// The method that asks for it.
-    pub fn method(self) -> &'static str {
-        match self {
-            List::Tools => "tools/list",
-            List::Prompts => "prompts/list",
-            List::Resources => "resources/list",
-            List::Templates => "resources/templates/list",
-        }
-    }
-
-    /// The member of its result that has the items.
-    pub fn member(self) -> &'static str {
-        match self {
-            List::Tools => "tools",
-            List::Prompts => "prompts",
-            List::Resources => "resources",
-            List::Templates => "resourceTemplates",
-        }
-    }
-
-    /// The member of an item that names it.
-    fn name_of_item(self) -> &'static str {
-        match self {
-            List::Tools | List::Prompts => "name",
-            List::Resources => "uri",
-            List::Templates => "uriTemplate",
-        }
-    }
-
-    fn is_by_name(self) -> bool {
-        matches!(self, List::Tools | List::Prompts)
-    }
-}
 
 /// How tools and prompts are named on the merged endpoint (H02).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,15 +37,30 @@ pub struct Offer {
     pub changes: BTreeMap<String, Change>,
 }
 
-/// One thing that a server lists and that is offered. Made once, as the server tells its list: the merged lists
-/// are built anew whenever one server's changes, and only share these.
-#[derive(Clone, Debug)]
-struct Item {
+impl Offer {
+    /// The filters.
+    pub fn filters(&self) -> Filters {
+        Filters {
+            tools: self.tools.clone(),
+            prompts: self.prompts.clone(),
+            resources: self.resources.clone(),
+        }
+    }
+}
+
+/// One thing as its server lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
     /// Name or URI at its server.
-    own: Rc<str>,
-    /// Name or URI here, unless an earlier server has that.
+    pub own: Box<str>,
+    /// JSON as the server wrote it, mended where it was wrong.
+    pub text: Box<[u8]>,
+}
+
+/// A thing under its name here, unless an earlier server has that.
+#[derive(Clone, Debug)]
+struct Ready {
     public: Rc<str>,
-    /// JSON under that name, with all changes.
     text: Rc<[u8]>,
 }
 
@@ -97,16 +68,8 @@ struct Item {
 #[derive(Clone, Debug)]
 struct Offered {
     member: usize,
-    own: Rc<str>,
+    own: Box<str>,
     text: Rc<[u8]>,
-}
-
-/// A server's list.
-#[derive(Debug)]
-struct Snapshot {
-    /// Of the pages as told: most lists are asked for again and have not changed.
-    hash: u64,
-    items: Vec<Item>,
 }
 
 /// Where a name or URI of the merged endpoint leads.
@@ -116,15 +79,6 @@ pub struct Route {
     pub member: usize,
     /// Its name or URI there.
     pub own: String,
-}
-
-/// Two servers offer the same (H02).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clash {
-    pub list: List,
-    pub name: String,
-    /// Keys of the servers; the first has it, the second is left out.
-    pub owners: [String; 2],
 }
 
 /// See the module.
@@ -140,7 +94,10 @@ pub struct Catalogue {
 struct Lists {
     key: String,
     offer: Offer,
-    items: [Option<Snapshot>; 4],
+    items: [Option<Vec<Item>>; 4],
+    /// What is offered of these, in their order, made once: merged lists are built anew whenever one server's
+    /// changes, and only share it.
+    ready: [Vec<Option<Ready>>; 4],
     /// URIs seen in results, which are in no list.
     seen: std::collections::BTreeSet<Box<str>>,
 }
@@ -149,7 +106,8 @@ struct Lists {
 struct Merged {
     offered: Vec<Offered>,
     by_name: BTreeMap<Rc<str>, usize>,
-    clashes: Vec<Clash>,
+    /// By name.
+    clashes: BTreeMap<String, Clash>,
     /// Rises whenever the list changes: a cursor of an earlier one is not understood any more.
     generation: u64,
 }
@@ -179,6 +137,7 @@ impl Catalogue {
             key,
             offer,
             items: Default::default(),
+            ready: Default::default(),
             seen: Default::default(),
         });
         let members = members.collect();
@@ -191,6 +150,39 @@ impl Catalogue {
         Catalogue { filters, ..self }
     }
 
+    /// Becomes another catalogue, with what is known of the servers that it has, too: `places` are theirs there,
+    /// by those here. True if a merged list changed, by list.
+    pub fn replace(&mut self, mut other: Catalogue, places: &[Option<usize>]) -> [bool; 4] {
+        for (lists, place) in self.members.iter_mut().zip(places) {
+            let Some(place) = place else { continue };
+            let new = &mut other.members[*place];
+            new.items = std::mem::take(&mut lists.items);
+            new.seen = std::mem::take(&mut lists.seen);
+            new.seen.retain(|uri| new.offer.resources.passes(uri));
+        }
+        let before: [Vec<usize>; 4] = List::ALL.map(|list| self.members_of(list));
+        other.merged = std::mem::take(&mut self.merged);
+        *self = other;
+        // A list that has other texts is another; one whose things moved with their servers is not.
+        for (list, owners) in List::ALL.into_iter().zip(before) {
+            let moved = owners.into_iter().map(|member| places[member].unwrap_or(usize::MAX));
+            for (offered, member) in self.merged[list as usize].offered.iter_mut().zip(moved) {
+                offered.member = member;
+            }
+        }
+        // Names, filters and changes may be others.
+        for member in 0..self.members.len() {
+            for list in List::ALL {
+                self.make_ready(member, list);
+            }
+        }
+        List::ALL.map(|list| self.rebuild(list))
+    }
+
+    fn members_of(&self, list: List) -> Vec<usize> {
+        self.merged[list as usize].offered.iter().map(|offered| offered.member).collect()
+    }
+
     /// Whether this list of a server is known.
     pub fn knows(&self, member: usize, list: List) -> bool {
         self.members[member].items[list as usize].is_some()
@@ -198,16 +190,35 @@ impl Catalogue {
 
     /// A server's list as its pages told: the arrays of items. True if the merged list changed.
     pub fn learn(&mut self, member: usize, list: List, pages: &[Vec<u8>]) -> bool {
-        let mut hasher = DefaultHasher::new();
-        pages.hash(&mut hasher);
-        let hash = hasher.finish();
-        let known = &self.members[member].items[list as usize];
-        if known.as_ref().is_some_and(|known| known.hash == hash) {
+        let (items, flaws) = sound::read(list, pages);
+        let lists = &mut self.members[member];
+        if lists.items[list as usize].as_ref() == Some(&items) {
             return false;
         }
-        let items = self.read(member, list, pages);
-        self.members[member].items[list as usize] = Some(Snapshot { hash, items });
+        for flaw in flaws.iter().take(FLAWS_LOGGED) {
+            log::warn!(target: "gateway", "server '{}': {}: {flaw}", lists.key, list.method());
+        }
+        if flaws.len() > FLAWS_LOGGED {
+            let (key, more) = (&lists.key, flaws.len() - FLAWS_LOGGED);
+            log::warn!(target: "gateway", "server '{key}': {}: and {more} more like this", list.method());
+        }
+        lists.items[list as usize] = Some(items);
+        self.make_ready(member, list);
         self.rebuild(list)
+    }
+
+    fn make_ready(&mut self, member: usize, list: List) {
+        let items = self.members[member].items[list as usize].iter().flatten();
+        let ready = items.map(|item| self.ready(member, list, item)).collect();
+        self.members[member].ready[list as usize] = ready;
+    }
+
+    /// A thing as it is offered; `None`: it is not.
+    fn ready(&self, member: usize, list: List, item: &Item) -> Option<Ready> {
+        let lists = &self.members[member];
+        let public = lists.offers(list, &item.own).then(|| self.public_name(member, list, &item.own))?;
+        let passes = self.passes(list, &item.own, &public);
+        passes.then(|| Ready { text: lists.offered_text(list, item, &public).into(), public: public.into() })
     }
 
     /// A server is gone: nothing of it is offered. True if a merged list changed, by list.
@@ -216,42 +227,21 @@ impl Catalogue {
         List::ALL.map(|list| self.rebuild(list))
     }
 
-    fn read(&self, member: usize, list: List, pages: &[Vec<u8>]) -> Vec<Item> {
-        let mut items: Vec<Item> = Vec::new();
-        let mut names = std::collections::BTreeSet::new();
-        for page in pages {
-            for at in json::array_elements(page, whole(page)) {
-                let name = json::member(page, at, list.name_of_item());
-                let Some(own) = name.and_then(|name| json::unescape(name.of(page))) else {
-                    log::warn!(target: "gateway", "server '{}': an item without {} in {} was left out", self.members[member].key, list.name_of_item(), list.method());
-                    continue;
-                };
-                if !names.insert(own.to_string()) {
-                    log::warn!(target: "gateway", "server '{}' lists {own:?} twice in {}: the first counts", self.members[member].key, list.method());
-                    continue;
-                }
-                let lists = &self.members[member];
-                let public = self.public_name(member, list, &own);
-                if lists.offers(list, &own) && self.passes(list, &own, &public) {
-                    let text = lists.offered_text(list, &own, at.of(page), &public).into();
-                    items.push(Item { own: own.into(), public: public.into(), text });
-                }
-            }
-        }
-        items
-    }
-
     fn rebuild(&mut self, list: List) -> bool {
         let mut merged = Merged::default();
         for (member, lists) in self.members.iter().enumerate() {
-            let Some(known) = &lists.items[list as usize] else { continue };
-            for item in &known.items {
-                let (mut public, mut text) = (item.public.clone(), item.text.clone());
+            let items = lists.items[list as usize].iter().flatten();
+            for (item, ready) in items.zip(&lists.ready[list as usize]) {
+                let Some(Ready { mut public, mut text }) = ready.clone() else { continue };
                 if let Some(first) = merged.by_name.get(&public) {
-                    let first = &self.members[merged.offered[*first].member].key;
-                    let owners = [first.clone(), lists.key.clone()];
-                    merged.clashes.push(Clash { list, name: public.to_string(), owners });
                     if list.is_by_name() {
+                        let first = &merged.offered[*first];
+                        let owners = [(first.member, &*first.own), (member, &*item.own)];
+                        merged.note_clash(Clash {
+                            list,
+                            name: public.to_string(),
+                            owners: self.owners(owners),
+                        });
                         continue;
                     }
                     // Both resources can be had: the second one under its server's name.
@@ -259,18 +249,23 @@ impl Catalogue {
                     if merged.by_name.contains_key(&public) || !self.passes(list, &item.own, &public) {
                         continue;
                     }
-                    text = lists.offered_text(list, &item.own, &item.text, &public).into();
+                    text = lists.offered_text(list, item, &public).into();
                 }
                 merged.by_name.insert(public, merged.offered.len());
                 merged.offered.push(Offered { member, own: item.own.clone(), text });
             }
         }
+        merged.withdraw();
         let old = &mut self.merged[list as usize];
         let same = old.offered.len() == merged.offered.len()
             && old.offered.iter().zip(&merged.offered).all(|(a, b)| a.member == b.member && a.text == b.text);
         merged.generation = old.generation + u64::from(!same);
         *old = merged;
         !same
+    }
+
+    fn owners(&self, of: [(usize, &str); 2]) -> [Owner; 2] {
+        of.map(|(member, own)| Owner { key: self.members[member].key.clone(), own: own.into() })
     }
 
     /// Whether the filters of the merged endpoint let a thing pass. A resource is the same under each of its
@@ -374,9 +369,36 @@ impl Catalogue {
         }
     }
 
-    /// What two servers both have, by list.
+    /// Names of two, which are nobody's (see [`super::clash`]), by list.
     pub fn clashes(&self) -> impl Iterator<Item = &Clash> {
-        self.merged.iter().flat_map(|merged| &merged.clashes)
+        self.merged.iter().flat_map(|merged| merged.clashes.values())
+    }
+
+    /// Why a name leads nowhere, if it is of two.
+    pub fn clash(&self, list: List, name: &str) -> Option<&Clash> {
+        self.merged[list as usize].clashes.get(name)
+    }
+
+    /// How many things of each server are offered, by list.
+    pub fn counts(&self) -> Vec<[usize; 4]> {
+        let mut counts = vec![[0; 4]; self.members.len()];
+        for list in List::ALL {
+            for offered in &self.merged[list as usize].offered {
+                counts[offered.member][list as usize] += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many things are offered, and their bytes.
+    pub fn offered_bytes(&self, list: List) -> (usize, usize) {
+        let offered = &self.merged[list as usize].offered;
+        (offered.len(), offered.iter().map(|offered| offered.text.len()).sum())
+    }
+
+    /// Whether names have no prefix.
+    pub fn is_plain(&self) -> bool {
+        self.naming == Naming::Plain
     }
 
     /// Names that are offered, in order.
@@ -417,6 +439,28 @@ impl Catalogue {
     }
 }
 
+impl Merged {
+    /// Of three and more, the first two are named.
+    fn note_clash(&mut self, clash: Clash) {
+        self.clashes.entry(clash.name.clone()).or_insert(clash);
+    }
+
+    /// What is of two is offered as nobody's.
+    fn withdraw(&mut self) {
+        if self.clashes.is_empty() {
+            return;
+        }
+        let mut places: Vec<(Rc<str>, usize)> = std::mem::take(&mut self.by_name).into_iter().collect();
+        places.retain(|(name, _)| !self.clashes.contains_key(&**name));
+        places.sort_by_key(|(_, at)| *at);
+        let mut offered: Vec<_> = std::mem::take(&mut self.offered).into_iter().map(Some).collect();
+        for (name, at) in places {
+            self.by_name.insert(name, self.offered.len());
+            self.offered.extend(offered[at].take());
+        }
+    }
+}
+
 impl Lists {
     fn offers(&self, list: List, own: &str) -> bool {
         match list {
@@ -431,29 +475,29 @@ impl Lists {
         change.and_then(|change| change.name.as_deref()).unwrap_or(own)
     }
 
-    /// The JSON of a thing under the name `public`, with all changes.
-    fn offered_text(&self, list: List, own: &str, text: &[u8], public: &str) -> Vec<u8> {
-        let change = self.offer.changes.get(own).filter(|_| list == List::Tools);
+    fn offered_text(&self, list: List, item: &Item, public: &str) -> Box<[u8]> {
+        let change = self.offer.changes.get(&*item.own).filter(|_| list == List::Tools);
         let description = change.and_then(|change| change.description.as_deref());
-        let has_header = memchr::memmem::find(text, b"\"x-mcp-header\"").is_some();
+        let has_header = memchr::memmem::find(&item.text, b"\"x-mcp-header\"").is_some();
         let hides = change.filter(|change| !change.hidden.is_empty());
-        if public == own && description.is_none() && !has_header && hides.is_none() {
-            return text.to_vec();
+        if *public == *item.own && description.is_none() && !has_header && hides.is_none() {
+            return item.text.clone();
         }
         let schema = |at: Span| {
-            let schema = if has_header { without_headers(text, at) } else { at.of(text).to_vec() };
+            let schema =
+                if has_header { without_headers(&item.text, at) } else { at.of(&item.text).to_vec() };
             hides.map_or_else(|| schema.clone(), |change| change.schema(&schema))
         };
         let description = description.map(edit::string);
         let added: Vec<(&str, &[u8])> =
-            description.iter().map(|told| ("description", told.as_slice())).collect();
+            description.iter().map(|text| ("description", text.as_slice())).collect();
         let each = |name: &str, value: Span| match name {
             name if name == list.name_of_item() => Member::Put(edit::string(public)),
             "description" if description.is_some() => Member::Drop,
             "inputSchema" if has_header || hides.is_some() => Member::Put(schema(value)),
             _ => Member::Keep,
         };
-        object(text, whole(text), each, &added)
+        object(&item.text, whole(&item.text), each, &added).into()
     }
 }
 
@@ -473,6 +517,8 @@ fn owned_uri(key: &str, own: &str) -> String {
 }
 
 const OWNED_SCHEME: &str = "mux+";
+/// Most flaws of one list that are worth a line each in the log.
+const FLAWS_LOGGED: usize = 10;
 /// Most URIs of one server remembered from results.
 const SEEN_MAX: usize = 4_096;
 /// Most items of a page: many clients read one page only, so it is large.

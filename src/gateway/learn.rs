@@ -1,9 +1,10 @@
 //! What the gateway asks on its own account: what a server can do, its lists, and when they change.
 
 use super::catalogue::List;
+use super::lazy::words::cut;
 use super::{Floor, Gateway, Timer, Use};
 use crate::base::{Key, Time};
-use crate::codec::{Incoming, Kind, json};
+use crate::codec::{Incoming, Kind, Span, json};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -18,6 +19,8 @@ pub(super) struct Member {
     /// The link on which it tells that its lists changed.
     pub watch: Option<Key>,
     retrying: bool,
+    /// Why it was not learnt what was asked for last.
+    pub failure: Option<String>,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,7 @@ struct Fetch {
 impl Member {
     pub(super) fn new(server: usize, key: String) -> Member {
         let lists = std::array::from_fn(|_| Freshness::Stale);
-        Member { server, key, hello: Hello::Unknown, lists, watch: None, retrying: false }
+        Member { server, key, hello: Hello::Unknown, lists, watch: None, retrying: false, failure: None }
     }
 
     /// What is known stays known; what is under way is forgotten.
@@ -74,6 +77,13 @@ impl Member {
         self.lists = std::array::from_fn(|_| Freshness::Stale);
         self.watch = None;
         self.retrying = false;
+    }
+
+    /// Everything is to be asked again.
+    pub(super) fn forget(&mut self) {
+        self.hello = Hello::Unknown;
+        self.lists = std::array::from_fn(|_| Freshness::Stale);
+        self.watch = None;
     }
 
     pub(super) fn ability(&self) -> Option<&Ability> {
@@ -102,7 +112,7 @@ impl Member {
     }
 
     /// Since when this is under way, if it is.
-    fn busy_since(&self, list: Option<List>) -> Option<Time> {
+    pub(super) fn busy_since(&self, list: Option<List>) -> Option<Time> {
         if let Hello::Asked { since } = self.hello {
             return Some(since);
         }
@@ -150,8 +160,8 @@ impl Gateway {
     }
 
     fn ask_hello(&mut self, now: Time, member: usize, floor: &mut dyn Floor) {
-        let Some(link) = floor.open(self.members[member].server) else {
-            return self.on_hello_failed(now, member, floor);
+        let Some(link) = floor.open(self.members[member].server, None) else {
+            return self.on_hello_failed(now, member, FULL, floor);
         };
         self.links.insert(link, Use::Hello(member));
         self.members[member].hello = Hello::Asked { since: now };
@@ -170,11 +180,14 @@ impl Gateway {
         let result = msg.envelope.result.map_or(&b"null"[..], |result| msg.text(result));
         let value: Value = serde_json::from_slice(result).unwrap_or_default();
         if msg.envelope.kind == Kind::Error || !value["capabilities"].is_object() {
-            return self.on_hello_failed(now, member, floor);
+            let why = said(msg).unwrap_or_else(|| "its answer to server/discover has no capabilities".into());
+            return self.on_hello_failed(now, member, &why, floor);
         }
         let instructions = value["instructions"].as_str().unwrap_or_default().to_string();
         self.members[member].hello =
             Hello::Known(Ability { capabilities: value["capabilities"].clone(), instructions });
+        self.renew_hello(floor);
+        self.members[member].failure = None;
         self.watch(member, floor);
         if self.lazy.is_some() {
             self.announce(List::Tools, floor);
@@ -187,8 +200,9 @@ impl Gateway {
         self.on_learnt(now, floor);
     }
 
-    pub(super) fn on_hello_failed(&mut self, now: Time, member: usize, floor: &mut dyn Floor) {
+    pub(super) fn on_hello_failed(&mut self, now: Time, member: usize, why: &str, floor: &mut dyn Floor) {
         self.members[member].hello = Hello::Failed;
+        self.members[member].failure = Some(why.to_owned());
         for list in &mut self.members[member].lists {
             if matches!(list, Freshness::Wanted) {
                 *list = Freshness::Failed;
@@ -201,14 +215,16 @@ impl Gateway {
     fn fetch(&mut self, now: Time, member: usize, list: List, floor: &mut dyn Floor) {
         if !self.members[member].has(list) {
             self.members[member].lists[list as usize] = Freshness::Fresh(Time(u64::MAX));
-            self.catalogue.learn(member, list, &[]);
+            if self.catalogue.learn(member, list, &[]) {
+                self.announce(list, floor);
+            }
             return;
         }
         let fetch =
             Fetch { since: now, pages: Vec::new(), bytes: 0, cursors: BTreeSet::new(), outdated: false };
         self.members[member].lists[list as usize] = Freshness::Fetching(Box::new(fetch));
-        let Some(link) = floor.open(self.members[member].server) else {
-            return self.on_fetch_failed(now, member, list, floor);
+        let Some(link) = floor.open(self.members[member].server, None) else {
+            return self.on_fetch_failed(now, member, list, FULL, floor);
         };
         self.links.insert(link, Use::Fetch(member, list));
         floor.ask(link, &own_request(list.method(), json!({})));
@@ -224,10 +240,16 @@ impl Gateway {
         msg: &Incoming<'_>,
         floor: &mut dyn Floor,
     ) {
-        let Some(result) = msg.envelope.result.filter(|_| msg.envelope.kind == Kind::Response) else {
+        let result = msg.envelope.result.filter(|_| msg.envelope.kind == Kind::Response);
+        let has_items = |result: &Span| {
+            let items = json::member(msg.bytes, *result, list.member());
+            items.is_some_and(|items| msg.text(items).starts_with(b"["))
+        };
+        let Some(result) = result.filter(has_items) else {
             self.drop_link(link, floor);
-            log::info!(target: "gateway", "server '{}' did not answer {}: {}", self.members[member].key, list.method(), String::from_utf8_lossy(&msg.bytes[..msg.bytes.len().min(200)]));
-            return self.on_fetch_failed(now, member, list, floor);
+            log::info!(target: "gateway", "server '{}' gave no list for {}: {}", self.members[member].key, list.method(), String::from_utf8_lossy(&msg.bytes[..msg.bytes.len().min(200)]));
+            let why = said(msg).unwrap_or_else(|| format!("its answer to {} has no list", list.method()));
+            return self.on_fetch_failed(now, member, list, &why, floor);
         };
         let Freshness::Fetching(fetch) = &mut self.members[member].lists[list as usize] else { return };
         let find = |name| json::member(msg.bytes, result, name);
@@ -260,17 +282,38 @@ impl Gateway {
             (false, true) => Freshness::Fresh(Time(u64::MAX)),
             (false, false) => Freshness::Fresh(now + ttl_ms),
         };
+        self.members[member].failure = None;
         let changed = self.catalogue.learn(member, list, &fetch.pages);
         if fetch.outdated {
             self.fetch(now, member, list, floor);
         }
+        self.log_clashes();
         if changed {
             self.announce(list, floor);
         }
         self.on_learnt(now, floor);
     }
 
-    pub(super) fn on_fetch_failed(&mut self, now: Time, member: usize, list: List, floor: &mut dyn Floor) {
+    /// Names of two are logged once, as long as they are.
+    pub(super) fn log_clashes(&mut self) {
+        let now: BTreeSet<_> =
+            self.catalogue.clashes().map(|clash| (clash.list, clash.name.clone())).collect();
+        let fresh = now.difference(&self.logged);
+        for clash in fresh.take(CLASHES_LOGGED).filter_map(|(list, name)| self.catalogue.clash(*list, name)) {
+            log::error!(target: "gateway", "{clash}");
+        }
+        self.logged = now;
+    }
+
+    pub(super) fn on_fetch_failed(
+        &mut self,
+        now: Time,
+        member: usize,
+        list: List,
+        why: &str,
+        floor: &mut dyn Floor,
+    ) {
+        self.members[member].failure = Some(why.to_owned());
         self.members[member].lists[list as usize] = Freshness::Failed;
         self.retry_later(now, member);
         self.on_learnt(now, floor);
@@ -279,7 +322,8 @@ impl Gateway {
     /// Who listens is to hear when a server is back, without asking.
     pub(super) fn retry_later(&mut self, now: Time, member: usize) {
         if !std::mem::replace(&mut self.members[member].retrying, true) {
-            self.timers.schedule(now + RETRY_MS, Timer::Retry(member));
+            let server = self.members[member].server;
+            self.timers.schedule(now + RETRY_MS, Timer::Retry(server));
         }
     }
 
@@ -344,6 +388,12 @@ impl Gateway {
     }
 }
 
+/// What an error says.
+fn said(msg: &Incoming<'_>) -> Option<String> {
+    let text = json::member(msg.bytes, msg.envelope.error?, "message")?;
+    Some(cut(&json::unescape(msg.text(text))?, SAID_MAX).to_owned())
+}
+
 /// A request of muxloop's own; a link has one at a time.
 pub(super) fn own_request(method: &str, mut params: Value) -> Vec<u8> {
     params["_meta"] = json!({
@@ -357,5 +407,11 @@ pub(super) fn own_request(method: &str, mut params: Value) -> Vec<u8> {
 /// Most pages, and bytes, of one list of one server.
 const PAGES_MAX: usize = 200;
 const BYTES_MAX: usize = 16 << 20;
+/// Why a server was not asked.
+const FULL: &str = "takes no more requests";
+/// Most bytes of a server's words for why it failed.
+const SAID_MAX: usize = 300;
+/// Most clashes that one change of a list is worth in the log.
+const CLASHES_LOGGED: usize = 10;
 /// A server that failed is asked again after this, if somebody listens.
 const RETRY_MS: u64 = 5_000;

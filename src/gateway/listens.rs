@@ -96,7 +96,7 @@ impl Gateway {
     }
 
     fn ask_for_resources(&mut self, number: u64, member: usize, floor: &mut dyn Floor) {
-        let link = floor.open(self.members[member].server);
+        let link = floor.open(self.members[member].server, None);
         let Some(part) = self.part(number, member) else { return };
         part.link = link;
         let Some(link) = link else {
@@ -179,6 +179,42 @@ impl Gateway {
         }
     }
 
+    /// Servers have other places, or are gone, and resources may be another's now, or nobody's: parts of which
+    /// that is so are opened again.
+    pub(super) fn reopen_parts(&mut self, places: &[Option<usize>], floor: &mut dyn Floor) {
+        let mut asked = Vec::new();
+        let mut unused = Vec::new();
+        for listen in &mut self.listens {
+            let mut wanted: BTreeMap<usize, BTreeMap<String, String>> = BTreeMap::new();
+            for uri in listen.parts.iter().flat_map(|part| part.uris.values()) {
+                if let Some(route) = self.catalogue.route_uri(uri) {
+                    wanted.entry(route.member).or_default().insert(route.own, uri.clone());
+                }
+            }
+            for mut part in std::mem::take(&mut listen.parts) {
+                let place = places[part.member];
+                match place.filter(|place| wanted.get(place) == Some(&part.uris)) {
+                    Some(place) => {
+                        wanted.remove(&place);
+                        part.member = place;
+                        listen.parts.push(part);
+                    }
+                    None => unused.extend(part.link),
+                }
+            }
+            for (member, uris) in wanted {
+                listen.parts.push(Part { member, link: None, uris, honoured: None });
+                asked.push((listen.number, member));
+            }
+        }
+        for link in unused {
+            self.drop_link(link, floor);
+        }
+        for (number, member) in asked {
+            self.ask_for_resources(number, member, floor);
+        }
+    }
+
     fn acknowledge_if_known(&mut self, number: u64, floor: &mut dyn Floor) {
         let listen = self.listens.iter().find(|listen| listen.number == number);
         if listen.is_some_and(|listen| listen.parts.iter().all(|part| part.honoured.is_some())) {
@@ -220,6 +256,10 @@ impl Gateway {
         if list == List::Tools && !self.listed_tools_changed() {
             return;
         }
+        self.tell_changed(list, floor);
+    }
+
+    pub(super) fn tell_changed(&mut self, list: List, floor: &mut dyn Floor) {
         for listen in self.listens.iter().filter(|listen| listen.acknowledged) {
             let (wanted, name) = match list {
                 List::Tools => (listen.tools, "tools"),
@@ -243,6 +283,12 @@ impl Gateway {
 }
 
 impl Listen {
+    /// The resources that clients hear of.
+    #[cfg(test)]
+    pub(super) fn uris(&self) -> impl Iterator<Item = &String> {
+        self.parts.iter().flat_map(|part| part.uris.values())
+    }
+
     /// A notification of this listen. The tag is its id as written.
     fn tagged(&self, method: &str, params: Value) -> Vec<u8> {
         let members = params.to_string();

@@ -8,7 +8,8 @@
 //! ```text
 //! serve      a client's request: a list, a call, a listen        catalogue  what is offered, and whose it is
 //! learn      muxloop's own requests: hello, lists, changes       answer     results on their way back
-//! listens    change notifications                                change, names, filter, template
+//! listens    change notifications                                change, names, filter, template, list, clash, sound
+//! parts      what it is made of, changed while it runs                status  for operators
 //! lazy       tools that are searched instead of listed
 //! ```
 //!
@@ -16,14 +17,19 @@
 //! longer, and the next one not at all, until it has answered.
 
 mod answer;
+pub use crate::base::filter;
 pub mod catalogue;
 pub mod change;
-pub mod filter;
+pub mod clash;
 pub mod lazy;
 mod learn;
+mod list;
 mod listens;
 pub mod names;
+mod parts;
 mod serve;
+mod sound;
+pub mod status;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -36,11 +42,13 @@ use lazy::Lazy;
 use learn::Member;
 use listens::Listen;
 use serve::Job;
+use std::collections::BTreeSet;
 
 /// What the gateway asks of the engine. No message comes back within a call.
 pub trait Floor {
-    /// A new link as a client of a server, for one request; `None` if there is no room for it.
-    fn open(&mut self, server: usize) -> Option<Key>;
+    /// A new link as a client of a server, for one request; `None` if there is no room for it. `on_behalf` is the
+    /// id of the client's request that it is for.
+    fn open(&mut self, server: usize, on_behalf: Option<&[u8]>) -> Option<Key>;
     /// A new link that only listens: it neither starts the server nor keeps it from resting.
     fn watch(&mut self, server: usize) -> Option<Key>;
     /// The link is not needed any more: what was asked on it is cancelled.
@@ -49,6 +57,8 @@ pub trait Floor {
     fn ask(&mut self, link: Key, message: &[u8]);
     /// One message to the clients.
     fn tell(&mut self, message: &[u8]);
+    /// What all servers together can do is other than what `server/discover` was told: it is to be asked again.
+    fn renew(&mut self);
     /// A log line to the client whose request has this id.
     fn tell_log(&mut self, id: &[u8], message: &[u8]);
 }
@@ -79,6 +89,10 @@ pub struct Gateway {
     listens_ever: u64,
     links: KeyMap<Use>,
     timers: TimerWheel<Timer>,
+    /// What `server/discover` was told last.
+    told_hello: Option<Vec<u8>>,
+    /// Names of two that were logged.
+    logged: BTreeSet<(List, String)>,
 }
 
 /// What a link to a server is for.
@@ -96,11 +110,14 @@ enum Use {
 enum Timer {
     /// A job has waited long enough for servers.
     Job(Key),
-    /// A server that failed is asked again.
+    /// The server of this number, which failed, is asked again.
     Retry(usize),
     /// A listen has waited long enough for its resources' servers.
     Listen(u64),
 }
+
+/// Why a server did not answer whose link was closed.
+const LOST: &str = "went away before it answered";
 
 impl Gateway {
     /// A gateway that has asked nobody yet.
@@ -116,6 +133,8 @@ impl Gateway {
             listens_ever: 0,
             links: KeyMap::new(),
             timers: TimerWheel::new(),
+            told_hello: None,
+            logged: BTreeSet::new(),
         }
     }
 
@@ -157,8 +176,8 @@ impl Gateway {
         let Some(used) = self.links.remove(link) else { return };
         match used {
             Use::Call(job) => self.on_call_lost(job, floor),
-            Use::Hello(member) => self.on_hello_failed(now, member, floor),
-            Use::Fetch(member, list) => self.on_fetch_failed(now, member, list, floor),
+            Use::Hello(member) => self.on_hello_failed(now, member, LOST, floor),
+            Use::Fetch(member, list) => self.on_fetch_failed(now, member, list, LOST, floor),
             Use::Watch(member) => self.members[member].watch = None,
             Use::Resources(listen, member) => self.on_resources_lost(now, listen, member, floor),
         }
@@ -169,7 +188,11 @@ impl Gateway {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
                 Timer::Job(job) => self.finish_waiting(now, job, floor),
-                Timer::Retry(member) => self.retry(now, member, floor),
+                Timer::Retry(server) => {
+                    if let Some(member) = self.members.iter().position(|member| member.server == server) {
+                        self.retry(now, member, floor);
+                    }
+                }
                 Timer::Listen(number) => self.acknowledge(number, floor),
             }
         }
@@ -189,6 +212,7 @@ impl Gateway {
         self.jobs = Arena::new();
         self.listens.clear();
         self.timers = TimerWheel::new();
+        self.told_hello = None;
         for member in &mut self.members {
             member.rest();
         }

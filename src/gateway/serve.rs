@@ -93,6 +93,12 @@ impl Gateway {
                 return refuse(msg, -32601, &text, floor);
             }
         };
+        // All pages of a list are of one state of it.
+        if let (Needs::One(list), Some(_)) = (needs, msg.envelope.cursor)
+            && let Way::Result(page) = self.page(list, msg)
+        {
+            return self.go(Way::Result(page), msg, floor);
+        }
         self.ask_all(now, needs, floor);
         self.answer_or_wait(now, needs, msg, floor);
     }
@@ -172,12 +178,25 @@ impl Gateway {
     fn answer_now(&mut self, now: Time, needs: Needs, msg: &Incoming<'_>, floor: &mut dyn Floor) {
         let way = match (needs, msg.method()) {
             (Needs::Hello, b"tools/list") => self.own_tools(msg),
-            (Needs::Hello, _) => Way::Result(self.discovered()),
+            (Needs::Hello, _) => {
+                let told = self.discovered();
+                self.told_hello = Some(told.clone());
+                Way::Result(told)
+            }
             (_, b"subscriptions/listen") => return self.open_listen(now, msg, floor),
-            (Needs::One(list), method) if method == list.method().as_bytes() => self.page(list, msg),
+            // A server that has not said yet what it can do may have some (protocol.md §5.5).
+            (Needs::One(list), method) if method == list.method().as_bytes() => {
+                match self.members.is_empty() || self.members.iter().any(|member| member.has(list)) {
+                    true => self.page(list, msg),
+                    false => Way::Error(-32601, format!("no server here offers `{}`", list.method())),
+                }
+            }
             _ => match self.answered_here(msg).map_or_else(|| self.way(msg), Ok) {
                 Ok(way) => way,
-                Err(_) => self.unknown_tool(msg).unwrap_or_else(|| unknown(msg)),
+                Err(_) => {
+                    let why = self.clashing(msg).or_else(|| self.unknown_tool(msg));
+                    why.unwrap_or_else(|| unknown(msg))
+                }
             },
         };
         self.go(way, msg, floor);
@@ -218,6 +237,7 @@ impl Gateway {
             b"tools/call" => by_name(List::Tools, params("name")),
             b"prompts/get" => by_name(List::Prompts, params("name")),
             b"resources/read" => by_uri(params("uri")),
+            _ if repeats(msg) => Ok(Way::Error(-32602, "`ref`, or a member of it, stands twice".into())),
             _ => {
                 let of_ref = |name| json::member(msg.bytes, params("ref")?, name);
                 match text(of_ref("type")).as_deref() {
@@ -237,6 +257,17 @@ impl Gateway {
         }
     }
 
+    /// The answer to a call of what is of two servers.
+    fn clashing(&self, msg: &Incoming<'_>) -> Option<Way> {
+        let list = match msg.method() {
+            b"tools/call" => List::Tools,
+            b"prompts/get" => List::Prompts,
+            _ => return None,
+        };
+        let name = json::unescape(msg.text(msg.envelope.name?))?;
+        Some(Way::Error(-32602, self.catalogue.clash(list, &name)?.to_string()))
+    }
+
     fn go(&mut self, way: Way, msg: &Incoming<'_>, floor: &mut dyn Floor) {
         let id = msg.envelope.id.map_or(&b"null"[..], |id| msg.text(id));
         let (route, at, by_uri, arguments) = match way {
@@ -252,7 +283,7 @@ impl Gateway {
         if self.jobs.is_full() {
             return refuse(msg, -32603, "too many requests at once; try again later", floor);
         }
-        let Some(link) = floor.open(self.members[route.member].server) else {
+        let Some(link) = floor.open(self.members[route.member].server, Some(id)) else {
             let text = format!("server '{}' takes no more requests", self.members[route.member].key);
             return refuse(msg, -32603, &text, floor);
         };
@@ -321,7 +352,7 @@ impl Gateway {
     }
 
     /// What all servers together can do (protocol.md §5.5, §5.7).
-    fn discovered(&self) -> Vec<u8> {
+    pub(super) fn discovered(&self) -> Vec<u8> {
         let known = || self.members.iter().filter_map(|member| Some((member, member.ability()?)));
         let mut capabilities = json!({});
         for (_, ability) in known() {
@@ -366,6 +397,17 @@ impl Gateway {
     }
 }
 
+/// Whether what a completion is for could be read in two ways: the scanner looks at no member of `ref`.
+fn repeats(msg: &Incoming<'_>) -> bool {
+    let Some(params) = msg.envelope.params else { return false };
+    let is_twice = |at: Span, wanted: &str| {
+        json::object_members(msg.bytes, at).filter(|(name, _, _)| *name == *wanted).nth(1).is_some()
+    };
+    let of = json::member(msg.bytes, params, "ref").filter(|at| edit::is_object(msg.bytes, *at));
+    is_twice(params, "ref")
+        || of.is_some_and(|of| ["type", "name", "uri"].iter().any(|name| is_twice(of, name)))
+}
+
 /// Where a member can be added behind the others of `params`.
 fn end_of_params(msg: &Incoming<'_>) -> usize {
     msg.envelope.params.map_or(0, |params| params.end() - 1)
@@ -402,7 +444,7 @@ fn unknown(msg: &Incoming<'_>) -> Way {
     };
     let name =
         msg.envelope.name.or(msg.envelope.uri).map(|at| String::from_utf8_lossy(msg.text(at)).into_owned());
-    Way::Error(-32602, format!("{what}: {}", name.unwrap_or_default()))
+    Way::Error(-32602, format!("{what}: {}", lazy::words::cut(&name.unwrap_or_default(), NAME_SHOWN)))
 }
 
 /// The `_meta` of muxloop's own results: who answers.
@@ -438,5 +480,7 @@ fn error(id: &[u8], error: &Value) -> Vec<u8> {
     [b"{\"jsonrpc\":\"2.0\",\"id\":", id, b",\"error\":", error.as_bytes(), b"}"].concat()
 }
 
+/// Most bytes of a name in the text that says that it is none.
+const NAME_SHOWN: usize = 200;
 /// Most bytes of all servers' instructions together.
 const INSTRUCTIONS_MAX: usize = 64 << 10;

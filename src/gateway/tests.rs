@@ -8,7 +8,9 @@ use crate::codec::Incoming;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
+mod abilities;
 mod lazy;
+mod parts;
 
 /// What was asked of the engine.
 #[derive(Default)]
@@ -24,10 +26,12 @@ struct Stage {
     bytes: Vec<u8>,
     /// Servers that take no link.
     full: Vec<usize>,
+    /// How often the abilities were to be asked for again.
+    renewals: usize,
 }
 
 impl Floor for Stage {
-    fn open(&mut self, server: usize) -> Option<Key> {
+    fn open(&mut self, server: usize, _: Option<&[u8]>) -> Option<Key> {
         (!self.full.contains(&server)).then(|| self.links.insert(server))
     }
     fn watch(&mut self, server: usize) -> Option<Key> {
@@ -48,6 +52,9 @@ impl Floor for Stage {
     fn tell(&mut self, message: &[u8]) {
         Incoming::scan(message).expect("a message");
         self.told.push_back(serde_json::from_slice(message).unwrap());
+    }
+    fn renew(&mut self) {
+        self.renewals += 1;
     }
     fn tell_log(&mut self, id: &[u8], message: &[u8]) {
         self.logs.push((String::from_utf8(id.to_vec()).unwrap(), serde_json::from_slice(message).unwrap()));

@@ -104,6 +104,11 @@ impl Mux {
     ) {
         match own {
             Own::Handshake => self.on_handshake_answer(now, instance, key, msg, out),
+            Own::Hello => {
+                self.refresh_hello(now, instance, msg);
+                // There may be more to listen for.
+                self.sync_listen(now, instance, out);
+            }
             Own::Heartbeat => {
                 self.refresh_hello(now, instance, msg);
                 self.on_heartbeat_answer(now, instance, now.since(request.started));

@@ -8,6 +8,7 @@ use crate::mux::peer::{Capabilities, Legacy, MODERN_VERSION, Version};
 use crate::mux::queue::Asked;
 use crate::mux::request::{Origin, Request};
 use crate::mux::server::{Era, Holder, Instance};
+use crate::mux::sponsor::Sponsored;
 use crate::mux::tally::Outcome;
 use crate::mux::{CloseReason, Mux, Sink, bridge, parse_key, reply};
 use serde_json::json;
@@ -194,6 +195,10 @@ impl Mux {
         {
             return self.answer_failure(link, msg, &failure, out);
         }
+        #[cfg(feature = "gateway")]
+        if let Some(text) = self.denial(peer, method, era, msg) {
+            return out.send(link, &Message::new(&text));
+        }
         if era == Era::Modern && self.resume(now, peer, link, method, msg, out) {
             return;
         }
@@ -226,7 +231,13 @@ impl Mux {
         let peer = self.peers.get_mut(peer)?;
         let server = &mut self.servers[peer.server];
         let limits = &server.policy.rate;
-        let client = limits.client.map_or(0, |rate| peer.meter.wait_ms(now, rate, limits));
+        let meter = match peer.sponsor {
+            Some(sponsor) if limits.client.is_some() => {
+                &mut Sponsored::of(&mut server.sponsored, sponsor).meter
+            }
+            _ => &mut peer.meter,
+        };
+        let client = limits.client.map_or(0, |rate| meter.wait_ms(now, rate, limits));
         let all = limits.server.map_or(0, |rate| server.meter.wait_ms(now, rate, limits));
         if client > 0 || all > 0 {
             server.limited += 1;
@@ -241,7 +252,7 @@ impl Mux {
             });
         }
         if let Some(rate) = limits.client {
-            peer.meter.note(now, rate, limits);
+            meter.note(now, rate, limits);
         }
         if let Some(rate) = limits.server {
             server.meter.note(now, rate, limits);
@@ -252,7 +263,7 @@ impl Mux {
     /// Methods that muxloop answers, or parks until the handshake is done.
     pub(super) fn answer_here(&mut self, now: Time, asked: Asked<'_, '_>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get(asked.instance) else { return };
-        let hello = instance.hello.clone();
+        let hello = instance.hello.clone().filter(|_| !instance.outdated);
         // The list of what a child can do outlives its process; subscribing needs the process.
         let ready = match asked.method {
             Method::Initialize | Method::SetLevel => hello.is_some(),
@@ -280,11 +291,9 @@ impl Mux {
             return peer.instance;
         }
         if peer.guest && !self.servers[peer.server].policy.guests_apart {
-            let (instances, server) = (&mut self.instances, peer.server);
-            let for_guests = &mut self.servers[server].for_guests;
-            peer.instance =
-                Some(*for_guests.get_or_insert_with(|| instances.insert(Instance::new(server, None))));
-            return peer.instance;
+            let own = self.instance_of_guest(now, peer_key, true);
+            self.peers.get_mut(peer_key)?.instance = own;
+            return own;
         }
         let server = peer.server;
         let spare = self.take_spare(now, server, peer_key);
@@ -417,7 +426,8 @@ impl Mux {
     /// A client is gone: what it asked for is cancelled, what it held is released (P10, protocol.md §2.8).
     pub(super) fn drop_peer(&mut self, now: Time, peer_key: Key, why: &CloseReason, out: &mut dyn Sink) {
         let Some(peer) = self.peers.get(peer_key) else { return };
-        let (server, instance_key, alone) = (peer.server, peer.instance, peer.alone.clone());
+        let (server, instance_key, sponsor) = (peer.server, peer.instance, peer.sponsor);
+        let alone = peer.alone.clone();
         log::debug!(target: &self.target(server), "client {} left: {why}", peer.number);
         if let Some(peer) = self.peers.get_mut(peer_key) {
             peer.paused = false;
@@ -428,6 +438,7 @@ impl Mux {
         self.release_subscriptions(now, peer_key, out);
         self.release_listens(now, peer_key, out);
         self.forget_peer(peer_key);
+        self.end_sponsored(now, sponsor.unwrap_or(peer_key), out);
         self.end_alone(now, alone, out);
         self.end_retired(now, server, out);
         let Some(instance_key) = instance_key else { return };

@@ -74,7 +74,7 @@ impl Mux {
         // A process of one request has another list with each start, and tells nobody about it.
         let instance = self.instances.get_mut(key).filter(|instance| instance.only.is_none());
         let Some(instance) = instance else { return false };
-        let changed = instance.changed.entry(kind).or_default();
+        let changed = instance.changed.get_or_insert(kind, Default::default());
         match changed.last {
             _ if changed.scheduled => false,
             Some(last) if now.since(last) < COALESCE_MS => {
@@ -95,7 +95,7 @@ impl Mux {
 
     fn announce_list(&mut self, now: Time, key: Key, kind: ListKind, out: &mut dyn Sink) {
         if let Some(instance) = self.instances.get_mut(key) {
-            let changed = instance.changed.entry(kind).or_default();
+            let changed = instance.changed.get_or_insert(kind, Default::default());
             changed.scheduled = false;
             changed.last = Some(now);
         }

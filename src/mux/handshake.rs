@@ -197,6 +197,7 @@ impl Mux {
         instance.missed_heartbeats = 0;
         instance.used = now;
         instance.hello = Some(hello);
+        instance.outdated = false;
         let server = instance.server;
         log::info!(target: &self.target(server), "ready, speaking {}", era.describe());
         if era == Era::Legacy {

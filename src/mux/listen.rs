@@ -7,7 +7,7 @@
 //! meanwhile waits for that, so that a hundred changes at once make two listens.
 
 use crate::base::limits::{LISTENS_PER_CLIENT, SUBSCRIPTIONS_PER_CLIENT};
-use crate::base::{Key, ShortBytes, Time};
+use crate::base::{Key, ShortBytes, SortedSet, Time};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::{ListKind, Method};
 use crate::mux::peer::MODERN_VERSION;
@@ -43,7 +43,7 @@ pub(super) struct ListenKey {
 /// What a listen asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Filter {
-    pub lists: BTreeSet<ListKind>,
+    pub lists: SortedSet<ListKind>,
     pub uris: BTreeSet<String>,
     pub tasks: BTreeSet<String>,
 }
@@ -74,29 +74,29 @@ impl Filter {
         let strings = |key: &str| -> Result<BTreeSet<String>, String> {
             let Some(list) = value.get(key) else { return Ok(BTreeSet::new()) };
             let list = list.as_array().ok_or_else(|| format!("`{key}` must be an array of strings"))?;
-            list.iter()
-                .map(|item| {
-                    item.as_str()
-                        .map(String::from)
-                        .ok_or_else(|| format!("`{key}` must be an array of strings"))
-                })
-                .collect()
+            // One by one: `collect` would sort them all first, and bring a sort for it.
+            let mut strings = BTreeSet::new();
+            for item in list {
+                let text = item.as_str().ok_or_else(|| format!("`{key}` must be an array of strings"))?;
+                strings.insert(text.to_owned());
+            }
+            Ok(strings)
         };
         let lists = ListKind::ALL.into_iter().filter(|kind| value[kind.listen_key()] == true).collect();
         Ok(Filter { lists, uris: strings("resourceSubscriptions")?, tasks: strings("taskIds")? })
     }
 
     fn merge(&mut self, other: &Filter) {
-        self.lists.extend(&other.lists);
+        self.lists.extend(other.lists.iter().copied());
         self.uris.extend(other.uris.iter().cloned());
         self.tasks.extend(other.tasks.iter().cloned());
     }
 
     fn intersection(&self, other: &Filter) -> Filter {
         Filter {
-            lists: &self.lists & &other.lists,
-            uris: &self.uris & &other.uris,
-            tasks: &self.tasks & &other.tasks,
+            lists: self.lists.iter().copied().filter(|kind| other.lists.contains(kind)).collect(),
+            uris: in_both(&self.uris, &other.uris),
+            tasks: in_both(&self.tasks, &other.tasks),
         }
     }
 
@@ -128,6 +128,13 @@ impl Filter {
     pub(super) fn has_uri(&self, uri: &str) -> bool {
         self.uris.iter().any(|own| own == uri || is_sub_resource(own, uri))
     }
+}
+
+/// Without `collect` and `&` of sets, which sort what is in order.
+fn in_both(a: &BTreeSet<String>, b: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut both = BTreeSet::new();
+    both.extend(a.iter().filter(|text| b.contains(*text)).cloned());
+    both
 }
 
 /// Whether `uri` lies below `parent` on a path boundary.
@@ -169,6 +176,10 @@ impl Mux {
         let Some(instance) = self.instance_for(now, peer_key) else { return };
         if let Some(instance) = self.instances.get(instance) {
             wants.tasks.retain(|id| instance.owners.owns(peer_key, id));
+        }
+        #[cfg(feature = "gateway")]
+        if let Some(filters) = self.filters_of(peer_key) {
+            wants.uris.retain(|uri| filters.resources.passes(uri));
         }
         let method = Method::Listen;
         let asked = Asked { peer: peer_key, link, instance, method, era: Era::Modern, since: now, msg };

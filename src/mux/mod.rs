@@ -17,6 +17,8 @@ mod clock;
 mod era;
 mod fanout;
 mod fence;
+#[cfg(feature = "gateway")]
+mod filters;
 mod handshake;
 mod hold;
 mod lifecycle;
@@ -38,6 +40,7 @@ pub mod series;
 mod server;
 pub mod sink;
 mod spare;
+mod sponsor;
 pub mod status;
 mod subscribe;
 mod tally;

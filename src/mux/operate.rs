@@ -19,7 +19,7 @@ impl Mux {
         let mut server = Server::new(policy);
         if let Some(id) = free {
             self.forget_suspended_of(id);
-            for old in [self.servers[id].shared, self.servers[id].for_guests].into_iter().flatten() {
+            for old in self.instances_of(id) {
                 self.instances.remove(old);
             }
         }
@@ -84,6 +84,11 @@ impl Mux {
         self.servers[id].policy = policy;
         self.servers[id].verdict = self.servers[id].policy.found.clone();
         self.servers[id].hello = None;
+        for key in self.instances_of(id) {
+            if let Some(instance) = self.instances.get_mut(key) {
+                instance.outdated = true;
+            }
+        }
         self.forget_lists(now, id, out);
         if self.servers[id].held {
             return self.top_up(now, id, out);
@@ -148,6 +153,17 @@ impl Mux {
     /// The requests that ended since the last call, and how many were lost before them.
     pub fn take_audited(&mut self) -> (std::collections::VecDeque<Audited>, u64) {
         self.audit.take()
+    }
+
+    /// A modern child can do other things than it said: it is asked, and clients are told that from then on.
+    #[cfg(feature = "gateway")]
+    pub fn renew_hello(&mut self, now: Time, child: Key, out: &mut dyn Sink) {
+        let found = self.instances.iter().find(|(_, instance)| instance.open_link() == Some(child));
+        let Some((key, _)) = found.filter(|(_, instance)| instance.is_ready()) else { return };
+        let request = self.file_own(now, key, crate::mux::request::Own::Hello, Method::Discover, None);
+        let params = self.own_meta(serde_json::json!({}));
+        let question = reply::request(request.as_u64(), "server/discover", params);
+        out.send(child, &crate::codec::Message::new(&question));
     }
 
     /// The process at the other end of a client's link.

@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub meter: Meter,
     /// Is none of the clients that are limited.
     pub guest: bool,
+    /// The client of a merged endpoint that it stands for.
+    pub sponsor: Option<Key>,
     /// Only listens: the server is neither started nor kept running for it.
     pub watches: bool,
     /// Set by `initialize`.
@@ -89,6 +91,7 @@ impl Peer {
             refused,
             meter: Meter::default(),
             guest: false,
+            sponsor: None,
             watches: false,
             legacy: None,
             modern: false,

@@ -117,6 +117,10 @@ pub struct ServerPolicy {
     pub guests_apart: bool,
     #[serde(default)]
     pub rate: RateLimits,
+    /// What clients can have of it; `None`: everything.
+    #[cfg(feature = "gateway")]
+    #[serde(default)]
+    pub filters: Option<Box<crate::base::filter::Filters>>,
 }
 
 impl ServerPolicy {
@@ -147,6 +151,8 @@ impl ServerPolicy {
             no_cache: false,
             guests_apart: false,
             rate: RateLimits::default(),
+            #[cfg(feature = "gateway")]
+            filters: None,
         }
     }
 

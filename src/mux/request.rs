@@ -73,6 +73,9 @@ pub(super) enum Own {
     Handshake,
     /// `ping`, or `server/discover` where there is no ping.
     Heartbeat,
+    /// `server/discover`, since what the child can do has changed.
+    #[cfg_attr(not(feature = "gateway"), expect(dead_code))]
+    Hello,
     SetLevel,
     /// `resources/subscribe` for this URI.
     Subscribe(String),

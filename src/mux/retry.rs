@@ -1,17 +1,16 @@
 //! Calls that may be made twice: when a process dies under a call of a tool that says `readOnlyHint` or
 //! `idempotentHint`, the next process is asked once more, and the client does not notice (C02).
 
-use crate::base::Key;
+use crate::base::{Key, SortedSet};
 use crate::codec::{Incoming, json};
 use crate::mux::bridge::rounds;
 use crate::mux::method::{Listed, Method};
 use crate::mux::request::{Held, Origin, Request, State};
 use crate::mux::{Mux, reply};
-use std::collections::BTreeSet;
 
 /// Names of tools that may be called twice, as their server's lists told, unescaped.
 #[derive(Debug, Default)]
-pub(super) struct Repeatable(BTreeSet<String>);
+pub(super) struct Repeatable(SortedSet<String>);
 
 impl Repeatable {
     /// Learns from one page of `tools/list`.

@@ -11,7 +11,7 @@
 //!     └── (removed)   Backoff ──── time is up ──▶ Starting ───────────▶ Failed
 //! ```
 
-use crate::base::{Key, Time, TimerKey};
+use crate::base::{Key, SortedMap, Time, TimerKey};
 use crate::mux::bridge::Floor;
 use crate::mux::era::Search;
 use crate::mux::listen::{ListenKey, Upstream};
@@ -21,6 +21,7 @@ use crate::mux::policy::{Found, ServerPolicy};
 use crate::mux::rate::Meter;
 use crate::mux::retry::Repeatable;
 use crate::mux::sink::StopStep;
+use crate::mux::sponsor::Sponsored;
 use crate::mux::tally::Tally;
 use crate::mux::tasks::Owners;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,8 @@ pub(super) struct Server {
     /// Where each client has its own: that of all requests that stand for themselves, whose client nobody
     /// can tell from another of the same right (protocol.md §4.2).
     pub for_guests: Option<Key>,
+    /// What it has for clients of merged endpoints.
+    pub sponsored: Vec<Sponsored>,
     /// Clients connected, refused ones not counted.
     pub clients: usize,
     /// Requests of all clients, where they are limited, and those refused so far.
@@ -98,6 +101,8 @@ pub(super) struct Instance {
     /// Its last answer to the handshake; outlives the process, so that `initialize` can be answered
     /// while it restarts.
     pub hello: Option<Rc<Hello>>,
+    /// `hello` is of a process that was started otherwise than the next one: nobody is told it any more.
+    pub outdated: bool,
     /// The handshake that is under way.
     pub handshake: Option<Key>,
     /// How its era is being found out.
@@ -135,7 +140,7 @@ pub(super) struct Instance {
     pub listen: Upstream,
     /// Owners of its tasks and of its URL elicitations (P20, P21).
     pub owners: Owners,
-    pub changed: BTreeMap<ListKind, Changed>,
+    pub changed: SortedMap<ListKind, Changed>,
     /// Restarts in a row; forgotten after a sustained uptime.
     pub attempts: u32,
     /// Restarts since muxloop started.
@@ -301,6 +306,7 @@ impl Server {
             topping_up: false,
             past_restarts: 0,
             for_guests: None,
+            sponsored: Vec::new(),
             clients: 0,
             meter: Meter::default(),
             limited: 0,
@@ -326,6 +332,7 @@ impl Instance {
             link: None,
             era: None,
             hello: None,
+            outdated: false,
             search: Search::default(),
             in_flight: 0,
             queue: VecDeque::new(),
@@ -345,7 +352,7 @@ impl Instance {
             replays: VecDeque::new(),
             listen: Upstream::default(),
             owners: Owners::default(),
-            changed: BTreeMap::new(),
+            changed: SortedMap::new(),
             attempts: 0,
             restarts: 0,
             ready_since: None,

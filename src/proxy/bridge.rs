@@ -12,19 +12,17 @@
 //! unparsed. Only one message that is longer by itself takes more.
 
 use super::session::{Session, Verdict};
+use super::way::Way;
 use crate::base::{RecvBuf, SendBuf, Time};
 use crate::codec::{Line, LineFramer, Overlong};
 use crate::reactor::clock::Clock;
 use crate::reactor::poll::{Interest, poll};
 use crate::reactor::resident;
 use crate::reactor::stdio::{self, Output};
-use crate::reactor::stream::SEND_BUFFER_BYTES;
-use crate::reactor::sys;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 
 /// How long a lost connection is tried again unless `--wait` says longer, in milliseconds.
 pub const RECONNECT_MS: u64 = 10_000;
@@ -51,35 +49,6 @@ const FLUSH_MS: u64 = 5_000;
 const FIRST_WORD_MS: i32 = 200;
 /// A silence after which what only the start needed is let go, in milliseconds.
 const QUIET_MS: u64 = 250;
-
-/// How to get a connection.
-pub trait Way: std::fmt::Debug {
-    /// Makes one. Does not wait for somebody who listens, unless it is to bring them about.
-    ///
-    /// # Errors
-    /// `NotFound`, `ConnectionRefused` and `WouldBlock` are a matter of time, any other only of somebody who was
-    /// there before.
-    fn open(&mut self) -> io::Result<UnixStream>;
-    /// What the operator is told of such an error.
-    fn explain(&self, error: &io::Error, was_up: bool) -> String;
-    /// Who is there: "at PATH".
-    fn name(&self) -> String;
-}
-
-/// The listener at a path.
-impl Way for PathBuf {
-    fn open(&mut self) -> io::Result<UnixStream> {
-        connect(self)
-    }
-
-    fn explain(&self, error: &io::Error, was_up: bool) -> String {
-        explain(self, error, was_up)
-    }
-
-    fn name(&self) -> String {
-        format!("at {}", self.display())
-    }
-}
 
 /// Both sides and all between them.
 #[derive(Debug)]
@@ -231,7 +200,8 @@ impl Bridge {
     fn forward_client_lines(&mut self) {
         let inbound = &mut self.from_client;
         inbound.blocked = true;
-        if !matches!(self.link, Link::Up { .. }) || !self.session.is_ready() {
+        // Whoever has hung up takes nothing any more: what comes now is for its successor.
+        if !matches!(self.link, Link::Up { .. }) || !self.session.is_ready() || self.from_daemon.ended {
             return;
         }
         while self.to_daemon.len() < PENDING_MAX {
@@ -304,7 +274,8 @@ impl Bridge {
 
     /// Whether lines that were left have room now: no event would come for them.
     fn has_work(&self) -> bool {
-        let may_send = matches!(self.link, Link::Up { .. }) && self.session.is_ready();
+        let may_send =
+            matches!(self.link, Link::Up { .. }) && self.session.is_ready() && !self.from_daemon.ended;
         let up = self.from_client.blocked && may_send && self.to_daemon.len() < PENDING_MAX;
         up || (self.from_daemon.blocked && self.to_client.len() < PENDING_MAX)
     }
@@ -459,33 +430,6 @@ impl Bridge {
 enum Host {
     There,
     Gone,
-}
-
-/// Connects to the listener at `path`. Does not wait.
-///
-/// # Errors
-/// From the kernel; `WouldBlock` if its queue is full.
-pub fn connect(path: &Path) -> io::Result<UnixStream> {
-    let socket = sys::unix_socket()?;
-    sys::connect(socket.as_fd(), path)?;
-    let _ = sys::set_send_buffer(socket.as_fd(), SEND_BUFFER_BYTES);
-    Ok(socket.into())
-}
-
-fn explain(path: &Path, error: &io::Error, was_up: bool) -> String {
-    let path = path.display();
-    match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused if was_up => {
-            format!("muxloop at {path} is gone and did not come back: {error}")
-        }
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-            format!(
-                "nobody listens at {path} ({error}): start muxloop first ('muxloop -c mux.toml'), or let \
-                 this wait for it with --wait MS"
-            )
-        }
-        _ => format!("cannot connect to {path}: {error}"),
-    }
 }
 
 fn put(to: &mut SendBuf, line: &[u8]) {

@@ -6,7 +6,7 @@
 //!        ◀─ stdout ── SendBuf ◀─ line ─ Session::from_daemon ◀─ RecvBuf ◀──
 //! ```
 //!
-//! [`session`] knows what a client has set up and asked, [`bridge`] moves the bytes. Nothing else of muxloop
+//! [`session`] knows what a client has set up and asked, [`bridge`] moves the bytes, [`way`] connects. Nothing else of muxloop
 //! runs here: no logger, no config, one poll(2) loop.
 //!
 //! | exit code | why |
@@ -17,13 +17,15 @@
 
 pub mod bridge;
 pub mod session;
+pub mod way;
 
 use crate::reactor::sys;
-use bridge::{Bridge, Way};
+use bridge::Bridge;
 use std::env;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use way::Way;
 
 /// What the shim is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,8 +10,9 @@
 //!              └ sys.rs       system calls as safe functions
 //! ```
 //!
-//! Beside it: standard.rs for a host on stdin and stdout, poll.rs and stdio.rs for the stdio shim, resident.rs
-//! for small memory, activation.rs and notify.rs for service managers.
+//! Beside it: standard.rs for a host on stdin and stdout, poll.rs and stdio.rs for the stdio shim, detached.rs
+//! for processes that outlive this one, resident.rs for small memory, activation.rs and notify.rs for service
+//! managers.
 //!
 //! Polling is edge-triggered: an event says that something changed, and the engine keeps the state. Nothing
 //! here knows MCP, buffers a byte of a stream, or decides when to retry.
@@ -19,6 +20,7 @@
 pub mod activation;
 mod children;
 pub mod clock;
+pub mod detached;
 pub mod guard;
 #[cfg(all(feature = "sandbox", target_os = "linux"))]
 mod landlock;

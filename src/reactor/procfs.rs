@@ -118,6 +118,13 @@ pub fn listens(pid: Pid, port: u16) -> bool {
     })
 }
 
+/// Whether any process has a TCP socket that listens at this port; `None` where that is not told.
+pub fn is_listened(port: u16) -> Option<bool> {
+    let table = |name: &str| fs::read_to_string(format!("/proc/self/net/{name}"));
+    let (four, six) = (table("tcp").ok()?, table("tcp6").unwrap_or_default());
+    Some([four, six].iter().any(|table| listening_inodes(table, port).next().is_some()))
+}
+
 /// Inodes of the sockets that listen at a port, in a table as `/proc/net/tcp`: the second field is the local
 /// address, the fourth the state, the tenth the inode.
 fn listening_inodes(table: &str, port: u16) -> impl Iterator<Item = &str> {
@@ -157,6 +164,16 @@ mod tests {
         for damaged in ["", "42", "42 (sh)", "42 (sh) ", "42 (sh) S 7 8", "42 (sh) S x 8 9"] {
             assert_eq!(parse_stat(damaged.as_bytes()), None, "{damaged:?}");
         }
+    }
+
+    #[test]
+    fn who_listens_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(is_listened(port), Some(true));
+        assert!(listens(std::process::id() as Pid, port));
+        assert!(!listens(std::process::id() as Pid, 0));
+        assert_eq!(is_listened(0), Some(false));
     }
 
     #[test]

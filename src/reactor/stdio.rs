@@ -20,6 +20,12 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 /// Descriptor 0.
 pub const INPUT: i32 = 0;
 
+/// Whether standard input is a pipe or a socket: somebody holds the other end.
+pub fn is_held() -> bool {
+    let kind = borrow(INPUT).metadata().map(|found| found.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
+}
+
 /// Reads what is there. To be called when poll(2) says so; else it waits.
 ///
 /// # Errors

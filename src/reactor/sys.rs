@@ -133,6 +133,21 @@ pub fn new_session() -> io::Result<()> {
     check(unsafe { libc::setsid() })
 }
 
+/// For a child between fork and exec: leaves its parent for good. What goes on is a process of a session of
+/// its own, which it does not lead, whose parent is init (or a subreaper); the child that the parent knows
+/// ends at once. Async-signal-safe.
+pub(super) fn leave_parent() -> io::Result<()> {
+    new_session()?;
+    // SAFETY: between fork and exec there is one thread, and nothing runs in either process that is not
+    // async-signal-safe.
+    match unsafe { libc::fork() } {
+        0 => Ok(()),
+        // SAFETY: ends this process without running anything.
+        pid if pid > 0 => unsafe { libc::_exit(0) },
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Names this thread for `ps` (Linux).
 pub fn set_name(name: &std::ffi::CStr) {
     #[cfg(target_os = "linux")]

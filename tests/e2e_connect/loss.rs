@@ -32,10 +32,11 @@ fn lose(name: &str, by: i32) {
             let is_told = answer["error"]["data"]["muxloop"]["reason"].is_string();
             assert!(answer["result"]["content"][0]["text"] == "x" || is_told, "{answer}");
         }
+        // Nobody has to ask for it: the shims see the end.
+        wait_until("another daemon", || pid(&state).is_some_and(|pid| pid != daemon));
         for client in &mut clients {
             client.echo("one__echo", &format!("round {round}"));
         }
-        wait_until("another daemon", || pid(&state).is_some_and(|pid| pid != daemon));
     }
     let log = fs::read_to_string(state.join("daemon.log")).unwrap();
     assert_eq!(log.matches("daemon of the project").count(), 4, "{log}");

@@ -3,7 +3,7 @@
 use crate::stage::{Client, Home, MUXLOOP, names, server, signal, wait_until};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -26,6 +26,26 @@ fn a_host_has_all_servers_until_it_closes_its_end() {
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("the host has closed standard input"), "{err}");
     assert_eq!(names(&home.0), ["web", ".cache"].map(String::from).into_iter().rev().collect::<Vec<_>>());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_that_reads_no_more_is_gone() {
+    let home = Home::new("deaf");
+    let folder = home.project("web");
+    let mut command = home.muxloop(&folder, &["serve"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "{}", LINES.lines().next().unwrap()).unwrap();
+    // The first answer, so that it is not the start that fails.
+    let mut answer = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut answer).unwrap();
+    assert!(answer.contains("protocolVersion"), "{answer}");
+    drop(output);
+    wait_until("its end", || child.try_wait().unwrap().is_some());
+    drop(input);
 }
 
 #[test]

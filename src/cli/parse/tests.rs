@@ -107,9 +107,16 @@ fn samples(opt: &'static Opt) -> [&'static str; 2] {
     match (opt.words, opt.long) {
         ([.., a, b], _) => [a, b],
         (_, "wait" | "timeout" | "lines" | "sessionTimeout" | "maxRestarts" | "spare") => ["7", "8"],
+        (_, "port" | "idle-exit" | "ready-timeout" | "stop-grace" | "max-restarts") => ["7", "8"],
         _ if opt.value.is_empty() => ["true", "false"],
         _ => ["one", "two"],
     }
+}
+
+/// A line with one more option, right after the command: what follows a program is the program's.
+fn with_option(line: &str, option: &str) -> String {
+    let at = line.match_indices(' ').nth(1).map_or(line.len(), |(at, _)| at);
+    format!("{} {option}{}", &line[..at], &line[at..])
 }
 
 /// Each option of each command, and a command line to which nothing is lacking but it.
@@ -131,7 +138,7 @@ fn every_option_can_be_given_by_its_variable_and_a_flag_overrules_it() {
     let mut seen = 0;
     each_option(|opt, line| {
         let [a, b] = samples(opt);
-        let flag = |value: &str| format!("{line} --{}={value}", opt.long);
+        let flag = |value: &str| with_option(line, &format!("--{}={value}", opt.long));
         let by_variable = with_env(line, &[(opt.env, a)]);
         assert!(by_variable.is_ok(), "{line}: ${} {by_variable:?}", opt.env);
         assert_eq!(by_variable, of(&flag(a)), "{line}: ${}", opt.env);
@@ -139,7 +146,7 @@ fn every_option_can_be_given_by_its_variable_and_a_flag_overrules_it() {
         assert_eq!(with_env(&flag(b), &[(opt.env, a)]), of(&flag(b)), "{line}: --{}", opt.long);
         assert_ne!(of(&flag(a)), of(&flag(b)), "{line}: --{}", opt.long);
         if opt.value.is_empty() {
-            let bare = format!("{line} --{}", opt.long);
+            let bare = with_option(line, &format!("--{}", opt.long));
             assert_eq!(with_env(&bare, &[(opt.env, b)]), by_variable, "{bare}");
             assert_eq!(with_env(line, &[(opt.env, b)]), of(line), "{line}: ${}={b}", opt.env);
         }
@@ -242,6 +249,44 @@ fn help_is_where_people_look_for_it() {
     for line in ["muxloop --version", "muxloop -V", "muxloop version", "muxloop check -V"] {
         assert_eq!(printed(line), version(), "{line}");
     }
+}
+
+#[test]
+fn what_follows_a_program_is_its_own() {
+    let command = |line: &str| match of(line) {
+        Ok(Invocation::Daemon(options)) => (options.what.port, options.what.command.join(" ")),
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(command("muxloop daemon -p 7 x --port 8 -h a"), (7, "x --port 8 -h a".to_owned()));
+    assert_eq!(command("muxloop daemon -p 7 -- x --port 8 -- y"), (7, "x --port 8 -- y".to_owned()));
+    assert_eq!(command("muxloop daemon -- -x"), (47_127, "-x".to_owned()));
+    let error = of("muxloop daemon --json").unwrap_err();
+    assert!(error.starts_with("daemon: CMD is missing, expected -- CMD..."), "{error}");
+    let error = of("muxloop daemon --prot 7 x").unwrap_err();
+    assert!(error.contains("did you mean '--port'?"), "{error}");
+}
+
+#[test]
+fn defaults_of_the_daemon_are_those_of_its_page() {
+    let Ok(Invocation::Daemon(options)) = of("muxloop daemon x") else { panic!() };
+    let what = &options.what;
+    let page = include_str!("../../../docs/daemon.md");
+    for (option, value) in [
+        ("--port PORT", what.port.to_string()),
+        ("--host HOST", what.host.clone()),
+        ("--idle-exit MS", what.idle_exit_ms.to_string()),
+        ("--ready-timeout MS", what.ready_timeout_ms.to_string()),
+        ("--stop-grace MS", what.stop_grace_ms.to_string()),
+        ("--max-restarts N", what.restarts_max.to_string()),
+    ] {
+        assert!(page.contains(&format!("{option}` | {value} |")), "{option}");
+    }
+    assert_eq!((options.stdin_life, options.directory.clone()), (None, None));
+    let Ok(Invocation::Daemon(options)) = of("muxloop daemon --host [::1] --stdin-life --no-stdin-life x")
+    else {
+        panic!()
+    };
+    assert_eq!((options.what.host.as_str(), options.stdin_life), ("::1", Some(false)));
 }
 
 #[test]

@@ -33,6 +33,27 @@ pub(super) const CORS: Opt = opt("cors", "", "MUXLOOP_CORS", "pages of all origi
 pub(super) const NO_CORS: Opt = opt("no-cors", "", "MUXLOOP_NO_CORS", "local pages only (default)");
 pub(super) const MAX_RESTARTS: Opt =
     opt("maxRestarts", "N", "MUXLOOP_MAX_RESTARTS", "default 3; 0: no limit");
+pub(super) const DAEMON_PORT: Opt =
+    Opt { short: Some('p'), ..opt("port", "PORT", "MUXLOOP_DAEMON_PORT", "default 47127") };
+pub(super) const DAEMON_HOST: Opt = opt("host", "HOST", "MUXLOOP_DAEMON_HOST", "default 127.0.0.1");
+pub(super) const DAEMON_DIR: Opt = Opt {
+    short: Some('d'),
+    is_path: true,
+    ..opt("dir", "DIR", "MUXLOOP_DAEMON_DIR", "~/.muxloop/daemons/PORT")
+};
+pub(super) const IDLE_EXIT: Opt = opt("idle-exit", "MS", "MUXLOOP_DAEMON_IDLE_EXIT", "after the last (1000)");
+pub(super) const READY_PATH: Opt = opt("ready-path", "P", "MUXLOOP_DAEMON_READY_PATH", "ready if 200 there");
+pub(super) const READY_TIMEOUT: Opt =
+    opt("ready-timeout", "MS", "MUXLOOP_DAEMON_READY_TIMEOUT", "default 60000");
+pub(super) const STOP_GRACE: Opt =
+    opt("stop-grace", "MS", "MUXLOOP_DAEMON_STOP_GRACE", "until SIGKILL (5000)");
+pub(super) const DAEMON_RESTARTS: Opt = Opt {
+    aliases: &["maxRestarts"],
+    ..opt("max-restarts", "N", "MUXLOOP_DAEMON_MAX_RESTARTS", "in a row (3; 0: any)")
+};
+pub(super) const STDIN_LIFE: Opt = opt("stdin-life", "", "MUXLOOP_DAEMON_STDIN_LIFE", "stdin's end ends it");
+pub(super) const NO_STDIN_LIFE: Opt =
+    opt("no-stdin-life", "", "MUXLOOP_DAEMON_NO_STDIN_LIFE", "stdin is no matter");
 pub(super) const ONLY: Opt = opt("only", "A,B", "MUXLOOP_ONLY", "run only these servers");
 pub(super) const EXCEPT: Opt = opt("except", "C,D", "MUXLOOP_EXCEPT", "run all but these");
 pub(super) const LOG_LEVEL: Opt = Opt {

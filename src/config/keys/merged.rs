@@ -61,7 +61,7 @@ pub(super) const TOOLS: Key<ServerConfig> = key(
     Kind::Filter(|server| &mut server.offer.tools),
     "",
     "{ deny = [\"rm_*\"] }",
-    "Which tools the merged endpoint has.",
+    "Which tools clients have.",
 );
 #[cfg(not(feature = "gateway"))]
 pub(super) const TOOLS: Key<ServerConfig> = later("tools", "{ deny = [\"rm_*\"] }", LACKING);
@@ -72,7 +72,7 @@ pub(super) const PROMPTS: Key<ServerConfig> = key(
     Kind::Filter(|server| &mut server.offer.prompts),
     "",
     "{ allow = [\"review\"] }",
-    "Which prompts it has.",
+    "Which prompts clients have.",
 );
 #[cfg(not(feature = "gateway"))]
 pub(super) const PROMPTS: Key<ServerConfig> = later("prompts", "{ allow = [\"review\"] }", LACKING);
@@ -83,7 +83,7 @@ pub(super) const RESOURCES: Key<ServerConfig> = key(
     Kind::Filter(|server| &mut server.offer.resources),
     "",
     "{ deny = [\"file:///secret/*\"] }",
-    "Which resources it has, by URI.",
+    "Which resources clients have, by URI.",
 );
 #[cfg(not(feature = "gateway"))]
 pub(super) const RESOURCES: Key<ServerConfig> =

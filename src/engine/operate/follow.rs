@@ -112,7 +112,7 @@ impl Engine {
                 self.processes.get(instance).map_or(conn.server, |process| process.server),
                 "server".into(),
             )),
-            Role::Asker => Some((conn.server, format!("client {} (merged endpoint)", conn.number))),
+            Role::Asker(_) => Some((conn.server, format!("client {} (merged endpoint)", conn.number))),
             Role::Merged => Some((conn.server, "server".into())),
             Role::Stderr(_) | Role::Control | Role::Http => None,
         }

@@ -13,8 +13,15 @@ fn learn(catalogue: &mut Catalogue, member: usize, list: List, items: Value) -> 
     catalogue.learn(member, list, &[items.to_string().into_bytes()])
 }
 
+/// Without the schemas of tools that were given none.
 fn page(catalogue: &Catalogue, list: List) -> Value {
-    serde_json::from_slice(&catalogue.page(list, None).unwrap().items).unwrap()
+    let mut items: Value = serde_json::from_slice(&catalogue.page(list, None).unwrap().items).unwrap();
+    for item in items.as_array_mut().unwrap() {
+        if item["inputSchema"] == json!({ "type": "object" }) {
+            item.as_object_mut().unwrap().remove("inputSchema");
+        }
+    }
+    items
 }
 
 #[test]
@@ -44,14 +51,21 @@ fn tools_are_listed_in_the_order_of_servers_under_prefixed_names() {
 }
 
 #[test]
-fn plain_names_that_meet_are_told_with_both_owners() {
+fn plain_names_that_meet_are_nobodys() {
     let mut both = two(Naming::Plain);
     learn(&mut both, 0, List::Tools, json!([{ "name": "read" }]));
     learn(&mut both, 1, List::Tools, json!([{ "name": "read" }, { "name": "write" }]));
-    assert_eq!(both.names(List::Tools).collect::<Vec<_>>(), ["read", "write"]);
-    assert_eq!(both.route(List::Tools, "read").unwrap().member, 0);
-    let clash = Clash { list: List::Tools, name: "read".into(), owners: ["a".into(), "b".into()] };
+    assert_eq!(both.names(List::Tools).collect::<Vec<_>>(), ["write"]);
+    assert_eq!(both.route(List::Tools, "write").unwrap().member, 1);
+    assert_eq!(both.route(List::Tools, "read"), None);
+    assert_eq!(page(&both, List::Tools), json!([{ "name": "write" }]));
+    let owners = ["a", "b"].map(|key| Owner { key: key.into(), own: "read".into() });
+    let clash = Clash { list: List::Tools, name: "read".into(), owners };
     assert_eq!(both.clashes().collect::<Vec<_>>(), [&clash]);
+    assert_eq!(both.clash(List::Tools, "read"), Some(&clash));
+    assert!(learn(&mut both, 0, List::Tools, json!([])), "it is b's now");
+    assert_eq!(both.route(List::Tools, "read").unwrap().member, 1);
+    assert_eq!(both.clashes().count(), 0);
     let change = Change { name: Some("read_b".into()), description: Some("B's".into()), ..Change::default() };
     let offer = Offer { changes: [("read".to_string(), change)].into(), ..Offer::default() };
     let mut cured = catalogue(Naming::Plain, &[("a", Offer::default()), ("b", offer)]);
@@ -148,11 +162,12 @@ fn pages_cover_a_list_once_and_end_with_its_generation() {
 #[test]
 fn what_is_mirrored_in_headers_ends_here() {
     let mut one = catalogue(Naming::Plain, &[("a", Offer::default())]);
-    let schema = json!({ "properties": { "r": { "type": "string", "x-mcp-header": "Region" } } });
+    let schema =
+        json!({ "type": "object", "properties": { "r": { "type": "string", "x-mcp-header": "Region" } } });
     learn(&mut one, 0, List::Tools, json!([{ "name": "t", "inputSchema": schema }]));
     assert_eq!(
         page(&one, List::Tools)[0]["inputSchema"],
-        json!({ "properties": { "r": { "type": "string" } } })
+        json!({ "type": "object", "properties": { "r": { "type": "string" } } })
     );
 }
 
@@ -164,16 +179,17 @@ fn hidden_parameters_are_not_listed() {
     let offer = Offer { changes: [("t".to_string(), change)].into(), ..Offer::default() };
     let mut one = catalogue(Naming::Plain, &[("a", offer)]);
     let schema = json!({
+        "type": "object",
         "properties": { "key": {}, "x": { "x-mcp-header": "X" } },
         "required": ["key", "x"],
     });
-    let tools = json!([{ "name": "t", "inputSchema": schema }, { "name": "u", "inputSchema": { "properties": { "key": {} } } }]);
+    let tools = json!([{ "name": "t", "inputSchema": schema }, { "name": "u", "inputSchema": { "type": "object", "properties": { "key": {} } } }]);
     learn(&mut one, 0, List::Tools, tools);
     assert_eq!(
         page(&one, List::Tools),
         json!([
-            { "name": "t", "inputSchema": { "properties": { "x": {} }, "required": ["x"] } },
-            { "name": "u", "inputSchema": { "properties": { "key": {} } } },
+            { "name": "t", "inputSchema": { "type": "object", "properties": { "x": {} }, "required": ["x"] } },
+            { "name": "u", "inputSchema": { "type": "object", "properties": { "key": {} } } },
         ])
     );
     let of = |name: &str| one.hides(&one.route(List::Tools, name).unwrap()).is_some();
@@ -220,4 +236,50 @@ fn the_endpoint_has_filters_of_its_own() {
     }
     assert_eq!(both.route_uri("mux+b:x:1").unwrap().member, 1);
     assert!(both.route_uri("x:other").is_some(), "by the template");
+}
+
+/// H02: the prefixed name of a tool depends on its server's key and on its own name, on nothing else: not on
+/// which other servers there are, in which order, and which of them are up; and no two have the same.
+#[test]
+fn prefixed_names_stay_whatever_else_is_there() {
+    const KEYS: [&str; 9] = ["a", "a_", "a__b", "b", "_b", "b__c", "a.b", "é", "a-very-long-key-of-a-server"];
+    const TOOLS: [&str; 9] =
+        ["b", "_b", "__b", "b__c", "c", "", "b.c", "b/c", "a_very_long_name_of_a_tool_that_fills_it"];
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % bound as u64) as usize
+    };
+    let mut known: BTreeMap<(&str, &str), String> = BTreeMap::new();
+    for _ in 0..400 {
+        let mut keys: Vec<&str> = KEYS.into_iter().filter(|_| below(2) == 0).collect();
+        for at in (1..keys.len()).rev() {
+            keys.swap(at, below(at + 1));
+        }
+        let offers: Vec<(&str, Offer)> = keys.iter().map(|key| (*key, Offer::default())).collect();
+        let mut all = catalogue(Naming::Prefix, &offers);
+        for _ in 0..2 * keys.len() {
+            let member = below(keys.len());
+            if below(5) == 0 {
+                all.forget(member);
+                continue;
+            }
+            let tools: Vec<&str> = TOOLS.into_iter().filter(|_| below(3) > 0).collect();
+            let items: Vec<Value> = tools.iter().map(|name| json!({ "name": name })).collect();
+            learn(&mut all, member, List::Tools, json!(items));
+            for tool in tools {
+                let route = Route { member, own: tool.into() };
+                let name =
+                    all.names(List::Tools).find(|name| all.route(List::Tools, name).as_ref() == Some(&route));
+                let name = name.unwrap_or_else(|| panic!("{tool} of {} is offered", keys[member])).to_owned();
+                assert_eq!(*known.entry((keys[member], tool)).or_insert(name.clone()), name);
+            }
+        }
+        assert_eq!(all.clashes().count(), 0);
+    }
+    assert_eq!(known.len(), KEYS.len() * TOOLS.len());
+    let names: std::collections::BTreeSet<&String> = known.values().collect();
+    assert_eq!(names.len(), known.len(), "no two are the same");
 }

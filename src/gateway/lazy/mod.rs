@@ -95,7 +95,7 @@ impl Gateway {
         Way::Result(result)
     }
 
-    fn own_listing(&self) -> Vec<u8> {
+    pub(super) fn own_listing(&self) -> Vec<u8> {
         // A server that has no tools is of no use to who looks for one; one that is not known yet may have.
         let members = self.members.iter().filter(|member| member.has(List::Tools));
         own::listing(members.map(|member| {
@@ -210,6 +210,9 @@ impl Gateway {
     }
 
     fn no_such_tool(&mut self, name: &str) -> String {
+        if let Some(clash) = self.catalogue.clash(List::Tools, name) {
+            return clash.to_string();
+        }
         let near = self.nearest_tools(name);
         let shown = cut(name, SHOWN_MAX);
         if near.is_empty() {

@@ -2,7 +2,7 @@
 //! §4.2). Who asked whom, and when, is `suspended`'s.
 
 use super::edit::{self, Member, SERVER_INFO, is_object, object, object_of};
-use crate::base::ShortBytes;
+use crate::base::{ShortBytes, sorted};
 use crate::codec::{Incoming, Span, json};
 use crate::mux::method::Method;
 use crate::mux::reply;
@@ -167,7 +167,7 @@ fn digest(bytes: &[u8], at: Span, hasher: &mut impl Hasher, which: &dyn Fn(&str)
                 .filter(|(name, _, _)| which(name))
                 .map(|(name, _, value)| (name, value))
                 .collect();
-            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            sorted::sort_by(&mut members, |(a, _), (b, _)| a.cmp(b));
             hasher.write_u8(b'{');
             count(hasher, members.len());
             for (name, value) in members {

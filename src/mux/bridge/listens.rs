@@ -131,11 +131,11 @@ impl Mux {
             let subscription = instance.subscriptions.get(*uri);
             subscription.is_some_and(|held| held.holders.contains(&Subscriber::Listen(listen)))
         };
-        let honoured = Filter {
+        let mut honoured = Filter {
             lists: state.wants.lists.iter().copied().filter(|kind| hello.announces(*kind)).collect(),
-            uris: state.wants.uris.iter().filter(is_held).cloned().collect(),
-            tasks: Default::default(),
+            ..Filter::default()
         };
+        honoured.uris.extend(state.wants.uris.iter().filter(is_held).cloned());
         state.acknowledge(honoured, out);
     }
 

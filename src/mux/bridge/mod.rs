@@ -87,14 +87,32 @@ impl Mux {
     pub(super) fn cross_answer(&self, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let era = self.instances.get(request.instance)?.era?;
         // Most are said here already.
-        if era == request.era && (era == Era::Modern || !may_be_newer(msg, request.method)) {
+        if era == request.era
+            && (era == Era::Modern || !may_be_newer(msg, request.method))
+            && !self.is_filtered(request)
+        {
             return None;
         }
         self.cross_answer_of(era, request, msg)
     }
 
+    /// Without merged endpoints there are no filters.
+    #[cfg(not(feature = "gateway"))]
+    fn is_filtered(&self, _request: &Request) -> bool {
+        false
+    }
+
     /// The same of an answer that is in the words of this era.
     pub(super) fn cross_answer_of(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
+        let crossed = self.in_words_of_client(era, request, msg);
+        #[cfg(feature = "gateway")]
+        if let Some(text) = self.without_denied(request, crossed.as_deref().unwrap_or(msg.bytes)) {
+            return Some(text);
+        }
+        crossed
+    }
+
+    fn in_words_of_client(&self, era: Era, request: &Request, msg: &Incoming<'_>) -> Option<Vec<u8>> {
         let version = match &request.origin {
             Origin::Peer { peer, .. } => self.version_of(*peer, request),
             Origin::Suspended(_) => Version::LATEST,

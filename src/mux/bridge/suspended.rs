@@ -270,8 +270,10 @@ impl Mux {
     }
 
     fn principal_of(&self, peer: Key) -> Principal {
-        let is_guest = self.peers.get(peer).is_some_and(|peer| peer.guest);
-        if is_guest { Principal::Guests } else { Principal::Client(peer) }
+        let Some(found) = self.peers.get(peer).filter(|peer| peer.guest) else {
+            return Principal::Client(peer);
+        };
+        found.sponsor.map_or(Principal::Guests, Principal::Client)
     }
 
     /// The child takes back what it asked.
@@ -298,8 +300,10 @@ impl Mux {
         out: &mut dyn Sink,
     ) -> bool {
         let Some(peer) = self.peers.get(peer_key) else { return false };
-        let server = peer.server;
-        let instance = peer.instance.or(self.servers[server].for_guests.filter(|_| peer.guest));
+        let (server, guest, mut instance) = (peer.server, peer.guest, peer.instance);
+        if instance.is_none() && guest {
+            instance = self.instance_of_guest(now, peer_key, false);
+        }
         let is_legacy =
             instance.and_then(|key| self.instances.get(key)).is_some_and(|i| i.era == Some(Era::Legacy));
         // What a modern child makes of its own states is its own business, and not looked at.

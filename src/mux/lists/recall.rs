@@ -2,7 +2,7 @@
 
 use super::store::{Page, Pages};
 use super::{Down, PageKey, down};
-use crate::base::Time;
+use crate::base::{Time, sorted};
 use crate::codec::Incoming;
 use crate::mux::handshake::read_hello;
 use crate::mux::memory::{Memory, MemoryPage};
@@ -21,7 +21,7 @@ impl Mux {
         let hello = instance.hello.as_ref().or(server.lists.remembered.as_ref())?;
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         let mut pages: Vec<&Page> = server.lists.pages.iter().filter(|page| !page.outdated).collect();
-        pages.sort_by(|a, b| a.key.cmp(&b.key));
+        sorted::sort_by(&mut pages, |a, b| a.key.cmp(&b.key));
         let page = |page: &&Page| {
             Some(MemoryPage {
                 method: page.key.list.method().to_owned(),

@@ -31,6 +31,7 @@ pub(in crate::sim) struct Loot {
 impl Ledger {
     #[cfg(feature = "http")]
     /// A client that comes by requests which stand for themselves: nothing tells it from another of them.
+    #[cfg(feature = "http")]
     pub fn add_guest(&mut self, client: usize) {
         self.guests.insert(client);
     }

@@ -101,7 +101,9 @@ impl Mux {
 
     /// Whether a client may still come again with a call.
     pub(in crate::mux) fn has_suspended(&self, peer: Key) -> bool {
-        self.suspended.calls.iter().any(|(_, call)| call.principal == Principal::Client(peer))
+        let Some(server) = self.peers.get(peer).map(|peer| peer.server) else { return false };
+        let is_own = |call: &Suspended| call.server == server && call.principal == Principal::Client(peer);
+        self.suspended.calls.iter().any(|(_, call)| is_own(call))
     }
 
     /// Whether [`Mux::feed_random`] is due.

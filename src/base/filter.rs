@@ -1,13 +1,14 @@
 //! What of a server is offered at all (H07): allow and deny, exact names or patterns.
 //!
-//! A denied tool is neither listed nor callable, by no route: lists and routing both come from what passed
-//! here.
+//! A denied tool is neither listed nor callable, by no route: not at its server (`mux/filters`), and not on the
+//! merged endpoints, whose lists and routing both come from what passed here.
 
+use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 /// Patterns of names: `*` stands for any text, `?` for one character; all else is exact, case included. An
 /// empty `allow` allows everything; `deny` wins.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Filter {
     pub allow: Vec<WildMatch>,
     pub deny: Vec<WildMatch>,
@@ -16,7 +17,7 @@ pub struct Filter {
 impl Eq for Filter {}
 
 /// One filter for each kind of thing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filters {
     pub tools: Filter,
     pub prompts: Filter,
