@@ -47,9 +47,10 @@ fuzz:
 	$(CARGO) install rmcp-mux --version 0.4.0 --no-default-features --features cli --root .bench
 
 ## bench: muxloop beside no relay, a floor relay and rmcp-mux, in one run; its HTTP front beside other proxies;
-##        then the footprint of the binary without optional features
+##        the lists of many servers at one endpoint; then the footprint of the binary without optional features
 bench: .bench/bin/rmcp-mux bench-http base
 	$(CARGO) bench --bench round_trip -- --require-rmcp-mux
+	$(CARGO) bench --bench round_trip -- --lists
 	MUXLOOP_BIN=$(BASE) $(CARGO) bench --bench round_trip -- --footprint
 
 ## bench-http: only the HTTP part; needs Node and Python, installs supergateway and both mcp-proxy into .bench

@@ -6,9 +6,10 @@
 # --write      puts the tables into docs/conformance.md
 # --only=TEXT  only runs whose title contains TEXT, such as 2025-11-25
 #
-# The server that is judged is run over its own SDK's HTTP transport, by muxloop
-# over stdio, and a server of the other era by muxloop. Fails if a scenario comes
-# out worse through muxloop without a reason in tests/interop/conformance/runs.mjs.
+# The server that is judged is run over its own SDK's HTTP transport, and by
+# muxloop over stdio, at its own path and at the merged endpoint; a server of the
+# other era by muxloop in both ways. Fails if a scenario comes out worse through
+# muxloop without a reason in tests/interop/conformance/runs.mjs.
 # Needs Node 20+ with npm; the suites' own Node is installed with them into
 # .interop, next to the SDKs. MUXLOOP_BIN names the binary under test.
 set -eu

@@ -9,7 +9,9 @@
 # DRIVER       node-legacy node-modern node-eras python-legacy python-modern, over the shim;
 #              with -http, -sse or -ws behind it (where the SDK has that) over
 #              HTTP; http: what only HTTP has, and third-party clients; dashboard: its
-#              page in a browser; orphans
+#              page in a browser; orphans;
+#              gateway, gateway-faults, gateway-python1, gateway-python2: many servers
+#              behind one endpoint, with -http, -sse, -ws, -socket or -serve behind it
 #              (all; of -sse and -ws then only some scenarios)
 #
 # Needs Node 20+ with npm and Python 3.10+ with venv. What it installs goes to
@@ -32,14 +34,22 @@ for arg in "$@"; do
         node-legacy | node-legacy-http | node-legacy-sse | node-legacy-ws | node-modern | node-modern-http) drivers="$drivers $arg" ;;
         python-legacy | python-legacy-http | python-legacy-sse | python-legacy-ws) drivers="$drivers $arg" ;;
         python-modern | python-modern-http | http | orphans | dashboard) drivers="$drivers $arg" ;;
+        gateway-http | gateway-sse | gateway-ws | gateway-socket | gateway-serve) drivers="$drivers $arg" ;;
+        gateway-faults-http | gateway-faults-socket) drivers="$drivers $arg" ;;
+        gateway-python1-http | gateway-python1-sse | gateway-python1-ws | gateway-python1-socket) drivers="$drivers $arg" ;;
+        gateway-python1-serve | gateway-python2-http | gateway-python2-socket) drivers="$drivers $arg" ;;
+        gateway-python2-serve) drivers="$drivers $arg" ;;
         *) fail "unknown argument '$arg' (see the head of tools/interop.sh)" ;;
     esac
 done
 shim="node-legacy node-modern node-eras python-legacy python-modern orphans"
 front="dashboard http node-legacy-http node-modern-http node-eras-http python-legacy-http python-modern-http
     node-legacy-sse python-legacy-sse node-legacy-ws python-legacy-ws node-eras-sse node-eras-ws"
-# Without muxloop there is no HTTP front.
-[ -n "$direct" ] || shim="$shim $front"
+merged="gateway-http gateway-sse gateway-ws gateway-socket gateway-serve gateway-faults-http gateway-faults-socket
+    gateway-python1-http gateway-python1-sse gateway-python1-ws gateway-python1-socket gateway-python1-serve
+    gateway-python2-http gateway-python2-socket gateway-python2-serve"
+# Without muxloop there is no HTTP front, and no endpoint of several servers.
+[ -n "$direct" ] || shim="$shim $front $merged"
 # In a run of all, the two ways that are on their way out get the scenarios of one server, or of both eras on one.
 brief=
 [ -n "$drivers" ] || brief=--only=everything/
@@ -150,6 +160,7 @@ run() { # DRIVER COMMAND...
     shift
     chosen=$only
     case $driver in
+        gateway-*) ;;
         node-eras-sse | node-eras-ws) : "${chosen:=${brief:+--only=both on}}" ;;
         *-sse | *-ws) : "${chosen:=$brief}" ;;
     esac
@@ -162,11 +173,13 @@ started=$(date +%s)
 for driver in $drivers; do
     case $driver in
         http) over=http program=http ;;
-        *-http | *-sse | *-ws) over=${driver##*-} program=${driver%-*} ;;
+        *-http | *-sse | *-ws | *-socket | *-serve) over=${driver##*-} program=${driver%-*} ;;
         *) over=stdio program=$driver ;;
     esac
     case $program in
         python-legacy) run $driver "$INTEROP_PYTHON1" "$home/node/src/python/driver_legacy.py" --over=$over ;;
+        gateway-python1) run $driver "$INTEROP_PYTHON1" "$home/node/src/python/gateway_legacy.py" --over=$over ;;
+        gateway-python2) run $driver "$INTEROP_PYTHON2" "$home/node/src/python/gateway_modern.py" --over=$over ;;
         python-modern) run $driver "$INTEROP_PYTHON2" "$home/node/src/python/driver_modern.py" --over=$over ;;
         # The SDK's WebSocket client takes the platform's, which Node 20 has behind an option.
         *) run $driver node --experimental-websocket "$home/node/src/node/${program#node-}.mjs" --over=$over ;;

@@ -1,6 +1,7 @@
 //! The server behind every relay: answers `tools/call` with the text it got, by byte search, in
 //! batches, so that it is never the bottleneck (it shows its own rate at the start of a run). With a
 //! delay it becomes a server that works: it spins that long per request and writes each answer at once.
+//! With a number of tools it lists so many, described at usual length.
 //!
 //! It accepts any id, number or string, and any order of keys, because relays differ in both.
 
@@ -12,8 +13,18 @@ use memchr::memmem;
 use crate::lines::{Inbox, Outbox, Pool};
 use crate::sys;
 
+/// What it offers besides `echo`.
+#[derive(Clone, Copy, Default)]
+pub struct Offer {
+    /// How many tools are listed, if not only `echo`.
+    pub tools: Option<usize>,
+    /// Changes of the list would be announced, so that it need not be asked for again.
+    pub announces: bool,
+}
+
 /// Serves standard input until it ends.
-pub fn run(delay: Duration) -> io::Result<()> {
+pub fn run(delay: Duration, offer: Offer) -> io::Result<()> {
+    let list = offer.tools.map(tools_of);
     let (input, output) = sys::stdio();
     let (mut inbox, mut outbox, mut pool) = (Inbox::default(), Outbox::default(), Pool::default());
     while inbox.read(input, &mut pool)? != Some(0) {
@@ -21,7 +32,15 @@ pub fn run(delay: Duration) -> io::Result<()> {
             if !delay.is_zero() {
                 spin(delay);
             }
-            answer(line, &mut outbox.buffer);
+            match &list {
+                Some(list) if memmem::find(line, b"\"tools/list\"").is_some() => {
+                    answer_with(line, list, &mut outbox.buffer);
+                }
+                _ if offer.announces && memmem::find(line, b"\"initialize\"").is_some() => {
+                    answer_with(line, ANNOUNCING, &mut outbox.buffer);
+                }
+                _ => answer(line, &mut outbox.buffer),
+            }
             if !delay.is_zero() {
                 while !outbox.flush(output)? {}
             }
@@ -53,7 +72,35 @@ pub fn answer(line: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+fn answer_with(line: &[u8], rest: &[u8], out: &mut Vec<u8>) {
+    let Some(id) = memmem::find(line, b"\"id\":").map(|at| id_token(&line[at + 5..])) else { return };
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(id);
+    out.extend_from_slice(rest);
+}
+
+/// The rest of an answer to `tools/list`: so many tools of about 600 bytes each.
+fn tools_of(count: usize) -> Vec<u8> {
+    let property = |name| {
+        format!(
+            "\"{name}\":{{\"type\":\"string\",\"description\":\"What the {name} of the thing is to be, as text.\"}}"
+        )
+    };
+    let properties = ["owner", "name", "title", "body"].map(property).join(",");
+    let tool = |n| {
+        format!(
+            "{{\"name\":\"tool_{n:02}\",\"title\":\"Tool {n}\",\"description\":\"Creates the thing of kind {n} and \
+             returns what became of it. Use it when the user asks for one, and look first whether there is one.\",\
+             \"inputSchema\":{{\"type\":\"object\",\"properties\":{{{properties}}},\"required\":[\"owner\",\"name\"]}}}}"
+        )
+    };
+    let tools: Vec<String> = (0..count).map(tool).collect();
+    format!(",\"result\":{{\"tools\":[{}]}}}}\n", tools.join(",")).into_bytes()
+}
+
 const INITIALIZE_RESULT: &[u8] = b",\"result\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{\"tools\":{}},\"serverInfo\":{\"name\":\"round_trip-echo\",\"version\":\"1\"}}}\n";
+
+const ANNOUNCING: &[u8] = b",\"result\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{\"tools\":{\"listChanged\":true}},\"serverInfo\":{\"name\":\"round_trip-echo\",\"version\":\"1\"}}}\n";
 
 const TOOLS: &[u8] = b",\"result\":{\"tools\":[{\"name\":\"echo\",\"inputSchema\":{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}}}}]}}\n";
 

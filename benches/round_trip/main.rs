@@ -11,7 +11,7 @@
 //! Every part is this one binary in another role, so a bench needs nothing installed but rmcp-mux:
 //! `--echo` is the server, `--floor` the floor relay, `--load` a load client for a socket.
 //! The comparison is `compare.rs`, that of the HTTP front with other proxies `http/`, the shares of a
-//! flooded child `fairness.rs`, memory and start times `footprint.rs`. Run without `cargo bench` (as `cargo test --benches` does) it tests itself.
+//! flooded child `fairness.rs`, memory and start times `footprint.rs`, the lists of many servers `lists.rs`. Run without `cargo bench` (as `cargo test --benches` does) it tests itself.
 
 mod compare;
 mod echo;
@@ -21,6 +21,7 @@ mod footprint;
 mod histogram;
 mod http;
 mod lines;
+mod lists;
 mod load;
 mod options;
 mod payload;
@@ -51,13 +52,14 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(true)
         }
-        Ok(Role::Echo { delay }) => echo::run(delay).map(|()| true).map_err(Failure::from),
+        Ok(Role::Echo { delay, offer }) => echo::run(delay, offer).map(|()| true).map_err(Failure::from),
         Ok(Role::Floor { socket, command }) => {
             floor::run(&socket, &command).map(|()| true).map_err(Failure::from)
         }
         Ok(Role::Load(client)) => run_load_client(&client),
         Ok(Role::SelfTest) => self_test::run().map(|()| true),
         Ok(Role::Footprint { json }) => prepare().and_then(|()| footprint::run(json.as_deref())),
+        Ok(Role::Lists) => prepare().and_then(|()| lists::run()),
         Ok(Role::Http(bench)) => prepare().and_then(|()| http::run(&bench)),
         Ok(Role::Bench(bench)) => prepare().and_then(|()| run_bench(&bench)),
         Err(message) => Err(Failure(message)),

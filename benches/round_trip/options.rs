@@ -7,6 +7,7 @@ use std::time::Duration;
 use lexopt::ValueExt;
 use lexopt::prelude::{Long, Short, Value};
 
+use crate::echo::Offer;
 use crate::load::{Plan, Until};
 use crate::payload::{Shape, Timing};
 use crate::relays::Relay;
@@ -24,23 +25,26 @@ cargo bench --bench round_trip -- [OPTIONS]
   --http                  the HTTP front beside other proxies instead; with --quick, --rounds, --json
   --require-rivals        fail if one of them is not installed in .bench
   --json FILE             write the figures as JSON too
+  --lists                 the lists of the endpoint of 50 servers instead
   --footprint             memory, wake-ups, start time and size instead
   --self-test             test the bench itself instead
 muxloop is MUXLOOP_BIN, else the static release build, else the release build.
 
 Roles by themselves:
-  round_trip --echo [--delay-us N]        the echo server on stdin and stdout
+  round_trip --echo [--delay-us N] [--tools N [--announces]]
+                                          the echo server on stdin and stdout
   round_trip --floor SOCKET -- COMMAND    the floor relay
   round_trip --load SOCKET [--clients N --in-flight N --bytes N --idle N --seconds N]
 ";
 
 pub enum Role {
     Help,
-    Echo { delay: Duration },
+    Echo { delay: Duration, offer: Offer },
     Floor { socket: PathBuf, command: Vec<OsString> },
     Load(LoadClient),
     Footprint { json: Option<PathBuf> },
     SelfTest,
+    Lists,
     Http(Bench),
     Bench(Bench),
 }
@@ -80,7 +84,7 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
         require_rivals: false,
         json: None,
     };
-    let (mut footprint, mut http, mut wanted) = (false, false, false);
+    let (mut footprint, mut http, mut lists, mut wanted) = (false, false, false, false);
     while let Some(option) = parser.next()? {
         wanted = true;
         match option {
@@ -94,6 +98,7 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
             Long("quick") => bench.quick = true,
             Long("footprint") => footprint = true,
             Long("http") => http = true,
+            Long("lists") => lists = true,
             Long("require-rivals") => bench.require_rivals = true,
             Long("require-rmcp-mux") => bench.require_rmcp_mux = true,
             Long("rounds") => bench.rounds = parser.value()?.parse::<usize>()?.max(1),
@@ -111,6 +116,7 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
     }
     Ok(match (wanted, footprint, http) {
         (false, ..) => Role::SelfTest,
+        _ if lists => Role::Lists,
         (_, true, _) => Role::Footprint { json: bench.json },
         (_, _, true) => Role::Http(bench),
         (..) => Role::Bench(bench),
@@ -118,14 +124,16 @@ fn parse_role(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
 }
 
 fn parse_echo(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {
-    let mut delay = Duration::ZERO;
+    let (mut delay, mut offer) = (Duration::ZERO, Offer::default());
     while let Some(option) = parser.next()? {
         match option {
             Long("delay-us") => delay = Duration::from_micros(parser.value()?.parse()?),
+            Long("tools") => offer.tools = Some(parser.value()?.parse()?),
+            Long("announces") => offer.announces = true,
             other => return Err(other.unexpected()),
         }
     }
-    Ok(Role::Echo { delay })
+    Ok(Role::Echo { delay, offer })
 }
 
 fn parse_floor(mut parser: lexopt::Parser) -> Result<Role, lexopt::Error> {

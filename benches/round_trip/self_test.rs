@@ -10,7 +10,7 @@ use crate::load::Failure;
 use crate::payload::{Payload, Shape, Timing};
 use crate::processes::{Process, catch_interrupts, cpu_ns, own_binary};
 use crate::relays::{Binaries, Relay};
-use crate::{histogram, http, load, payload};
+use crate::{histogram, http, lists, load, payload};
 
 /// Panics or returns a failure if a part is broken. Takes about a second.
 pub fn run() -> Result<(), Failure> {
@@ -33,6 +33,7 @@ pub fn run() -> Result<(), Failure> {
         }
     }
     http::self_test()?;
+    lists::self_test()?;
     println!("round_trip: self test passed");
     Ok(())
 }

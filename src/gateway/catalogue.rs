@@ -14,6 +14,7 @@ use super::template;
 use crate::codec::Span;
 use crate::codec::edit::{self, Member, object, whole};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// How tools and prompts are named on the merged endpoint (H02).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,12 +57,19 @@ pub(super) struct Item {
     pub text: Box<[u8]>,
 }
 
+/// A thing under its name here, unless an earlier server has that.
+#[derive(Clone, Debug)]
+struct Ready {
+    public: Rc<str>,
+    text: Rc<[u8]>,
+}
+
 /// One thing as it is offered.
 #[derive(Clone, Debug)]
 struct Offered {
     member: usize,
     own: Box<str>,
-    text: Box<[u8]>,
+    text: Rc<[u8]>,
 }
 
 /// Where a name or URI of the merged endpoint leads.
@@ -87,6 +95,9 @@ struct Lists {
     key: String,
     offer: Offer,
     items: [Option<Vec<Item>>; 4],
+    /// What is offered of these, in their order, made once: merged lists are built anew whenever one server's
+    /// changes, and only share it.
+    ready: [Vec<Option<Ready>>; 4],
     /// URIs seen in results, which are in no list.
     seen: std::collections::BTreeSet<Box<str>>,
 }
@@ -94,7 +105,7 @@ struct Lists {
 #[derive(Debug, Default)]
 struct Merged {
     offered: Vec<Offered>,
-    by_name: BTreeMap<Box<str>, usize>,
+    by_name: BTreeMap<Rc<str>, usize>,
     /// By name.
     clashes: BTreeMap<String, Clash>,
     /// Rises whenever the list changes: a cursor of an earlier one is not understood any more.
@@ -126,6 +137,7 @@ impl Catalogue {
             key,
             offer,
             items: Default::default(),
+            ready: Default::default(),
             seen: Default::default(),
         });
         let members = members.collect();
@@ -158,6 +170,12 @@ impl Catalogue {
                 offered.member = member;
             }
         }
+        // Names, filters and changes may be others.
+        for member in 0..self.members.len() {
+            for list in List::ALL {
+                self.make_ready(member, list);
+            }
+        }
         List::ALL.map(|list| self.rebuild(list))
     }
 
@@ -174,17 +192,33 @@ impl Catalogue {
     pub fn learn(&mut self, member: usize, list: List, pages: &[Vec<u8>]) -> bool {
         let (items, flaws) = sound::read(list, pages);
         let lists = &mut self.members[member];
-        let old = lists.items[list as usize].replace(items);
-        if old != lists.items[list as usize] {
-            for flaw in flaws.iter().take(FLAWS_LOGGED) {
-                log::warn!(target: "gateway", "server '{}': {}: {flaw}", lists.key, list.method());
-            }
-            if flaws.len() > FLAWS_LOGGED {
-                let (key, more) = (&lists.key, flaws.len() - FLAWS_LOGGED);
-                log::warn!(target: "gateway", "server '{key}': {}: and {more} more like this", list.method());
-            }
+        if lists.items[list as usize].as_ref() == Some(&items) {
+            return false;
         }
+        for flaw in flaws.iter().take(FLAWS_LOGGED) {
+            log::warn!(target: "gateway", "server '{}': {}: {flaw}", lists.key, list.method());
+        }
+        if flaws.len() > FLAWS_LOGGED {
+            let (key, more) = (&lists.key, flaws.len() - FLAWS_LOGGED);
+            log::warn!(target: "gateway", "server '{key}': {}: and {more} more like this", list.method());
+        }
+        lists.items[list as usize] = Some(items);
+        self.make_ready(member, list);
         self.rebuild(list)
+    }
+
+    fn make_ready(&mut self, member: usize, list: List) {
+        let items = self.members[member].items[list as usize].iter().flatten();
+        let ready = items.map(|item| self.ready(member, list, item)).collect();
+        self.members[member].ready[list as usize] = ready;
+    }
+
+    /// A thing as it is offered; `None`: it is not.
+    fn ready(&self, member: usize, list: List, item: &Item) -> Option<Ready> {
+        let lists = &self.members[member];
+        let public = lists.offers(list, &item.own).then(|| self.public_name(member, list, &item.own))?;
+        let passes = self.passes(list, &item.own, &public);
+        passes.then(|| Ready { text: lists.offered_text(list, item, &public).into(), public: public.into() })
     }
 
     /// A server is gone: nothing of it is offered. True if a merged list changed, by list.
@@ -196,29 +230,28 @@ impl Catalogue {
     fn rebuild(&mut self, list: List) -> bool {
         let mut merged = Merged::default();
         for (member, lists) in self.members.iter().enumerate() {
-            for item in lists.items[list as usize].iter().flatten() {
-                if !lists.offers(list, &item.own) {
-                    continue;
-                }
-                let mut public = self.public_name(member, list, &item.own);
-                if !self.passes(list, &item.own, &public) {
-                    continue;
-                }
-                if let Some(first) = merged.by_name.get(&*public) {
+            let items = lists.items[list as usize].iter().flatten();
+            for (item, ready) in items.zip(&lists.ready[list as usize]) {
+                let Some(Ready { mut public, mut text }) = ready.clone() else { continue };
+                if let Some(first) = merged.by_name.get(&public) {
                     if list.is_by_name() {
                         let first = &merged.offered[*first];
                         let owners = [(first.member, &*first.own), (member, &*item.own)];
-                        merged.note_clash(Clash { list, name: public, owners: self.owners(owners) });
+                        merged.note_clash(Clash {
+                            list,
+                            name: public.to_string(),
+                            owners: self.owners(owners),
+                        });
                         continue;
                     }
                     // Both resources can be had: the second one under its server's name.
-                    public = owned_uri(&lists.key, &item.own);
-                    if merged.by_name.contains_key(&*public) || !self.passes(list, &item.own, &public) {
+                    public = owned_uri(&lists.key, &item.own).into();
+                    if merged.by_name.contains_key(&public) || !self.passes(list, &item.own, &public) {
                         continue;
                     }
+                    text = lists.offered_text(list, item, &public).into();
                 }
-                let text = lists.offered_text(list, item, &public);
-                merged.by_name.insert(public.into(), merged.offered.len());
+                merged.by_name.insert(public, merged.offered.len());
                 merged.offered.push(Offered { member, own: item.own.clone(), text });
             }
         }
@@ -417,7 +450,7 @@ impl Merged {
         if self.clashes.is_empty() {
             return;
         }
-        let mut places: Vec<(Box<str>, usize)> = std::mem::take(&mut self.by_name).into_iter().collect();
+        let mut places: Vec<(Rc<str>, usize)> = std::mem::take(&mut self.by_name).into_iter().collect();
         places.retain(|(name, _)| !self.clashes.contains_key(&**name));
         places.sort_by_key(|(_, at)| *at);
         let mut offered: Vec<_> = std::mem::take(&mut self.offered).into_iter().map(Some).collect();

@@ -67,6 +67,8 @@ pub(super) enum Way {
     /// A result.
     Result(Vec<u8>),
     Error(i32, String),
+    /// Nobody has the resource of this URI.
+    NoResource(String),
 }
 
 impl Gateway {
@@ -271,6 +273,7 @@ impl Gateway {
         let (route, at, by_uri, arguments) = match way {
             Way::Result(result) => return floor.tell(&response(id, &result)),
             Way::Error(code, text) => return refuse(msg, code, &text, floor),
+            Way::NoResource(uri) => return floor.tell(&no_resource(id, &uri)),
             Way::Server { route, at, by_uri, arguments } => (route, at, by_uri, arguments),
         };
         let arguments = match self.arguments(&route, arguments, msg) {
@@ -431,9 +434,12 @@ pub(super) fn no_such_cursor() -> Way {
 /// A name that no server has.
 fn unknown(msg: &Incoming<'_>) -> Way {
     let what = match msg.method() {
+        b"resources/read" => {
+            let uri = msg.envelope.uri.and_then(|uri| json::unescape(msg.text(uri)));
+            return Way::NoResource(uri.unwrap_or_default().into_owned());
+        }
         b"tools/call" => "unknown tool",
         b"prompts/get" => "unknown prompt",
-        b"resources/read" => "resource not found",
         _ => "nothing to complete: unknown reference",
     };
     let name =
@@ -460,7 +466,17 @@ pub(super) fn refuse(msg: &Incoming<'_>, code: i32, text: &str, floor: &mut dyn 
 }
 
 pub(super) fn failure(id: &[u8], code: i32, text: &str) -> Vec<u8> {
-    let error = json!({ "code": code, "message": text }).to_string();
+    error(id, &json!({ "code": code, "message": text }))
+}
+
+/// As 2026-07-28 says it: with the URI for programs.
+fn no_resource(id: &[u8], uri: &str) -> Vec<u8> {
+    let text = format!("resource not found: {uri}");
+    error(id, &json!({ "code": -32602, "message": text, "data": { "uri": uri } }))
+}
+
+fn error(id: &[u8], error: &Value) -> Vec<u8> {
+    let error = error.to_string();
     [b"{\"jsonrpc\":\"2.0\",\"id\":", id, b",\"error\":", error.as_bytes(), b"}"].concat()
 }
 

@@ -388,7 +388,9 @@ fn uris_are_the_clients_on_the_way_back() {
     world.asked(11, "resources/read");
     world.says(5, "resources/read", json!({ "uri": "nobody:1" }));
     world.serve();
-    assert_eq!(world.hears(5)["error"]["code"], -32602);
+    let error =
+        json!({ "code": -32602, "message": "resource not found: nobody:1", "data": { "uri": "nobody:1" } });
+    assert_eq!(world.hears(5)["error"], error);
 }
 
 /// protocol.md §5.11: who is asked can tell by which server.

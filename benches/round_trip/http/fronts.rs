@@ -17,6 +17,8 @@ use crate::relays::{Binaries, mux_config};
 pub enum Front {
     /// `muxloop -c`: all sessions share one server.
     Muxloop,
+    /// The same, but the sessions are at the endpoint of all servers.
+    MuxloopMerged,
     /// `muxloop proxy --stdio … --stateful`: a server for each session.
     MuxloopProxy,
     /// npm; a server for each session.
@@ -28,18 +30,20 @@ pub enum Front {
 }
 
 impl Front {
-    pub const ALL: [Front; 5] = [
+    pub const ALL: [Front; 6] = [
         Front::Muxloop,
+        Front::MuxloopMerged,
         Front::MuxloopProxy,
         Front::Supergateway,
         Front::McpProxyNode,
         Front::McpProxyPython,
     ];
-    pub const OWN: [Front; 2] = [Front::Muxloop, Front::MuxloopProxy];
+    pub const OWN: [Front; 3] = [Front::Muxloop, Front::MuxloopMerged, Front::MuxloopProxy];
 
     pub fn name(self) -> &'static str {
         match self {
             Front::Muxloop => "muxloop -c",
+            Front::MuxloopMerged => "muxloop merged",
             Front::MuxloopProxy => "muxloop proxy",
             Front::Supergateway => "supergateway",
             Front::McpProxyNode => "mcp-proxy/npm",
@@ -55,7 +59,7 @@ impl Front {
     pub fn program(self, binaries: &Binaries) -> PathBuf {
         let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".bench/rivals");
         match self {
-            Front::Muxloop | Front::MuxloopProxy => binaries.muxloop.clone(),
+            Front::Muxloop | Front::MuxloopMerged | Front::MuxloopProxy => binaries.muxloop.clone(),
             Front::Supergateway => installed.join("node_modules/.bin/supergateway"),
             Front::McpProxyNode => installed.join("node_modules/.bin/mcp-proxy"),
             Front::McpProxyPython => installed.join("python/bin/mcp-proxy"),
@@ -135,15 +139,17 @@ fn command(
     // Two of them take the server as one text for a shell.
     let echo = format!("'{}' --echo", own.display());
     let mut command = Command::new(front.program(binaries));
+    let at_all = front == Front::MuxloopMerged;
     let path = match front {
-        Front::Muxloop => {
+        Front::Muxloop | Front::MuxloopMerged => {
             let config = scratch.join("mux.toml");
             let servers = [("bench", scratch.join("bench.sock"))];
             let servers = mux_config(&servers, &own, &["--echo"], sessions + 8, 1 << 20, false);
             let front = format!("http = \"{address}\"\n[session]\nmax_sessions = {}\n", sessions + 8);
-            fs::write(&config, front + &servers)?;
+            // The load calls the tool by its own name.
+            fs::write(&config, front + "[gateway]\nnames = \"plain\"\n" + &servers)?;
             command.arg("-c").arg(config);
-            "/servers/bench/mcp"
+            if at_all { "/mcp" } else { "/servers/bench/mcp" }
         }
         Front::MuxloopProxy => {
             command.args(["proxy", "--stdio", &echo, "--port", &port]);

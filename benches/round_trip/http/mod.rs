@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!                            ┌ muxloop -c             ┐
+//!                            ├ the same, all servers  │
 //!                            ├ muxloop proxy --stdio  │
 //!  load client ─ TCP, HTTP ─ ┼ supergateway (npm)     ┼─ pipes ─ echo server(s)
 //!  (checks every answer)     ├ mcp-proxy (npm)        │
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 pub use self::fronts::Front;
 use self::fronts::Running;
 use self::load::Plan;
+use self::reply::Reply;
 use crate::compare::{Effort, Entry, Figures, ratio};
 use crate::load::{Failure, Moment};
 use crate::options::Bench;
@@ -138,6 +140,15 @@ impl Load {
             Err(failure) => json!({ "front": entry.relay.name(), "failure": failure.0 }),
         });
         json!({ "sessions": self.sessions, "fronts": entries.collect::<Vec<_>>() })
+    }
+}
+
+/// The JSON-RPC message of the answer that `bytes` are; `None`: it is not all there yet.
+pub fn whole_message(bytes: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    match Reply::read(bytes).map_err(Failure)? {
+        None => Ok(None),
+        Some((reply, _)) if reply.status == 200 => Ok(reply.message()),
+        Some((reply, _)) => Err(Failure(reply.excerpt())),
     }
 }
 

@@ -45,8 +45,11 @@ pub fn table(load: &Load) -> String {
 
 /// Row M06, by its worst load and its best rival, once for each of muxloop's two ways to serve.
 pub fn verdicts(loads: &[Load]) -> Vec<Verdict> {
-    let whats =
-        ["CPU per tools/call of the best rival / muxloop -c, worst load", "the same / muxloop proxy --stdio"];
+    let whats = [
+        "CPU per tools/call of the best rival / muxloop -c, worst load",
+        "the same / muxloop -c, all servers at one endpoint",
+        "the same / muxloop proxy --stdio",
+    ];
     Front::OWN
         .into_iter()
         .zip(whats)

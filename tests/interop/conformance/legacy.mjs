@@ -132,10 +132,12 @@ const later = {
     return answer('Logged.');
   },
   test_trigger_tool_change: async (_, extra) => {
+    changes.tools += 1;
     await extra.sendNotification({ method: 'notifications/tools/list_changed' });
     return answer('Announced.');
   },
   test_trigger_prompt_change: async (_, extra) => {
+    changes.prompts += 1;
     await extra.sendNotification({ method: 'notifications/prompts/list_changed' });
     return answer('Announced.');
   },
@@ -144,6 +146,8 @@ for (const [name, run] of Object.entries(later)) tools[name] = { run };
 tools.test_custom_headers = { inputSchema: F.HEADER_SCHEMA, run: async ({ region }) => answer(`In ${region}.`) };
 for (const [name, content] of Object.entries(F.PLAIN_TOOLS)) tools[name] = { run: async () => ({ content }) };
 
+/** What the triggers have changed so far. */
+const changes = { tools: 0, prompts: 0 };
 const ASKING_PROMPT = 'test_input_required_result_prompt';
 
 const failure = (code, message, data) => Object.assign(new Error(message), { code, ...(data && { data }) });
@@ -172,7 +176,7 @@ function build() {
   server.setRequestHandler(T.ListToolsRequestSchema, () => ({
     tools: Object.entries(tools).map(([name, { inputSchema }]) => ({
       name,
-      description: `${name} of the conformance server`,
+      description: `${name} of the conformance server, change ${changes.tools}`,
       inputSchema: inputSchema ?? object(),
     })),
   }));
@@ -189,7 +193,7 @@ function build() {
   server.setRequestHandler(T.ListPromptsRequestSchema, () => ({
     prompts: Object.entries({ ...F.PROMPTS, [ASKING_PROMPT]: {} }).map(([name, { arguments: names = [] }]) => ({
       name,
-      description: `${name} of the conformance server`,
+      description: `${name} of the conformance server, change ${changes.prompts}`,
       arguments: names.map((argument) => ({ name: argument, description: argument, required: true })),
     })),
   }));

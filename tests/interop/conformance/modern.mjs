@@ -118,12 +118,15 @@ const FORMS = {
   test_elicitation_sep1330_enums: ['Please choose', F.ENUMS_SCHEMA],
 };
 
-/** Announces that a list has changed: over stdio the server does, over HTTP the handler. */
+/** What the triggers have changed so far, which shows in their descriptions. */
+const changes = { tools: 0, prompts: 0 };
+const descriptionOf = (name, kind) => `${name} of the conformance server, change ${changes[kind]}`;
+/** Announces that a list has changed: over stdio the tool or prompt that did, over HTTP the handler. */
 let announce = null;
 
-function addTools(server) {
+function addTools(server, prompts) {
   const tool = (name, inputSchema, run) =>
-    server.registerTool(name, { description: `${name} of the conformance server`, inputSchema }, run);
+    server.registerTool(name, { description: descriptionOf(name, 'tools'), inputSchema }, run);
   const nothing = z.object({});
   for (const [name, content] of Object.entries(F.PLAIN_TOOLS)) tool(name, nothing, async () => ({ content }));
   for (const [name, run] of Object.entries(asking)) tool(name, nothing, async (_, ctx) => run(ctx));
@@ -175,20 +178,27 @@ function addTools(server) {
     if (missing(ctx, 'q')) return inputRequired({ inputRequests: { q: sample('Can you?', 10) } });
     return answer('You have what it takes.');
   });
-  tool('test_trigger_tool_change', nothing, async () => (await announce.tools(server), answer('Announced.')));
-  tool('test_trigger_prompt_change', nothing, async () => (await announce.prompts(server), answer('Announced.')));
+  const trigger = (name, kind, changed) => tool(name, nothing, async () => {
+    changes[kind] += 1;
+    await announce[kind](changed());
+    return answer('Announced.');
+  });
+  const toolTrigger = trigger('test_trigger_tool_change', 'tools', () => toolTrigger);
+  trigger('test_trigger_prompt_change', 'prompts', () => prompts[0]);
   tool('json_schema_2020_12_tool', fromJsonSchema(F.SCHEMA_2020_12), async (args) => answer(JSON.stringify(args)));
   tool('test_custom_headers', fromJsonSchema(F.HEADER_SCHEMA), async ({ region }) => answer(`In ${region}.`));
 }
 
 function addPrompts(server) {
+  const all = [];
   for (const [name, { arguments: names = [] }] of Object.entries(F.PROMPTS)) {
     const complete = (value) => ['paris', 'park', 'party', 'test'].filter((word) => word.startsWith(value));
     const argsSchema = z.object(Object.fromEntries(names.map((argument) => [argument, completable(z.string(), complete)])));
     const run = (args) => ({ messages: F.promptMessages(name, args) });
-    const description = `${name} of the conformance server`;
-    if (names.length) server.registerPrompt(name, { description, argsSchema }, run);
-    else server.registerPrompt(name, { description }, () => run({}));
+    const description = descriptionOf(name, 'prompts');
+    all.push(names.length
+      ? server.registerPrompt(name, { description, argsSchema }, run)
+      : server.registerPrompt(name, { description }, () => run({})));
   }
   server.registerPrompt('test_input_required_result_prompt', { description: 'asks before it answers' }, (ctx) => {
     const context = acceptedContent(ctx.mcpReq.inputResponses, 'user_context')?.context;
@@ -197,6 +207,7 @@ function addPrompts(server) {
     }
     return { messages: [{ role: 'user', content: F.text(`In the context of ${context}`) }] };
   });
+  return all;
 }
 
 function build() {
@@ -207,8 +218,7 @@ function build() {
       requestState: { verify: states.verify },
     },
   );
-  addTools(server);
-  addPrompts(server);
+  addTools(server, addPrompts(server));
   for (const [uri, { name, mimeType }] of Object.entries(F.RESOURCES)) {
     server.registerResource(name, uri, { mimeType, description: name }, async () => ({ contents: F.contentsOf(uri) }));
   }
@@ -254,7 +264,8 @@ function serveHttp(port) {
 
 const port = F.httpPort();
 if (port === null) {
-  announce = { tools: (server) => server.sendToolListChanged(), prompts: (server) => server.sendPromptListChanged() };
+  const update = (kind) => (changed) => changed.update({ description: descriptionOf('it', kind) });
+  announce = { tools: update('tools'), prompts: update('prompts') };
   process.stdin.on('end', () => process.exit(0));
   serveStdio(build, { legacy: 'reject' });
 } else serveHttp(port);

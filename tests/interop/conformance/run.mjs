@@ -1,16 +1,16 @@
-// Runs the official conformance suites three times: over the HTTP transport of
-// the server's own SDK, through muxloop in front of the same server's stdio, and
-// through muxloop in front of a server that knows only the other era. Prints a
-// table per version and fails if muxloop passes less, but for what runs.mjs
-// explains of the other era. `--write` puts the tables into docs/conformance.md,
-// `--only=TEXT` takes the runs whose title has TEXT.
+// Runs the official conformance suites by five ways: over the HTTP transport of
+// the server's own SDK; through muxloop in front of the same server's stdio, at
+// the server's own path and at the merged endpoint; and both again in front of a
+// server that knows only the other era. Prints a table per version and fails if
+// muxloop passes less, but for what runs.mjs explains. `--write` puts the tables
+// into docs/conformance.md, `--only=TEXT` takes the runs whose title has TEXT.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { MISSES, REMARKS, RUNS } from './runs.mjs';
+import { MERGED_MISSES, MISSES, REMARKS, RUNS } from './runs.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { MUXLOOP_BIN, CONFORMANCE_HOME, CONFORMANCE_DOC } = process.env;
@@ -58,8 +58,8 @@ async function direct(run) {
   return { child, url: await firstMatch(child, child.stdout, /^(http:\S+)$/, run.program) };
 }
 
-/** muxloop in front of a server's stdio. */
-async function throughMuxloop({ program, mux }, home) {
+/** muxloop in front of a server's stdio, at `path`. The suite calls tools by the server's own names, so the merged ones are those. */
+async function throughMuxloop({ program, mux }, path, home) {
   const config = join(home, 'mux.toml');
   const values = { cmd: process.execPath, args: [join(here, program)], socket: join(home, 'c.sock'), ...mux };
   const lines = Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
@@ -68,12 +68,13 @@ async function throughMuxloop({ program, mux }, home) {
     'control = "off"',
     // The suite's clients leave without DELETE, faster than sessions are given up.
     'session = { max_sessions = 1000 }',
+    'gateway = { names = "plain" }',
     '[servers.conformance]',
     ...lines,
   ].join('\n'));
   const child = start(MUXLOOP_BIN, ['-c', config], ['ignore', 'ignore', 'pipe']);
   const base = await firstMatch(child, child.stderr, /http: listening on (http:\S+)/, 'muxloop');
-  return { child, url: `${base}/servers/conformance/mcp` };
+  return { child, url: `${base}${path}` };
 }
 
 /** Runs the suite against `url`: scenario → its checks. */
@@ -110,32 +111,43 @@ function verdict(checks) {
   };
 }
 
+const OWN = '/servers/conformance/mcp';
+const MERGED = '/mcp';
+/** By which ways a scenario runs. The first is what the others are held against. */
+const WAYS = [
+  { head: 'direct', open: direct },
+  { head: 'through muxloop', open: (run, home) => throughMuxloop(run, OWN, home) },
+  { head: 'merged', merged: true, open: (run, home) => throughMuxloop(run, MERGED, home) },
+  { head: 'other era', other: true, open: (run, home) => throughMuxloop(run.other, OWN, home) },
+  { head: 'other era, merged', other: true, merged: true, open: (run, home) => throughMuxloop(run.other, MERGED, home) },
+];
+
 /**
  * One scenario by every way. `faults`: where muxloop ranks below the server itself without
  * a reason in runs.mjs, and reasons there for what passes by now.
  */
 function compare(run, scenario, results) {
   const verdicts = results.map((checks) => verdict(checks.get(scenario)));
-  const [own, same, other] = verdicts;
-  const below = (way) => RANK[way.outcome] < RANK[own.outcome];
-  const miss = MISSES[run.other.era]?.[scenario];
+  const ofEra = MISSES[run.other.era]?.[scenario];
+  const ofMerged = MERGED_MISSES[scenario];
   const faults = [];
-  if (below(same)) faults.push('worse through muxloop');
-  if (below(other) && !miss) faults.push('worse with a server of the other era');
-  if (!below(other) && miss) faults.push('explained as a miss, but it passes');
-  const remarks = [REMARKS[run.version]?.[scenario], miss && `Other era: ${miss}`].filter(Boolean).join(' ');
+  for (const [way, { head, other, merged }] of WAYS.entries()) {
+    const below = RANK[verdicts[way].outcome] < RANK[verdicts[0].outcome];
+    const isExplained = Boolean((other && ofEra) || (merged && ofMerged));
+    if (below && !isExplained) faults.push(`worse by the way "${head}"`);
+    if (!below && isExplained) faults.push(`explained as a miss, but it passes by the way "${head}"`);
+  }
+  const remarks = [REMARKS[run.version]?.[scenario], ofEra && `Other era: ${ofEra}`, ofMerged && `Merged: ${ofMerged}`].filter(Boolean).join(' ');
   const cells = verdicts.map(({ outcome, passed }) => `${outcome} ${passed}`);
   return { scenario, faults, verdicts, row: `| ${scenario} | ${cells.join(' | ')} | ${remarks} |` };
 }
-
-const WAYS = ['direct', 'through muxloop', 'other era through muxloop'];
 
 async function judgeAll(run) {
   const home = mkdtempSync(join(tmpdir(), 'muxloop-conformance-'));
   try {
     const results = [];
-    for (const open of [() => direct(run), () => throughMuxloop(run, home), () => throughMuxloop(run.other, home)]) {
-      const { child, url } = await open();
+    for (const { open } of WAYS) {
+      const { child, url } = await open(run, home);
       results.push(await judge(run, url, mkdtempSync(join(home, 'run-'))));
       await stop(child);
     }
@@ -147,18 +159,18 @@ async function judgeAll(run) {
 }
 
 function report(run, rows) {
-  const [own, same, other] = WAYS.map((_, way) => rows.filter(({ verdicts }) => verdicts[way].outcome === 'pass').length);
-  const total = `${rows.length} scenarios, ${own} pass directly, ${same} through muxloop, ${other} with a server of ${run.other.era} behind muxloop`;
+  const passes = WAYS.map(({ head }, way) => `${head} ${rows.filter(({ verdicts }) => verdicts[way].outcome === 'pass').length}`);
+  const total = `${rows.length} scenarios, of which pass: ${passes.join('; ')}`;
   console.log(`${run.title}: ${total}`);
   for (const { scenario, faults, verdicts } of rows) {
     for (const fault of faults) console.log(`  FAULT ${scenario}: ${fault}`);
     for (const [way, { complaints }] of verdicts.entries()) {
-      for (const complaint of complaints) console.log(`  ${scenario} (${WAYS[way]}): ${complaint}`);
+      for (const complaint of complaints) console.log(`  ${scenario} (${WAYS[way].head}): ${complaint}`);
     }
   }
   return [
-    `## ${run.title}`, '', `${total}.`, '',
-    `| scenario | direct | through muxloop | ${run.other.era} behind muxloop | remark |`, '|---|---|---|---|---|',
+    `## ${run.title}`, '', `${total}. The other era: a server of ${run.other.era}.`, '',
+    `| scenario | ${WAYS.map(({ head }) => head).join(' | ')} | remark |`, `|---|${'---|'.repeat(WAYS.length)}---|`,
     ...rows.map(({ row }) => row), '',
   ].join('\n');
 }

@@ -43,3 +43,9 @@ export const MISSES = {
       'the suite answers with the first call, before it was asked and without `requestState`. A 2025 server has not asked yet, so the call is a new one and the answers are nobody\'s.',
   },
 };
+
+/** What is missed at the merged endpoint, by scenario. */
+export const MERGED_MISSES = {
+  'http-custom-header-server-validation':
+    'merged schemas have no `x-mcp-header`, so that no client sends `Mcp-Param-*` there and there is nothing to check; a server\'s own path has them.',
+};

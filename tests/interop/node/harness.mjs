@@ -13,8 +13,14 @@ const here = dirname(fileURLToPath(import.meta.url));
 const argv = process.argv.slice(2);
 
 export const direct = argv.includes('--direct');
-/** How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`, `ws`). */
+/**
+ * How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`, `ws`); all servers at once
+ * also on the socket of `muxloop serve` (`socket`), or on the standard input and output of one for each client (`serve`).
+ */
 export const over = argv.find((arg) => arg.startsWith('--over='))?.slice('--over='.length) ?? 'stdio';
+const hasFront = ['http', 'sse', 'ws'].includes(over);
+/** The client's transport for that. */
+export const transportOf = hasFront ? over : 'stdio';
 const only = argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length);
 /** Every wait ends after this many milliseconds. */
 export const deadlineMs = Number(process.env.INTEROP_DEADLINE_MS ?? 20_000);
@@ -55,16 +61,23 @@ export const servers = Object.fromEntries(
 );
 
 export const socketOf = (name, dir = tmp) => join(dir, `${name}.sock`);
+const configOf = (dir) => join(dir, 'mux.toml');
+const logOf = (dir) => join(dir, 'muxloop.log');
+/** Instead of a server's name: the endpoint of all of them. */
+export const MERGED = 'gateway';
 
-/** A `mux.toml` for the named servers, whose environment gets `marker` too. JSON strings, numbers and arrays of them are TOML as they are. */
-function muxToml(names, dir, marker) {
-  const front = over === 'stdio' ? '' : 'http = "127.0.0.1:0"\nsession = { max_sessions = 200 }\n';
-  return front + names.map((name) => {
+/** JSON strings, numbers and arrays of them are TOML as they are. */
+const tomlTable = (values) => `{ ${Object.entries(values).map(([key, value]) => `${JSON.stringify(key)} = ${JSON.stringify(value)}`).join(', ')} }`;
+
+/** A `mux.toml` for the named servers, whose environment gets `marker` too; `gateway`: keys of the merged endpoint. */
+function muxToml(names, dir, marker, gateway) {
+  const front = hasFront ? 'http = "127.0.0.1:0"\nsession = { max_sessions = 200 }\n' : '';
+  const merged = gateway ? `gateway = ${tomlTable(gateway)}\n` : '';
+  return front + merged + names.map((name) => {
     const server = servers[name];
     const keys = { socket: socketOf(name, dir), cmd: server.cmd, args: server.args, ...(server.cwd ? { cwd: server.cwd } : {}), lazy_start: true, ...server.mux };
     const lines = Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-    const env = Object.entries({ ...server.env, ...marker }).map(([key, value]) => `${JSON.stringify(key)} = ${JSON.stringify(value)}`);
-    return `[servers.${JSON.stringify(name)}]\n${lines.join('\n')}\nenv = { ${env.join(', ')} }\n`;
+    return `[servers.${JSON.stringify(name)}]\n${lines.join('\n')}\nenv = ${tomlTable({ ...server.env, ...marker })}\n`;
   }).join('\n');
 }
 
@@ -72,31 +85,36 @@ const children = new Set();
 const fronts = new Map();
 
 const pathOf = { mcp: (name) => `/servers/${name}/mcp`, ws: (name) => `/servers/${name}/ws`, sse: (name) => `/sse/${name}` };
+const mergedPathOf = { mcp: '/mcp', ws: '/ws', sse: '/sse' };
 
 /** Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE, `ws` on WebSocket. */
 export function urlOf(name, kind = 'mcp', dir = tmp) {
-  const url = new URL(pathOf[kind](name), fronts.get(dir));
+  const url = new URL(name === MERGED ? mergedPathOf[kind] : pathOf[kind](name), fronts.get(dir));
   if (kind === 'ws') url.protocol = 'ws:';
   return url;
 }
 
-/** One running `muxloop -c`. */
+/** One running `muxloop -c`, or `muxloop serve`. */
 export class Daemon {
-  static async start(names, { dir = tmp, marker = {} } = {}) {
-    const config = join(dir, 'mux.toml');
-    writeFileSync(config, muxToml(names, dir, marker));
+  /** Nothing is started where each client starts its own. */
+  static async start(names, { dir = tmp, marker = {}, gateway } = {}) {
+    const config = configOf(dir);
+    writeFileSync(config, muxToml(names, dir, marker, gateway));
     const daemon = new Daemon();
-    daemon.log = join(dir, 'muxloop.log');
+    daemon.log = logOf(dir);
     const log = openSync(daemon.log, 'a');
-    daemon.process = spawn(required('MUXLOOP_BIN'), ['-c', config], { stdio: ['ignore', log, log] });
+    if (over === 'serve') return daemon;
+    const args = over === 'socket' ? ['serve', '--socket', socketOf(MERGED, dir), '-c', config] : ['-c', config];
+    daemon.process = spawn(required('MUXLOOP_BIN'), args, { env: environment(dir), stdio: ['ignore', log, log] });
     closeSync(log);
     children.add(daemon.process);
     daemon.exited = once(daemon.process, 'exit').then(([code, signal]) => {
       children.delete(daemon.process);
       daemon.ended = signal ?? `exit code ${code}`;
     });
-    await Promise.all(names.map((name) => daemon.#listening(socketOf(name, dir))));
-    if (over !== 'stdio') fronts.set(dir, await daemon.#front());
+    const listening = over === 'socket' ? [MERGED] : names;
+    await Promise.all(listening.map((name) => daemon.#listening(socketOf(name, dir))));
+    if (hasFront) fronts.set(dir, await daemon.#front());
     return daemon;
   }
 
@@ -124,6 +142,7 @@ export class Daemon {
   }
 
   async stop(signal = 'SIGTERM') {
+    if (!this.process) return;
     if (!this.ended) this.process.kill(signal);
     await within(this.exited, 'muxloop ends after a signal');
   }
@@ -131,8 +150,22 @@ export class Daemon {
 
 /** How a client starts `name`: the shim to muxloop, or with `--direct` the server itself. */
 export function launch(name, dir = tmp) {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined));
-  if (!direct) return { command: required('MUXLOOP_BIN'), args: ['proxy', '--socket', socketOf(name, dir)], env, stderr: 'inherit' };
+  if (direct) return launchServer(name);
+  const command = required('MUXLOOP_BIN');
+  const env = environment(dir);
+  if (over !== 'serve') return { command, args: ['proxy', '--socket', socketOf(name, dir)], env, stderr: 'inherit' };
+  return { command, args: ['serve', '--stdio', '-c', configOf(dir), '--log', logOf(dir)], env, stderr: 'inherit' };
+}
+
+/** Ours, but what muxloop keeps of servers' lists is in `dir`. */
+const environment = (dir) => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== undefined)),
+  XDG_CACHE_HOME: join(dir, 'cache'),
+});
+
+/** How a server is started without muxloop. */
+export function launchServer(name) {
+  const env = environment(tmp);
   const server = servers[name];
   return { command: server.cmd, args: server.args, cwd: server.cwd, env: { ...env, ...server.env }, stderr: 'ignore' };
 }
@@ -165,14 +198,17 @@ export function scenario(name, run, { mux = false, on } = {}) {
   if (fits && (!mux || !direct) && (!only || name.includes(only))) scenarios.push({ name, run });
 }
 
-/** Runs all scenarios one after the other, prints one line each and ends the process. */
-export async function main(driver, { names, open }) {
+/**
+ * Runs all scenarios one after the other, prints one line each and ends the process.
+ * `gateway`: keys of the merged endpoint, see `MERGED`.
+ */
+export async function main(driver, { names, open, gateway }) {
   const title = over === 'stdio' || driver === over ? driver : `${driver}-${over}`;
   let daemon;
   let passed = 0;
   let failed = 0;
   try {
-    if (!direct && names.length > 0) daemon = await Daemon.start(names);
+    if (!direct && names.length > 0) daemon = await Daemon.start(names, { gateway });
     for (const { name, run } of scenarios) {
       const peers = [];
       const started = Date.now();

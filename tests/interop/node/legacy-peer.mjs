@@ -7,7 +7,7 @@ import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { WebSocketClientTransport } from '@modelcontextprotocol/sdk/client/websocket.js';
 import * as T from '@modelcontextprotocol/sdk/types.js';
-import { deadlineMs, launch, over, urlOf } from './harness.mjs';
+import { deadlineMs, launch, transportOf, urlOf } from './harness.mjs';
 import { Wire } from './wire.mjs';
 
 const transports = {
@@ -18,7 +18,7 @@ const transports = {
 };
 
 /** `way`: how it reaches muxloop, as `--over` says if absent; `transport`: one of the caller's making. */
-export async function openLegacy(server, { label = 'client', interactive = false, roots, dir, way = over, transport = transports[way](server, dir) } = {}) {
+export async function openLegacy(server, { label = 'client', interactive = false, roots, dir, way = transportOf, transport = transports[way](server, dir) } = {}) {
   const capabilities = interactive ? { elicitation: { form: {}, url: {} }, sampling: {}, roots: { listChanged: true } } : {};
   const client = new Client({ name: label, version: '1.0.0' }, { capabilities });
   const wire = new Wire(transport, label);

@@ -2,21 +2,21 @@
 // says otherwise. Like the legacy peer it puts its label into every answer.
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { deadlineMs, launch, over, urlOf } from './harness.mjs';
+import { deadlineMs, launch, transportOf, urlOf } from './harness.mjs';
 import { Wire } from './wire.mjs';
 
 export const REVISION = '2026-07-28';
 
 const transports = {
-  stdio: (server, maxBufferSize) => new StdioClientTransport({ ...launch(server), maxBufferSize }),
-  http: (server) => new StreamableHTTPClientTransport(urlOf(server)),
-  sse: (server) => new SSEClientTransport(urlOf(server, 'sse')),
+  stdio: (server, dir, maxBufferSize) => new StdioClientTransport({ ...launch(server, dir), maxBufferSize }),
+  http: (server, dir) => new StreamableHTTPClientTransport(urlOf(server, 'mcp', dir)),
+  sse: (server, dir) => new SSEClientTransport(urlOf(server, 'sse', dir)),
 };
 
-export async function openModern(server, { label = 'client', interactive = false, mode = { pin: REVISION }, maxBufferSize = 64 << 20, way = over } = {}) {
+export async function openModern(server, { label = 'client', interactive = false, mode = { pin: REVISION }, maxBufferSize = 64 << 20, dir, way = transportOf } = {}) {
   const capabilities = interactive ? { elicitation: { form: {} }, sampling: {}, roots: {} } : {};
   const client = new Client({ name: label, version: '1.0.0' }, { capabilities, versionNegotiation: { mode } });
-  const transport = transports[way](server, maxBufferSize);
+  const transport = transports[way](server, dir, maxBufferSize);
   const wire = new Wire(transport, label);
   const peer = {
     label, client, wire, transport,

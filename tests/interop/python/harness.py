@@ -24,13 +24,20 @@ HERE = Path(__file__).resolve().parent
 DIRECT = "--direct" in sys.argv
 ONLY = next((arg.removeprefix("--only=") for arg in sys.argv if arg.startswith("--only=")), "")
 OVER = next((arg.removeprefix("--over=") for arg in sys.argv if arg.startswith("--over=")), "stdio")
-"""How clients reach muxloop: by its shim (`stdio`), or over its HTTP front (`http`, `sse`, `ws`)."""
+"""How clients reach muxloop, as in `node/harness.mjs`."""
+HAS_FRONT = OVER in ("http", "sse", "ws")
+MERGED = "gateway"
+"""Instead of a server's name: the endpoint of all of them."""
 DEADLINE = int(os.environ.get("INTEROP_DEADLINE_MS", "20000")) / 1000
 """Every wait ends after this many seconds."""
 GIVE_UP = 12
 """After so many failed scenarios a driver stops: the cause is one and waiting for each deadline is long."""
 TMP = Path(tempfile.mkdtemp(prefix="muxi-")).resolve()
 (TMP / "files").mkdir()
+CONFIG = TMP / "mux.toml"
+LOG = TMP / "muxloop.log"
+# What muxloop keeps of servers' lists is of this run alone.
+os.environ["XDG_CACHE_HOME"] = str(TMP / "cache")
 (TMP / "files" / "hello.txt").write_text("hello from a file\n")
 
 _PLACES = {
@@ -64,8 +71,11 @@ def socket_of(name: str) -> str:
     return str(TMP / f"{name}.sock")
 
 
-def mux_toml(names: list[str]) -> str:
-    """A `mux.toml` for the named servers; JSON strings, numbers and arrays of them are TOML too."""
+def mux_toml(names: list[str], gateway: str) -> str:
+    """A `mux.toml` for the named servers; JSON strings, numbers and arrays of them are TOML too.
+
+    `gateway`: what the merged endpoint is, as TOML; empty for the usual.
+    """
     blocks = []
     for name in names:
         server = SERVERS[name]
@@ -73,8 +83,9 @@ def mux_toml(names: list[str]) -> str:
         lines = [f"{key} = {json.dumps(value)}" for key, value in {**keys, **server["mux"]}.items()]
         env = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in server["env"].items())
         blocks.append("\n".join([f"[servers.{json.dumps(name)}]", *lines, f"env = {{ {env} }}", ""]))
-    front = [] if OVER == "stdio" else ['http = "127.0.0.1:0"', "session = { max_sessions = 200 }"]
-    return "\n".join([*front, *blocks])
+    front = ['http = "127.0.0.1:0"', "session = { max_sessions = 200 }"] if HAS_FRONT else []
+    merged = [f"gateway = {gateway}"] if gateway else []
+    return "\n".join([*front, *merged, *blocks])
 
 
 _FRONT: list[str] = []
@@ -82,14 +93,17 @@ _FRONT: list[str] = []
 
 def url_of(name: str, kind: str = "mcp") -> str:
     """Where a server is reached over HTTP: `mcp` on Streamable HTTP, `sse` on HTTP+SSE, `ws` on WebSocket."""
-    if kind == "sse":
-        return f"{_FRONT[-1]}/sse/{name}"
     base = _FRONT[-1].replace("http:", "ws:") if kind == "ws" else _FRONT[-1]
-    return f"{base}/servers/{name}/{kind}"
+    if name == MERGED:
+        return f"{base}/{kind}"
+    return f"{base}/sse/{name}" if kind == "sse" else f"{base}/servers/{name}/{kind}"
 
 
 def launch(name: str) -> dict[str, Any]:
     """How a client starts `name`: the shim to muxloop, or with `--direct` the server itself."""
+    if OVER == "serve":
+        args = ["serve", "--stdio", "-c", str(CONFIG), "--log", str(LOG)]
+        return {"command": os.environ["MUXLOOP_BIN"], "args": args, "env": dict(os.environ)}
     if not DIRECT:
         return {"command": os.environ["MUXLOOP_BIN"], "args": ["proxy", "--socket", socket_of(name)], "env": dict(os.environ)}
     server = SERVERS[name]
@@ -97,28 +111,35 @@ def launch(name: str) -> dict[str, Any]:
 
 
 class Daemon:
-    """One running `muxloop -c`."""
+    """One running `muxloop -c`, or `muxloop serve`. Nothing is started where each client starts its own."""
 
-    def __init__(self, names: list[str]) -> None:
-        config = TMP / "mux.toml"
-        config.write_text(mux_toml(names))
-        self.log = TMP / "muxloop.log"
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen([os.environ["MUXLOOP_BIN"], "-c", str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    def __init__(self, names: list[str], gateway: str = "") -> None:
+        CONFIG.write_text(mux_toml(names, gateway))
+        LOG.touch()
+        self.process: subprocess.Popen[bytes] | None = None
+        if OVER == "serve":
+            return
+        args = ["serve", "--socket", socket_of(MERGED), "-c", str(CONFIG)] if OVER == "socket" else ["-c", str(CONFIG)]
+        with LOG.open("a") as log:
+            self.process = subprocess.Popen([os.environ["MUXLOOP_BIN"], *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + DEADLINE
-        for name in names:
+        for name in [MERGED] if OVER == "socket" else names:
             while not self._listening(socket_of(name)):
-                if self.process.poll() is not None:
-                    raise RuntimeError(f"muxloop ended with {self.process.returncode}:\n{self.tail()}")
+                if self.ended() is not None:
+                    raise RuntimeError(f"muxloop ended with {self.ended()}:\n{self.tail()}")
                 if time.monotonic() > end:
                     raise RuntimeError(f"nobody listens on {socket_of(name)}:\n{self.tail()}")
                 time.sleep(0.02)
-        while OVER != "stdio" and not (found := re.search(r"http: listening on (http:\S+)", self.log.read_text())):
+        while HAS_FRONT and not (found := re.search(r"http: listening on (http:\S+)", LOG.read_text())):
             if time.monotonic() > end:
                 raise RuntimeError(f"nobody listens for HTTP:\n{self.tail()}")
             time.sleep(0.02)
-        if OVER != "stdio":
+        if HAS_FRONT:
             _FRONT.append(found[1])
+
+    def ended(self) -> int | None:
+        """Its exit code, once it has one."""
+        return self.process.poll() if self.process else None
 
     @staticmethod
     def _listening(path: str) -> bool:
@@ -130,9 +151,11 @@ class Daemon:
         return True
 
     def tail(self, lines: int = 20) -> str:
-        return "\n".join(f"    | {line}" for line in self.log.read_text().splitlines()[-lines:])
+        return "\n".join(f"    | {line}" for line in LOG.read_text().splitlines()[-lines:])
 
     def stop(self) -> None:
+        if not self.process:
+            return
         self.process.terminate()
         try:
             self.process.wait(DEADLINE)
@@ -278,7 +301,7 @@ class Scene:
 _scenarios: list[tuple[str, Callable[[Scene], Awaitable[None]]]] = []
 
 
-def scenario(name: str, *, mux: bool = False, on: tuple[str, ...] = ("stdio", "http", "sse", "ws")) -> Callable[[Any], Any]:
+def scenario(name: str, *, mux: bool = False, on: tuple[str, ...] = ("stdio", "http", "sse", "ws", "socket", "serve")) -> Callable[[Any], Any]:
     """Declares a scenario. `mux=True`: it only means something with one server shared by several clients.
 
     `on`: the ways to reach muxloop by which it runs.
@@ -340,13 +363,16 @@ async def _run_one(run: Callable[[Scene], Awaitable[None]], run_client: Opener) 
             peer.close()
 
 
-def main(title: str, names: list[str], run_client: Opener) -> None:
-    """Runs all scenarios one after the other, prints one line each and ends the process."""
+def main(title: str, names: list[str], run_client: Opener, gateway: str = "") -> None:
+    """Runs all scenarios one after the other, prints one line each and ends the process.
+
+    `gateway`: see `mux_toml`.
+    """
     title = title if OVER == "stdio" else f"{title}-{OVER}"
     passed = failed = 0
     daemon = None
     try:
-        daemon = None if DIRECT else Daemon(names)
+        daemon = None if DIRECT else Daemon(names, gateway)
         for name, run in _scenarios:
             started = time.monotonic()
             try:
@@ -367,15 +393,15 @@ def main(title: str, names: list[str], run_client: Opener) -> None:
                     print(daemon.tail(), flush=True)
             if failed >= GIVE_UP:
                 raise RuntimeError(f"{failed} scenarios failed; the rest did not run")
-            if daemon and daemon.process.poll() is not None:
-                raise RuntimeError(f"muxloop ended with {daemon.process.returncode}")
+            if daemon and daemon.ended() is not None:
+                raise RuntimeError(f"muxloop ended with {daemon.ended()}")
         if daemon:
             daemon.stop()
     except Exception as error:
         failed += 1
         print(f"FAIL {title}/run {error}", flush=True)
     finally:
-        if daemon and daemon.process.poll() is None:
+        if daemon and daemon.process and daemon.ended() is None:
             daemon.process.kill()
         shutil.rmtree(TMP, ignore_errors=True)
     print(f"{title}: {passed} passed, {failed} failed", flush=True)

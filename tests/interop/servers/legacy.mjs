@@ -24,7 +24,8 @@ const server = new Server(
 const seen = { initialized: 0, subscribe: [], unsubscribe: [], levels: [], cancelled: [], rootsChanged: 0 };
 const subscribed = new Set();
 let level = 'debug';
-let grown = 0;
+/** Names of further tools, which no other process of this program has. */
+const grown = [];
 
 const text = (value) => ({
   content: [{ type: 'text', text: typeof value === 'string' ? value : JSON.stringify(value) }],
@@ -65,9 +66,9 @@ const tools = {
     return text(subscribed.has(uri) ? 'updated' : 'nobody subscribed');
   },
   grow: async () => {
-    grown += 1;
+    grown.push(`grown-${grown.length + 1}-${process.pid}`);
     await server.sendToolListChanged();
-    return text(`grown-${grown}`);
+    return text(grown.at(-1));
   },
   ask: async ({ question }, extra) =>
     text(await extra.sendRequest(
@@ -104,7 +105,7 @@ const tools = {
 server.oninitialized = () => { seen.initialized += 1; };
 server.setNotificationHandler(T.RootsListChangedNotificationSchema, () => { seen.rootsChanged += 1; });
 server.setRequestHandler(T.ListToolsRequestSchema, () => ({
-  tools: [...Object.keys(tools), ...Array.from({ length: grown }, (_, i) => `grown-${i + 1}`)]
+  tools: [...Object.keys(tools), ...grown]
     .map((name) => ({ name, description: `${name} of the interoperability server`, inputSchema: { type: 'object' } })),
 }));
 server.setRequestHandler(T.CallToolRequestSchema, (request, extra) => {
