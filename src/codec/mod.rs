@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod http;
 pub mod json;
 pub mod line;
+pub mod list;
 pub mod message;
 mod scan;
 mod scan_simd;
@@ -20,4 +21,5 @@ pub mod ws;
 
 pub use envelope::{Envelope, Incoming, Kind, ScanError, ScanErrorKind, Span};
 pub use line::{Line, LineFramer, Overlong};
+pub use list::List;
 pub use message::{Message, Value};

@@ -3,11 +3,12 @@
 //! another later is told by [`crate::gateway::clash`].
 
 use super::lists::ListFiles;
+use crate::codec::List;
 use crate::codec::edit::whole;
 use crate::codec::json;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::gateway::catalogue::{Catalogue, List, Naming};
+use crate::gateway::catalogue::{Catalogue, Naming};
 use crate::mux::memory::Memory;
 use std::collections::BTreeSet;
 

@@ -3,68 +3,9 @@
 use super::finding::{Finding, Findings, named};
 use super::schema::{self, Mistake};
 use crate::client::text;
+pub use crate::codec::List;
 use serde_json::Value;
 use std::collections::BTreeSet;
-
-/// A list that a server may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum List {
-    Tools,
-    Prompts,
-    Resources,
-    Templates,
-}
-
-impl List {
-    pub const ALL: [List; 4] = [List::Tools, List::Prompts, List::Resources, List::Templates];
-
-    pub fn method(self) -> &'static str {
-        match self {
-            List::Tools => "tools/list",
-            List::Prompts => "prompts/list",
-            List::Resources => "resources/list",
-            List::Templates => "resources/templates/list",
-        }
-    }
-
-    /// Name of the array in the answer.
-    pub fn member(self) -> &'static str {
-        match self {
-            List::Tools => "tools",
-            List::Prompts => "prompts",
-            List::Resources => "resources",
-            List::Templates => "resourceTemplates",
-        }
-    }
-
-    /// Name of the capability that announces it.
-    pub fn capability(self) -> &'static str {
-        match self {
-            List::Tools => "tools",
-            List::Prompts => "prompts",
-            List::Resources | List::Templates => "resources",
-        }
-    }
-
-    /// What one entry is called.
-    fn one(self) -> &'static str {
-        match self {
-            List::Tools => "tool",
-            List::Prompts => "prompt",
-            List::Resources => "resource",
-            List::Templates => "resource template",
-        }
-    }
-
-    /// The member that tells one entry from another.
-    fn key(self) -> &'static str {
-        match self {
-            List::Tools | List::Prompts => "name",
-            List::Resources => "uri",
-            List::Templates => "uriTemplate",
-        }
-    }
-}
 
 /// One list, page after page.
 #[derive(Debug)]
@@ -135,7 +76,7 @@ impl Pages {
 
 /// That each entry is an object with a key of its own.
 fn keys(list: List, entries: &[Value], findings: &mut Findings) {
-    let (one, key) = (list.one(), list.key());
+    let (one, key) = (list.item(), list.key());
     let mut seen = BTreeSet::new();
     let mut twice = BTreeSet::new();
     let mut broken = None;

@@ -7,10 +7,10 @@
 pub use super::change::Change;
 use super::clash::{Clash, Owner};
 use super::filter::{Filter, Filters};
-pub use super::list::List;
 use super::names::prefixed;
 use super::sound;
 use super::template;
+use crate::codec::List;
 use crate::codec::Span;
 use crate::codec::edit::{self, Member, object, whole};
 use std::collections::BTreeMap;
@@ -492,7 +492,7 @@ impl Lists {
         let added: Vec<(&str, &[u8])> =
             description.iter().map(|text| ("description", text.as_slice())).collect();
         let each = |name: &str, value: Span| match name {
-            name if name == list.name_of_item() => Member::Put(edit::string(public)),
+            name if name == list.key() => Member::Put(edit::string(public)),
             "description" if description.is_some() => Member::Drop,
             "inputSchema" if has_header || hides.is_some() => Member::Put(schema(value)),
             _ => Member::Keep,

@@ -5,7 +5,7 @@
 //! neither is listed, a call of it is refused with the names of both owners and with what can be done, until
 //! one of them does not have it any more. Where the clash is known before the start, there is no start.
 
-use super::catalogue::List;
+use crate::codec::List;
 use std::fmt;
 
 /// What two servers both have. Resources are had by both all the same, see [`super::catalogue`].

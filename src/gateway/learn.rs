@@ -1,9 +1,9 @@
 //! What the gateway asks on its own account: what a server can do, its lists, and when they change.
 
-use super::catalogue::List;
 use super::lazy::words::cut;
 use super::{Floor, Gateway, Timer, Use};
 use crate::base::{Key, Time};
+use crate::codec::List;
 use crate::codec::{Incoming, Kind, Span, json};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -94,21 +94,11 @@ impl Member {
     }
 
     pub(super) fn has(&self, list: List) -> bool {
-        let capability = match list {
-            List::Tools => "tools",
-            List::Prompts => "prompts",
-            List::Resources | List::Templates => "resources",
-        };
-        self.ability().is_none_or(|ability| ability.capabilities[capability].is_object())
+        self.ability().is_none_or(|ability| ability.capabilities[list.capability()].is_object())
     }
 
     fn announces(&self, list: List) -> bool {
-        let capability = match list {
-            List::Tools => "tools",
-            List::Prompts => "prompts",
-            List::Resources | List::Templates => "resources",
-        };
-        self.ability().is_some_and(|ability| ability.capabilities[capability]["listChanged"] == true)
+        self.ability().is_some_and(|ability| ability.capabilities[list.capability()]["listChanged"] == true)
     }
 
     /// Since when this is under way, if it is.

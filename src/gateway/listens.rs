@@ -1,11 +1,11 @@
 //! Change notifications on the merged endpoint: lists that changed for whatever reason, and resources, each
 //! told by its server on a listen of its own.
 
-use super::catalogue::List;
 use super::learn::own_request;
 use super::serve::{Needs, refuse};
 use super::{Floor, Gateway, Timer, Use};
 use crate::base::{Key, Time};
+use crate::codec::List;
 use crate::codec::{Incoming, Kind, json};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

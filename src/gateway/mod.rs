@@ -23,7 +23,6 @@ pub mod change;
 pub mod clash;
 pub mod lazy;
 mod learn;
-mod list;
 mod listens;
 pub mod names;
 mod parts;
@@ -35,8 +34,9 @@ mod template;
 mod tests;
 
 use crate::base::{Arena, Key, KeyMap, Time, TimerWheel};
+use crate::codec::List;
 use crate::codec::{Incoming, Kind};
-use catalogue::{Catalogue, List, Naming, Offer};
+use catalogue::{Catalogue, Naming, Offer};
 use filter::Filters;
 use lazy::Lazy;
 use learn::Member;

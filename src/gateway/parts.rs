@@ -1,12 +1,13 @@
 //! What the gateway is made of, changed while it runs (A08): what stays goes on undisturbed, calls included;
 //! what has gone is answered; and clients hear of every list that is another now.
 
-use super::catalogue::{Catalogue, List};
+use super::catalogue::Catalogue;
 use super::lazy::Lazy;
 use super::learn::Member;
 use super::serve::{Needs, State};
 use super::{Floor, Gateway, Setup, Use};
 use crate::base::{Key, Time};
+use crate::codec::List;
 
 impl Gateway {
     /// Makes it of other parts. A server is the same if number and key are.

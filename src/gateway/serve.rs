@@ -1,8 +1,9 @@
 //! A client's requests: answered from the catalogue, or given to the server that they are for.
 
-use super::catalogue::{List, Route};
+use super::catalogue::Route;
 use super::{Floor, Gateway, Timer, Use, lazy};
 use crate::base::{Key, Time};
+use crate::codec::List;
 use crate::codec::{Incoming, Message, Span, Value as Put, edit, json};
 use serde_json::{Value, json};
 use std::borrow::Cow;

@@ -7,7 +7,7 @@
 //! §5.8). All else is as the server wrote it.
 
 use super::catalogue::Item;
-use super::list::List;
+use crate::codec::List;
 use crate::codec::edit::{self, Member, object, whole};
 use crate::codec::{Span, json};
 use std::collections::BTreeSet;
@@ -19,9 +19,9 @@ pub(super) fn read(list: List, pages: &[Vec<u8>]) -> (Vec<Item>, Vec<String>) {
     let mut names = BTreeSet::new();
     for page in pages {
         for at in json::array_elements(page, whole(page)) {
-            let name = json::member(page, at, list.name_of_item());
+            let name = json::member(page, at, list.key());
             let Some(own) = name.and_then(|name| json::unescape(name.of(page))) else {
-                flaws.push(format!("an item without `{}` was left out", list.name_of_item()));
+                flaws.push(format!("an item without `{}` was left out", list.key()));
                 continue;
             };
             if !names.insert(own.to_string()) {

@@ -1,9 +1,9 @@
 //! What can be had on a merged endpoint at this time, of whom, and what is missing and why: for operators.
 
 use super::Gateway;
-use super::catalogue::List;
 use super::learn::Hello;
 use crate::base::Time;
+use crate::codec::List;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

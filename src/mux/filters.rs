@@ -6,9 +6,10 @@
 use crate::base::Key;
 use crate::base::Time;
 use crate::base::filter::Filters;
+use crate::codec::List;
 use crate::codec::edit::{self, Member, array, object};
 use crate::codec::{Incoming, Message, Span, Value, json};
-use crate::mux::method::{ListKind, Listed, Method};
+use crate::mux::method::{ListKind, Method};
 use crate::mux::request::{Origin, Request};
 use crate::mux::server::Era;
 use crate::mux::sink::ServerId;
@@ -86,12 +87,12 @@ impl Mux {
 }
 
 /// A member of the result of a list.
-fn filtered(filters: &Filters, list: Listed, name: &str, at: Span, bytes: &[u8]) -> Member {
+fn filtered(filters: &Filters, list: List, name: &str, at: Span, bytes: &[u8]) -> Member {
     let (member, key, filter) = match list {
-        Listed::Tools => ("tools", "name", &filters.tools),
-        Listed::Prompts => ("prompts", "name", &filters.prompts),
-        Listed::Resources => ("resources", "uri", &filters.resources),
-        Listed::Templates => ("resourceTemplates", "uriTemplate", &filters.resources),
+        List::Tools => ("tools", "name", &filters.tools),
+        List::Prompts => ("prompts", "name", &filters.prompts),
+        List::Resources => ("resources", "uri", &filters.resources),
+        List::Templates => ("resourceTemplates", "uriTemplate", &filters.resources),
     };
     if name != member {
         return Member::Keep;
@@ -218,15 +219,15 @@ mod tests {
         };
         assert_eq!(
             of(
-                Listed::Tools,
+                List::Tools,
                 r#"{"nextCursor":"a","tools":[{"name":"ls"}, {"name":"rm"},7,{"name":"r\u006d2"}],"x":1.0}"#
             ),
             r#"{"nextCursor":"a","tools":[{"name":"ls"}],"x":1.0}"#
         );
         assert_eq!(
-            of(Listed::Templates, r#"{"resourceTemplates":[{"uriTemplate":"x:{id}"}]}"#),
+            of(List::Templates, r#"{"resourceTemplates":[{"uriTemplate":"x:{id}"}]}"#),
             r#"{"resourceTemplates":[]}"#
         );
-        assert_eq!(of(Listed::Prompts, r#"{"prompts":7}"#), r#"{"prompts":7}"#);
+        assert_eq!(of(List::Prompts, r#"{"prompts":7}"#), r#"{"prompts":7}"#);
     }
 }

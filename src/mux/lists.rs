@@ -35,8 +35,9 @@ pub(super) use store::PageKey;
 
 use crate::base::limits::LIST_BYTES_IN_ALL;
 use crate::base::{Key, Time};
+use crate::codec::List;
 use crate::codec::{Incoming, Message, Span, Value, json};
-use crate::mux::method::{ListKind, Listed, Method};
+use crate::mux::method::{ListKind, Method};
 use crate::mux::queue::Asked;
 use crate::mux::request::{Origin, Request};
 use crate::mux::server::{Era, Hello, Instance, Phase, Then};
@@ -66,11 +67,11 @@ pub(super) struct Lists {
 impl Lists {
     /// The tools, and the bytes of their list; of an earlier process or run, if nothing newer is known.
     pub(super) fn tools(&self) -> Option<(usize, usize)> {
-        self.pages.extent(Listed::Tools)
+        self.pages.extent(List::Tools)
     }
 
-    fn changes(&self, list: Listed) -> u64 {
-        self.changes[list.kind() as usize]
+    fn changes(&self, list: List) -> u64 {
+        self.changes[ListKind::of(list) as usize]
     }
 }
 
@@ -236,7 +237,7 @@ impl Mux {
                 let lists = &mut self.servers[id].lists;
                 lists.pages.retain(|page| page.key.list != key.list || page.confirmed);
                 if is_unsure {
-                    self.announce_change(now, instance, key.list.kind(), out);
+                    self.announce_change(now, instance, ListKind::of(key.list), out);
                 }
             }
             _ => {}
@@ -279,7 +280,7 @@ fn down(instance: &Instance) -> Option<Down> {
 
 fn is_fresh(now: Time, hello: &Hello, page: &Page) -> bool {
     let holds = match page.era {
-        Era::Legacy => hello.announces(page.key.list.kind()),
+        Era::Legacy => hello.announces(ListKind::of(page.key.list)),
         Era::Modern => now < page.until,
     };
     page.confirmed && !page.outdated && page.era == hello.era && holds

@@ -1,5 +1,7 @@
 //! [`Method`] and [`Level`]: the names of protocol.md §2 as enums.
 
+use crate::codec::List;
+
 /// A method muxloop treats specially, or [`Method::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
@@ -7,7 +9,7 @@ pub(super) enum Method {
     Initialize,
     Discover,
     Ping,
-    List(Listed),
+    List(List),
     ToolsCall,
     PromptsGet,
     ResourcesRead,
@@ -39,15 +41,6 @@ pub(super) enum Method {
     Other,
 }
 
-/// The lists a client can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Listed {
-    Tools,
-    Prompts,
-    Resources,
-    Templates,
-}
-
 /// The lists a server can declare as changed; resource templates count as resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ListKind {
@@ -56,36 +49,16 @@ pub(super) enum ListKind {
     Resources,
 }
 
-impl Listed {
-    pub(super) const ALL: [Listed; 4] =
-        [Listed::Tools, Listed::Prompts, Listed::Resources, Listed::Templates];
-
-    /// What is announced when it changes.
-    pub(super) fn kind(self) -> ListKind {
-        match self {
-            Listed::Tools => ListKind::Tools,
-            Listed::Prompts => ListKind::Prompts,
-            Listed::Resources | Listed::Templates => ListKind::Resources,
-        }
-    }
-
-    /// The member of its result that it is in.
-    pub(super) fn member(self) -> &'static str {
-        match self {
-            Listed::Tools => "tools",
-            Listed::Prompts => "prompts",
-            Listed::Resources => "resources",
-            Listed::Templates => "resourceTemplates",
-        }
-    }
-
-    /// The method that asks for it.
-    pub(super) fn method(self) -> &'static str {
-        Method::List(self).text()
-    }
-}
-
 impl ListKind {
+    /// What is announced when a list changes.
+    pub(super) fn of(list: List) -> ListKind {
+        match list {
+            List::Tools => ListKind::Tools,
+            List::Prompts => ListKind::Prompts,
+            List::Resources | List::Templates => ListKind::Resources,
+        }
+    }
+
     pub(super) const ALL: [ListKind; 3] = [ListKind::Tools, ListKind::Prompts, ListKind::Resources];
 
     pub(super) fn name(self) -> &'static str {
@@ -111,10 +84,10 @@ impl Method {
             b"initialize" => Method::Initialize,
             b"server/discover" => Method::Discover,
             b"ping" => Method::Ping,
-            b"tools/list" => Method::List(Listed::Tools),
-            b"prompts/list" => Method::List(Listed::Prompts),
-            b"resources/list" => Method::List(Listed::Resources),
-            b"resources/templates/list" => Method::List(Listed::Templates),
+            b"tools/list" => Method::List(List::Tools),
+            b"prompts/list" => Method::List(List::Prompts),
+            b"resources/list" => Method::List(List::Resources),
+            b"resources/templates/list" => Method::List(List::Templates),
             b"tools/call" => Method::ToolsCall,
             b"prompts/get" => Method::PromptsGet,
             b"resources/read" => Method::ResourcesRead,
@@ -153,10 +126,7 @@ impl Method {
             Method::Initialize => "initialize",
             Method::Discover => "server/discover",
             Method::Ping => "ping",
-            Method::List(Listed::Tools) => "tools/list",
-            Method::List(Listed::Prompts) => "prompts/list",
-            Method::List(Listed::Resources) => "resources/list",
-            Method::List(Listed::Templates) => "resources/templates/list",
+            Method::List(list) => list.method(),
             Method::ToolsCall => "tools/call",
             Method::PromptsGet => "prompts/get",
             Method::ResourcesRead => "resources/read",

@@ -2,9 +2,10 @@
 //! `idempotentHint`, the next process is asked once more, and the client does not notice (C02).
 
 use crate::base::{Key, SortedSet};
+use crate::codec::List;
 use crate::codec::{Incoming, json};
 use crate::mux::bridge::rounds;
-use crate::mux::method::{Listed, Method};
+use crate::mux::method::Method;
 use crate::mux::request::{Held, Origin, Request, State};
 use crate::mux::{Mux, reply};
 
@@ -50,7 +51,7 @@ impl Repeatable {
 impl Mux {
     /// A child answered a list: its tools may say which of them can be called twice.
     pub(super) fn note_repeatable(&mut self, instance: Key, method: Method, msg: &Incoming<'_>) {
-        if method == Method::List(Listed::Tools)
+        if method == Method::List(List::Tools)
             && let Some(server) = self.instances.get(instance).map(|instance| instance.server)
         {
             self.servers[server].repeatable.learn(msg);

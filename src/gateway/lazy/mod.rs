@@ -22,9 +22,10 @@ mod texts;
 pub mod words;
 
 use super::Gateway;
-use super::catalogue::{Catalogue, List};
+use super::catalogue::Catalogue;
 use super::serve::{Needs, Way, listed, no_such_cursor, own_meta};
 use crate::base::nearest;
+use crate::codec::List;
 use crate::codec::{Incoming, json};
 use arguments::{Arguments, Invocation};
 use index::{Builder, Hit, Index};

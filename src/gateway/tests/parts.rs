@@ -1,7 +1,7 @@
 //! What the gateway is made of, changed while it runs.
 
 use super::*;
-use crate::gateway::catalogue::List;
+use crate::codec::List;
 
 /// Servers by their letters; `b` is number 11.
 fn setup(letters: &str) -> Setup {

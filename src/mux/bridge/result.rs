@@ -1,8 +1,9 @@
 //! A child's result in its client's words (protocol.md §4.2, §4.3).
 
 use super::edit::{Member, SERVER_INFO, array, is_object, object, object_of, replaced};
+use crate::codec::List;
 use crate::codec::{Incoming, Span, json};
-use crate::mux::method::{Listed, Method};
+use crate::mux::method::Method;
 use crate::mux::{quote, reply};
 
 const COMPLETE: &[u8] = b"\"complete\"";
@@ -30,7 +31,7 @@ pub(super) fn to_modern(msg: &Incoming<'_>, method: Method, server_info: &[u8]) 
     added.push(("_meta", &meta));
     let each = |name: &str, value: Span| match name {
         "resultType" | "ttlMs" | "cacheScope" | "_meta" => Member::Drop,
-        "tools" if method == Method::List(Listed::Tools) => {
+        "tools" if method == Method::List(List::Tools) => {
             Member::Put(array(msg.bytes, value, |tool| without_tasks(msg.bytes, tool)))
         }
         _ => Member::Keep,
@@ -56,7 +57,7 @@ pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
             if meta == b"{}" { Member::Drop } else { Member::Put(meta) }
         }
         "structuredContent" => Member::drop_if(!is_object(msg.bytes, value)),
-        "tools" if method == Method::List(Listed::Tools) => {
+        "tools" if method == Method::List(List::Tools) => {
             Member::Put(array(msg.bytes, value, |tool| with_object_schema(msg.bytes, tool)))
         }
         _ => Member::Keep,
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn a_modern_client_does_not_see_tools_that_need_tasks() {
         let tools = r#"{"tools":[{"name":"a"},{"name":"b","execution":{"taskSupport":"required"}},{"name":"c","execution":{"taskSupport":"optional"},"x":1}]}"#;
-        let told = modern(Method::List(Listed::Tools), tools);
+        let told = modern(Method::List(List::Tools), tools);
         assert!(told.contains(r#""tools":[{"name":"a"},{"name":"c","x":1}]"#), "{told}");
     }
 
@@ -153,7 +154,7 @@ mod tests {
         );
         let tools = r#"{"tools":[{"name":"a","outputSchema":{"type":"array"}},{"name":"b","outputSchema":{"type":"object"}}],"resultType":"complete"}"#;
         assert_eq!(
-            legacy(Method::List(Listed::Tools), tools),
+            legacy(Method::List(List::Tools), tools),
             answer(r#"{"tools":[{"name":"a"},{"name":"b","outputSchema":{"type":"object"}}]}"#)
         );
     }

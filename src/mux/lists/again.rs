@@ -2,8 +2,9 @@
 
 use super::PageKey;
 use crate::base::{Key, Time};
+use crate::codec::List;
 use crate::codec::Message;
-use crate::mux::method::{ListKind, Listed, Method};
+use crate::mux::method::{ListKind, Method};
 use crate::mux::request::Own;
 use crate::mux::server::{Era, Hello};
 use crate::mux::{Mux, Sink, reply};
@@ -44,7 +45,7 @@ impl Mux {
             return false;
         }
         let mut all_known = false;
-        for list in Listed::ALL.into_iter().filter(|list| list.kind() == kind) {
+        for list in List::ALL.into_iter().filter(|list| ListKind::of(*list) == kind) {
             let key = PageKey::first(list);
             let Some(page) = self.servers[id].lists.pages.get(&key) else { continue };
             if page.outdated {
@@ -121,8 +122,8 @@ impl Mux {
         let is_unsure = page.is_some_and(|page| page.given && !page.confirmed && !page.outdated);
         if is_unsure && self.instances.get(instance).is_some_and(|instance| instance.is_ready()) {
             // Once is enough.
-            self.servers[id].lists.pages.outdate(key.list.kind());
-            self.announce_change(now, instance, key.list.kind(), out);
+            self.servers[id].lists.pages.outdate(ListKind::of(key.list));
+            self.announce_change(now, instance, ListKind::of(key.list), out);
         }
     }
 

@@ -4,9 +4,10 @@ use super::store::{Page, Pages};
 use super::{Down, PageKey, down};
 use crate::base::{Time, sorted};
 use crate::codec::Incoming;
+use crate::codec::List;
 use crate::mux::handshake::read_hello;
 use crate::mux::memory::{Memory, MemoryPage};
-use crate::mux::method::{Listed, Method};
+use crate::mux::method::Method;
 use crate::mux::server::{Era, Phase};
 use crate::mux::sink::ServerId;
 use crate::mux::{Mux, Sink, reply};
@@ -126,7 +127,7 @@ fn read_page(now: Time, page: &MemoryPage) -> Result<Page, String> {
     }
     let key = PageKey { list, cursor };
     let read = Page::read(now, key, page.era, page.result.as_bytes());
-    let page = read.ok_or_else(|| format!("no {}", Listed::member(list)))?;
+    let page = read.ok_or_else(|| format!("no {}", List::member(list)))?;
     Ok(Page { confirmed: false, given: false, ..page })
 }
 

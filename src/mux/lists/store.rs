@@ -2,27 +2,28 @@
 
 use crate::base::Time;
 use crate::base::limits::{LIST_BYTES_PER_SERVER, LIST_PAGES_PER_SERVER};
+use crate::codec::List;
 use crate::codec::{Incoming, Span, json};
-use crate::mux::method::{ListKind, Listed};
+use crate::mux::method::ListKind;
 use crate::mux::server::Era;
 use std::rc::Rc;
 
 /// What a list request asks for, apart from who asks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::mux) struct PageKey {
-    pub list: Listed,
+    pub list: List,
     /// A JSON string as it was written; `None`: the first page.
     pub cursor: Option<Box<[u8]>>,
 }
 
 impl PageKey {
-    pub(in crate::mux) fn first(list: Listed) -> PageKey {
+    pub(in crate::mux) fn first(list: List) -> PageKey {
         PageKey { list, cursor: None }
     }
 
     /// That of a request; `None` if its `params` have anything but a cursor that its result may depend on
     /// (so results of requests with `inputResponses` or `requestState` are never kept, P55).
-    pub(in crate::mux) fn of(list: Listed, msg: &Incoming<'_>) -> Option<PageKey> {
+    pub(in crate::mux) fn of(list: List, msg: &Incoming<'_>) -> Option<PageKey> {
         let mut key = PageKey::first(list);
         let Some(params) = msg.envelope.params else { return Some(key) };
         if !msg.text(params).starts_with(b"{") {
@@ -185,7 +186,7 @@ impl Pages {
 
     /// A list changed at the server.
     pub(in crate::mux) fn outdate(&mut self, kind: ListKind) {
-        for page in self.pages.iter_mut().filter(|page| page.key.list.kind() == kind) {
+        for page in self.pages.iter_mut().filter(|page| ListKind::of(page.key.list) == kind) {
             page.outdated = true;
         }
     }
@@ -203,7 +204,7 @@ impl Pages {
     }
 
     /// Entries of a list and their bytes, as far as its pages are known from the first one on.
-    pub(in crate::mux) fn extent(&self, list: Listed) -> Option<(usize, usize)> {
+    pub(in crate::mux) fn extent(&self, list: List) -> Option<(usize, usize)> {
         let mut page = self.get(&PageKey::first(list))?;
         let (mut entries, mut bytes) = (page.entries, page.entries_bytes);
         // A server may lead in circles.
@@ -226,18 +227,18 @@ mod tests {
 
     fn key(params: &str) -> Option<PageKey> {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list"{params}}}"#);
-        PageKey::of(Listed::Tools, &Incoming::scan(text.as_bytes()).unwrap())
+        PageKey::of(List::Tools, &Incoming::scan(text.as_bytes()).unwrap())
     }
 
     fn page(number: u64, cursor: &str, result: &str) -> Page {
         let cursor = (!cursor.is_empty()).then(|| format!("\"{cursor}\"").into_bytes().into());
-        let key = PageKey { list: Listed::Tools, cursor };
+        let key = PageKey { list: List::Tools, cursor };
         Page { number, ..Page::read(Time(5), key, Era::Legacy, result.as_bytes()).unwrap() }
     }
 
     #[test]
     fn requests_are_equal_but_for_who_asks() {
-        let first = Some(PageKey::first(Listed::Tools));
+        let first = Some(PageKey::first(List::Tools));
         assert_eq!(key(""), first);
         assert_eq!(key(r#","params":{}"#), first);
         assert_eq!(key(r#","params":{"_meta":{"progressToken":1,"x":2}}"#), first);
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn only_whole_lists_are_kept() {
-        let read = |era, text: &str| Page::read(Time(5), PageKey::first(Listed::Tools), era, text.as_bytes());
+        let read = |era, text: &str| Page::read(Time(5), PageKey::first(List::Tools), era, text.as_bytes());
         for text in ["[]", "7", "{}", r#"{"prompts":[]}"#, r#"{"tools":{}}"#, "{\"tools\":\n[]}"] {
             assert!(read(Era::Legacy, text).is_none(), "{text}");
         }
@@ -277,11 +278,11 @@ mod tests {
     #[test]
     fn a_list_is_counted_along_its_pages_and_never_for_ever() {
         let mut pages = Pages::default();
-        assert_eq!(pages.extent(Listed::Tools), None);
+        assert_eq!(pages.extent(List::Tools), None);
         pages.put(page(0, "", r#"{"tools":[1,2],"nextCursor":"b"}"#));
-        assert_eq!(pages.extent(Listed::Tools), Some((2, 5)));
+        assert_eq!(pages.extent(List::Tools), Some((2, 5)));
         pages.put(page(1, "b", r#"{"tools":[3],"nextCursor":"b"}"#));
-        assert_eq!(pages.extent(Listed::Tools), Some((3, 8)));
+        assert_eq!(pages.extent(List::Tools), Some((3, 8)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The lists of the protocol.
+//! [`List`]: the four lists of the protocol (protocol.md §2.2), and what is called how in each.
 
-/// The four lists of a server.
+/// A list that a server may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum List {
     Tools,
@@ -32,8 +32,17 @@ impl List {
         }
     }
 
-    /// The member of an item that names it.
-    pub(super) fn name_of_item(self) -> &'static str {
+    /// The capability of a server that has it.
+    pub fn capability(self) -> &'static str {
+        match self {
+            List::Tools => "tools",
+            List::Prompts => "prompts",
+            List::Resources | List::Templates => "resources",
+        }
+    }
+
+    /// The member of an item that tells it from the others.
+    pub fn key(self) -> &'static str {
         match self {
             List::Tools | List::Prompts => "name",
             List::Resources => "uri",
@@ -41,7 +50,18 @@ impl List {
         }
     }
 
-    pub(super) fn is_by_name(self) -> bool {
-        matches!(self, List::Tools | List::Prompts)
+    /// Whether that is a name; otherwise it is a URI, or a template of some.
+    pub fn is_by_name(self) -> bool {
+        self.key() == "name"
+    }
+
+    /// What one item is called, for people.
+    pub fn item(self) -> &'static str {
+        match self {
+            List::Tools => "tool",
+            List::Prompts => "prompt",
+            List::Resources => "resource",
+            List::Templates => "resource template",
+        }
     }
 }
