@@ -6,6 +6,8 @@ use crate::engine::port::{ExitStatus, Kill, Ready, Signal, SpawnSpec};
 use crate::engine::{ServerSetup, port};
 #[cfg(feature = "http")]
 use crate::front::Settings;
+#[cfg(feature = "gateway")]
+use crate::gateway;
 use crate::mux::policy::ServerPolicy;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -99,6 +101,24 @@ pub enum Event<'a> {
         setup: Setup,
     },
     RetireServer {
+        now: u64,
+        server: usize,
+    },
+    /// A merged endpoint comes to be, or is made of other parts.
+    #[cfg(feature = "gateway")]
+    Merge {
+        now: u64,
+        setup: Setup,
+        /// As [`super::merged::without_secrets`] leaves them.
+        parts: gateway::Setup,
+    },
+    #[cfg(feature = "gateway")]
+    Unmerge {
+        now: u64,
+        name: String,
+    },
+    #[cfg(feature = "gateway")]
+    OnServerChanged {
         now: u64,
         server: usize,
     },

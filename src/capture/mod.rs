@@ -13,6 +13,8 @@
 mod command;
 mod difference;
 pub mod event;
+#[cfg(feature = "gateway")]
+mod merged;
 mod recorder;
 mod replayer;
 mod script;
