@@ -57,6 +57,7 @@ fn record(dir: &Dir) {
     let gone =
         Web::connect(dir, "/profiles/few/mcp").post(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}));
     assert!(gone.starts_with("HTTP/1.1 404"), "{gone}");
+    drop((all, few));
     assert_eq!(run(&dir.0, &["shutdown", control[0], control[1]]).0, Some(0));
     assert_eq!(recording.ended(), Some(0));
 }
