@@ -4,6 +4,7 @@
 use super::{Dir, PATIENCE, Recording, Web, replay, run};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, Write};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -30,7 +31,32 @@ fn wait_for_tool(web: &mut Web, name: &str) {
     }
 }
 
-/// Two endpoints with clients; then a server comes, another becomes another, and a profile goes.
+/// The stream of a session on which it is told what changes.
+fn listen(dir: &Dir, web: &Web) -> Web {
+    let mut stream = Web::connect(dir, &web.path);
+    let (path, session) = (&web.path, &web.session);
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{session}\r\n");
+    stream.stream.get_mut().write_all(head.as_bytes()).unwrap();
+    let mut status = String::new();
+    stream.stream.read_line(&mut status).unwrap();
+    assert!(status.contains(" 200 "), "{status}");
+    stream
+}
+
+fn wait_for_news(stream: &mut Web) {
+    let mut line = String::new();
+    let until = Instant::now() + PATIENCE;
+    while !line.contains("notifications/tools/list_changed") {
+        // Something comes now and then at least.
+        assert!(Instant::now() < until, "nothing was told");
+        line.clear();
+        assert!(stream.stream.read_line(&mut line).unwrap() > 0, "the stream has ended");
+    }
+}
+
+/// Two endpoints with clients; then a server comes, another becomes another, and a profile goes. In the end the
+/// new server goes, and tools are searched instead of listed.
 fn record(dir: &Dir) {
     fs::write(dir.at("mux.toml"), config(dir, "x", &["few", "kept"], "")).unwrap();
     let recording = Recording::start(&dir.0, "merged.jsonl");
@@ -41,6 +67,9 @@ fn record(dir: &Dir) {
     few.initialize();
     wait_for_tool(&mut all, "noisy__echo");
     wait_for_tool(&mut few, "demo__echo");
+    let accepted = all.post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    assert!(accepted.starts_with("HTTP/1.1 202"), "{accepted}");
+    let mut stream = listen(dir, &all);
     let echoed = all.call(2, "demo__echo", json!({"text": "hello all"}));
     assert!(echoed.contains("hello all"), "{echoed}");
     assert!(few.call(2, "demo__echo", json!({"text": "hello few"})).contains("hello few"));
@@ -51,13 +80,23 @@ fn record(dir: &Dir) {
     let control = ["--control", "control.sock"];
     let (code, out, err) = run(&dir.0, &["reload", control[0], control[1]]);
     assert_eq!(code, Some(0), "{out}{err}");
+    wait_for_news(&mut stream);
     wait_for_tool(&mut all, "third__echo");
     assert!(all.call(4, "third__echo", json!({"text": "hello third"})).contains("hello third"));
     assert!(all.call(5, "demo__echo", json!({"text": "hello again"})).contains("hello again"));
     let gone =
         Web::connect(dir, "/profiles/few/mcp").post(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}));
     assert!(gone.starts_with("HTTP/1.1 404"), "{gone}");
-    drop((all, few));
+    fs::write(dir.at("mux.toml"), config(dir, "y", &["kept"], "[gateway]\ntools = \"lazy\"\n")).unwrap();
+    let (code, out, err) = run(&dir.0, &["reload", control[0], control[1]]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    wait_for_news(&mut stream);
+    wait_for_tool(&mut all, "tool_search");
+    let found = all.call(6, "tool_search", json!({"query": "echo"}));
+    assert!(found.contains("demo__echo") && !found.contains("third__echo"), "{found}");
+    let params = json!({"name": "demo__echo", "arguments": {"text": "hello lazy"}});
+    assert!(all.call(7, "tool_invoke", params).contains("hello lazy"));
+    drop((all, few, stream));
     assert_eq!(run(&dir.0, &["shutdown", control[0], control[1]]).0, Some(0));
     assert_eq!(recording.ended(), Some(0));
 }
@@ -81,11 +120,12 @@ fn a_reload_of_merged_endpoints_replays_to_the_last_byte() {
     let dir = Dir::new("merged-same");
     let (code, out, err) = replay(&dir, session().as_bytes());
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let (all, few, kept) = ("gateway", "gateway/few", "gateway/kept");
     let names: Vec<Value> = lines("merge")
         .iter()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["merge"]["setup"]["policy"]["name"].clone())
         .collect();
-    assert_eq!(names, ["gateway", "gateway/few", "gateway/kept", "gateway", "gateway/kept"]);
+    assert_eq!(names, [all, few, kept, all, kept, all, kept]);
     assert!(matches!(lines("unmerge")[..], [line] if line.contains("\"gateway/few\"")));
     assert_eq!(lines("on_server_changed").len(), 2, "the new server and the changed one");
 }
@@ -98,7 +138,13 @@ fn an_endpoint_of_other_parts_does_something_else() {
     let first = lines("merge")[0];
     let plain = session().replacen(first, &first.replacen("\"prefix\"", "\"plain\"", 1), 1);
     assert_ne!(plain, session());
-    for changed in [plain, without("merge", 3), without("unmerge", 0), without("on_server_changed", 0)] {
+    for changed in [
+        plain,
+        without("merge", 3),
+        without("merge", 5),
+        without("unmerge", 0),
+        without("on_server_changed", 0),
+    ] {
         let (code, out, err) = replay(&dir, changed.as_bytes());
         assert_eq!(code, Some(1), "{out}{err}");
     }
@@ -109,7 +155,7 @@ fn fixed_values_are_only_in_what_was_sent_with_them() {
     let text = session();
     assert!(!text.contains("s3cret-unused"));
     let of_parts: Vec<&str> = lines("merge").into_iter().filter(|line| line.contains("\\\"\u{7f}")).collect();
-    assert!(of_parts.len() == 5 && !of_parts.iter().any(|line| line.contains("s3cret")), "{of_parts:?}");
+    assert!(of_parts.len() == 7 && !of_parts.iter().any(|line| line.contains("s3cret")), "{of_parts:?}");
     let sent = lines("write").into_iter().find(|line| line.contains("s3cret-used")).unwrap();
     let dir = Dir::new("merged-secret");
     let (code, out, _) =
