@@ -12,6 +12,10 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(all(feature = "http", feature = "gateway"))]
+#[path = "e2e_capture/merged.rs"]
+mod merged;
+
 const MUXLOOP: &str = env!("CARGO_BIN_EXE_muxloop");
 
 /// Longer than any machine needs for one step.
@@ -348,6 +352,61 @@ fn a_recording_outlives_a_killed_muxloop() {
     assert!(err.contains("the same so far: "), "{err}");
 }
 
+/// A connection for HTTP, with at most one session.
+#[cfg(feature = "http")]
+struct Web {
+    stream: BufReader<UnixStream>,
+    path: String,
+    /// A line of the head.
+    session: String,
+}
+
+#[cfg(feature = "http")]
+impl Web {
+    fn connect(dir: &Dir, path: &str) -> Web {
+        let stream = BufReader::new(UnixStream::connect(dir.at("http.sock")).unwrap());
+        stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        Web { stream, path: path.to_owned(), session: String::new() }
+    }
+
+    /// The answer, head and all.
+    fn post(&mut self, body: Value) -> String {
+        let (path, session, body) = (&self.path, &self.session, body.to_string());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{session}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.stream.get_mut().write_all(head.as_bytes()).unwrap();
+        // To the end of a body with a length, or to what ends a stream.
+        let ends = |answer: &[u8]| {
+            let text = String::from_utf8_lossy(answer);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            length.map_or_else(|| body.ends_with("0\r\n\r\n"), |length| length == body.len().to_string())
+        };
+        let mut answer = Vec::new();
+        while !ends(&answer) {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn initialize(&mut self) {
+        let head = self.post(json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}));
+        let line = head.lines().find(|line| line.starts_with("Mcp-Session-Id")).expect(&head);
+        self.session = format!("{line}\r\n");
+    }
+
+    fn call(&mut self, id: u64, tool: &str, arguments: Value) -> String {
+        self.post(json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {
+            "name": tool, "arguments": arguments, "_meta": {"progressToken": id}}}))
+    }
+}
+
 /// A session over HTTP with an event stream in it, and one request without a session.
 #[cfg(feature = "http")]
 #[test]
@@ -369,39 +428,9 @@ fn records_and_replays(name: &str, path: &str, tool: &str) {
     fs::write(dir.at("mux.toml"), http + &config("x", "")).unwrap();
     let mut recording = Recording::start(&dir.0, "http.jsonl");
     recording.wait_for("started, pid");
-    let mut stream = BufReader::new(UnixStream::connect(dir.at("http.sock")).unwrap());
-    stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut post = |session: &str, body: Value| {
-        let body = body.to_string();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{session}\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.get_mut().write_all(head.as_bytes()).unwrap();
-        // To the end of a body with a length, or to what ends a stream.
-        let ends = |answer: &[u8]| {
-            let text = String::from_utf8_lossy(answer);
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-            length.map_or_else(|| body.ends_with("0\r\n\r\n"), |length| length == body.len().to_string())
-        };
-        let mut answer = Vec::new();
-        while !ends(&answer) {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            answer.push(byte[0]);
-        }
-        String::from_utf8(answer).unwrap()
-    };
-    let greeting = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
-    let head = post("", greeting);
-    let line = head.lines().find(|line| line.starts_with("Mcp-Session-Id")).expect(&head);
-    let session = format!("{line}\r\n");
-    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
-        "name": tool, "arguments": {"ms": 10}, "_meta": {"progressToken": 7}}});
-    let streamed = post(&session, call);
+    let mut web = Web::connect(&dir, path);
+    web.initialize();
+    let streamed = web.call(2, tool, json!({"ms": 10}));
     assert!(streamed.contains("notifications/progress") && streamed.contains("slept 10 ms"), "{streamed}");
     let stop = Command::new("kill").arg(recording.child.id().to_string()).status().unwrap();
     assert!(stop.success());

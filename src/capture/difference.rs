@@ -33,8 +33,13 @@ pub(super) fn words(event: &Event<'_>, script: &Script) -> String {
 
 /// The first place where what was offered is not what was taken then, if there is one.
 pub(super) fn first(recorded: &[u8], now: &[u8]) -> Option<usize> {
-    let common = recorded.iter().zip(now).position(|(a, b)| a != b);
+    let common = recorded.iter().zip(now).position(differ);
     common.or((now.len() < recorded.len()).then_some(now.len()))
+}
+
+/// Whether a byte is another than that of the recording; what stands for a secret is none.
+fn differ((recorded, now): (&u8, &u8)) -> bool {
+    recorded != now && *now != STAND_IN
 }
 
 /// Both texts around a place, which is marked. `before`: the bytes of the line that went out earlier.
@@ -47,7 +52,7 @@ pub(super) fn around(before: &[u8], recorded: &[u8], now: &[u8], at: usize) -> S
         shown(&if start.is_none() { [before, line].concat() } else { line.to_vec() })
     };
     let (recorded, now) = (whole(recorded), whole(now));
-    let place = recorded.iter().zip(&now).position(|(a, b)| a != b).unwrap_or(recorded.len().min(now.len()));
+    let place = recorded.iter().zip(&now).position(differ).unwrap_or(recorded.len().min(now.len()));
     if recorded == now {
         return format!(
             "  both:     {}\n  (the difference is in a value that is not shown)",
@@ -96,6 +101,9 @@ fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// Written for each byte of a secret that only the recorded muxloop knew. JSON has it unescaped, and nobody
+/// writes it.
+pub(super) const STAND_IN: u8 = 0x7f;
 /// Bytes to either side of a difference.
 const REACH: usize = 32;
 /// Most bytes shown of a whole write.

@@ -1,13 +1,16 @@
 //! The lines of a recording: a [`Header`], then [`Event`]s (`docs/capture.md`).
 
+pub use super::bytes::Bytes;
 use crate::base::Key;
 use crate::engine::operate::Host;
 use crate::engine::port::{ExitStatus, Kill, Ready, Signal, SpawnSpec};
 use crate::engine::{ServerSetup, port};
 #[cfg(feature = "http")]
 use crate::front::Settings;
+#[cfg(feature = "gateway")]
+use crate::gateway;
 use crate::mux::policy::ServerPolicy;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io;
@@ -99,6 +102,24 @@ pub enum Event<'a> {
         setup: Setup,
     },
     RetireServer {
+        now: u64,
+        server: usize,
+    },
+    /// A merged endpoint comes to be, or is made of other parts.
+    #[cfg(feature = "gateway")]
+    Merge {
+        now: u64,
+        setup: Setup,
+        /// As [`super::merged::without_secrets`] leaves them.
+        parts: gateway::Setup,
+    },
+    #[cfg(feature = "gateway")]
+    Unmerge {
+        now: u64,
+        name: String,
+    },
+    #[cfg(feature = "gateway")]
+    OnServerChanged {
         now: u64,
         server: usize,
     },
@@ -253,10 +274,6 @@ pub enum KillWord {
     Kill,
 }
 
-/// Bytes: as a string if they are UTF-8, else as `{"hex":"…"}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bytes<'a>(pub Cow<'a, [u8]>);
-
 impl Setup {
     /// What is recorded of a server. `spec` tells apart how processes are started.
     pub fn of(setup: &ServerSetup, spec: usize) -> Setup {
@@ -387,77 +404,13 @@ impl From<Kill> for KillWord {
     }
 }
 
-impl Bytes<'_> {
-    pub const NONE: Bytes<'static> = Bytes(Cow::Borrowed(&[]));
-}
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => {
-                let mut hex = String::with_capacity(2 * self.0.len());
-                for byte in self.0.iter() {
-                    hex.extend([byte >> 4, byte & 15].map(|nibble| char::from(HEX[usize::from(nibble)])));
-                }
-                Hex { hex }.serialize(serializer)
-            }
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes<'_> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = match TextOrHex::deserialize(deserializer)? {
-            TextOrHex::Text(text) => text.into_bytes(),
-            TextOrHex::Hex(Hex { hex }) => unhex(&hex)
-                .ok_or_else(|| serde::de::Error::custom("hex: pairs of the digits 0-9 and a-f are wanted"))?,
-        };
-        Ok(Bytes(Cow::Owned(bytes)))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Hex {
-    hex: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TextOrHex {
-    Text(String),
-    Hex(Hex),
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| HEX.iter().position(|known| known == byte).map(|at| at as u8);
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(&pair[0])? << 4 | digit(pair.get(1)?)?)).collect()
-}
-
 fn is_false(value: &bool) -> bool {
     !value
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_of_any_kind_come_back() {
-        for bytes in [&b""[..], b"plain \"text\"\n\x00", "ä €".as_bytes(), &[0xff, 0x00, 0xc3], &[0xe2, 0x82]]
-        {
-            let text = serde_json::to_string(&Bytes(bytes.into())).unwrap();
-            let back: Bytes<'_> = serde_json::from_str(&text).unwrap();
-            assert_eq!(&*back.0, bytes, "{text}");
-        }
-        for bad in [r#"{"hex":"f"}"#, r#"{"hex":"zz"}"#, r#"{"hex":"FF"}"#, "3", "[1]"] {
-            assert!(serde_json::from_str::<Bytes<'_>>(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn what_is_ready_comes_back() {

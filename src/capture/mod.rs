@@ -9,10 +9,13 @@
 //! these, in their order, are all it takes to have it do the same again: same bytes in, same bytes out, or a
 //! bug. What crosses the boundary is [`event`]'s; what it means is left to the engine.
 
+mod bytes;
 #[cfg(feature = "cli")]
 mod command;
 mod difference;
 pub mod event;
+#[cfg(feature = "gateway")]
+mod merged;
 mod recorder;
 mod replayer;
 mod script;

@@ -7,6 +7,8 @@ use crate::base::{Key, Time};
 use crate::engine::Engine;
 use crate::engine::operate::{Ticket, Wish};
 use crate::engine::port::{Accepted, Io, Kill, Platform, Ready, SpawnSpec, Spawned};
+#[cfg(feature = "gateway")]
+use crate::gateway;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, IoSlice};
@@ -134,6 +136,25 @@ impl Replay {
                 self.known(server)?;
                 self.engine.retire_server(now, server);
             }
+            #[cfg(feature = "gateway")]
+            Event::Merge { now, setup, parts } => {
+                let now = self.time(now)?;
+                parts.servers.iter().try_for_each(|(server, ..)| self.mergeable(*server))?;
+                let list_timeout_ms = parts.list_timeout_ms.min(WAIT_MAX);
+                let parts = gateway::Setup { list_timeout_ms, ..parts };
+                self.engine.merge(now, setup.for_replay(), parts, &mut self.platform);
+            }
+            #[cfg(feature = "gateway")]
+            Event::Unmerge { now, name } => {
+                let now = self.time(now)?;
+                self.engine.unmerge(now, &name);
+            }
+            #[cfg(feature = "gateway")]
+            Event::OnServerChanged { now, server } => {
+                let now = self.time(now)?;
+                self.known(server)?;
+                self.engine.on_server_changed(now, server, &mut self.platform);
+            }
             Event::ArrangeServers { names } => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 self.engine.arrange_servers(&names);
@@ -150,7 +171,7 @@ impl Replay {
             }
             Event::Drain { now, timeout_ms } => {
                 let now = self.time(now)?;
-                self.engine.drain_clients(now, timeout_ms.min(1 << 40));
+                self.engine.drain_clients(now, timeout_ms.min(WAIT_MAX));
             }
             Event::AnswerReload { outcome } => match self.reloads.pop_front() {
                 Some(ticket) => self.engine.answer_reload(ticket, outcome),
@@ -198,6 +219,16 @@ impl Replay {
         }
         self.platform.script.borrow_mut().open_door(listener, server);
         Ok(())
+    }
+
+    /// A merged endpoint is made of servers that have processes.
+    #[cfg(feature = "gateway")]
+    fn mergeable(&self, server: usize) -> Result<(), String> {
+        self.known(server)?;
+        match self.engine.is_merged(server) {
+            true => Err(format!("server {server} is a merged endpoint itself")),
+            false => Ok(()),
+        }
     }
 
     fn known(&self, server: usize) -> Result<(), String> {
@@ -414,6 +445,8 @@ fn outcome_of(error: &Option<Fault>) -> io::Result<()> {
 
 /// 69 years, in milliseconds; timers can be set for twice that.
 const TIME_MAX: u64 = 1 << 41;
+/// 34 years, the longest wait for anything.
+const WAIT_MAX: u64 = 1 << 40;
 /// The year 10889, in milliseconds since 1970.
 const DATE_MAX: u64 = 1 << 48;
 /// More than any process can have.

@@ -192,7 +192,10 @@ impl Script {
             Ok(false) => self.end(Ending::CutOff("the recording ends in the middle of this line".to_owned())),
             Ok(true) => match serde_json::from_slice(&self.line) {
                 Ok(event) => return Some(event),
-                Err(error) => self.end(Ending::Bad(format!("not understood: {}", without_line(&error)))),
+                Err(error) => {
+                    let why = needed_for(&self.line).unwrap_or_else(|| without_line(&error));
+                    self.end(Ending::Bad(format!("not understood: {why}")));
+                }
             },
         }
         None
@@ -223,6 +226,21 @@ impl Link {
             None => self.line.extend_from_slice(bytes),
         }
     }
+}
+
+/// Why this muxloop does not know an event that others do.
+fn needed_for(line: &[u8]) -> Option<String> {
+    let lacks_gateway = cfg!(not(feature = "gateway"));
+    let lacks_http = cfg!(not(feature = "http"));
+    let events: [(bool, &[&str], &str, &str); 2] = [
+        (lacks_gateway, &["merge", "unmerge", "on_server_changed"], "a merged endpoint", "gateway"),
+        (lacks_http, &["open_http", "open_http_door", "close_http_door"], "HTTP", "http"),
+    ];
+    let line = std::str::from_utf8(line).ok()?;
+    let is =
+        |name: &&str| line.strip_prefix("{\"").is_some_and(|rest| rest.starts_with(&format!("{name}\"")));
+    let (.., what, feature) = events.into_iter().find(|(lacks, names, ..)| *lacks && names.iter().any(is))?;
+    Some(format!("{what} is recorded here, and that needs the feature `{feature}` when muxloop is built"))
 }
 
 /// Each line is one text of its own: the parser's own line number would only mislead.

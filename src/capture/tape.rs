@@ -7,6 +7,8 @@ use crate::engine::operate::Host;
 use crate::engine::port::{Io, Ready, SpawnSpec};
 #[cfg(feature = "http")]
 use crate::front::Settings;
+#[cfg(feature = "gateway")]
+use crate::gateway;
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -148,6 +150,25 @@ impl Tape {
 
     pub fn retire_server(&self, now: Time, server: usize) {
         self.with(|writer| writer.line(&Event::RetireServer { now: now.0, server }));
+    }
+
+    #[cfg(feature = "gateway")]
+    pub fn merge(&self, now: Time, setup: &ServerSetup, parts: &gateway::Setup) {
+        self.with(|writer| {
+            let setup = writer.setup(setup);
+            let parts = super::merged::without_secrets(parts);
+            writer.line(&Event::Merge { now: now.0, setup, parts });
+        });
+    }
+
+    #[cfg(feature = "gateway")]
+    pub fn unmerge(&self, now: Time, name: &str) {
+        self.with(|writer| writer.line(&Event::Unmerge { now: now.0, name: name.into() }));
+    }
+
+    #[cfg(feature = "gateway")]
+    pub fn on_server_changed(&self, now: Time, server: usize) {
+        self.with(|writer| writer.line(&Event::OnServerChanged { now: now.0, server }));
     }
 
     pub fn arrange_servers(&self, names: &[&str]) {

@@ -261,3 +261,47 @@ fn random_damage_never_ends_the_program() {
         assert!(!matches!(outcome, Outcome::Same { .. }) || cut == text.len(), "{outcome:?}");
     }
 }
+
+/// Without the feature, what needs it is refused in words, as is what never can be.
+#[test]
+fn merged_endpoints_that_cannot_be_are_refused() {
+    let (_, text) = recorded(3);
+    let refused = |lines: &[&str], words: &str| {
+        let (header, rest) = text.split_once('\n').unwrap();
+        let changed = format!("{header}\n{}\n{rest}", lines.join("\n"));
+        match replayed(&changed) {
+            Outcome::Bad { line, why } => {
+                assert!(line == lines.len() + 1 && why.contains(words), "{line}: {why}")
+            }
+            other => panic!("{words}: {other:?}"),
+        }
+    };
+    let unmerge = r#"{"unmerge":{"now":5,"name":"no such"}}"#;
+    #[cfg(not(feature = "gateway"))]
+    for line in [unmerge, r#"{"merge":{"now":0}}"#, r#"{"on_server_changed":{"now":0,"server":0}}"#] {
+        refused(&[line], "a merged endpoint is recorded here, and that needs the feature `gateway`");
+    }
+    #[cfg(feature = "gateway")]
+    {
+        let header: super::event::Header = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let count = header.servers.len();
+        let merge = |now: u64, server: usize| {
+            let parts = crate::gateway::Setup {
+                servers: vec![(server, "a".into(), Default::default())],
+                list_timeout_ms: u64::MAX,
+                ..Default::default()
+            };
+            let file = Memory::default();
+            let tape = Tape::to(Box::new(file.clone()));
+            tape.merge(Time(now), &header.servers[0].for_replay(), &parts);
+            tape.flush();
+            String::from_utf8(file.0.take()).unwrap().trim_end().to_owned()
+        };
+        let (fits, itself, unknown) = (merge(5, 0), merge(5, count), merge(5, count + 1));
+        refused(&[&unknown], &format!("there is no server {}", count + 1));
+        refused(&[&fits, &itself], &format!("server {count} is a merged endpoint itself"));
+        refused(&[unmerge, &merge(4, 0)], "time goes back");
+        refused(&[&fits, r#"{"on_server_changed":{"now":5,"server":99}}"#], "there is no server 99");
+        refused(&[&fits.replace("naming", "renaming")], "not understood: unknown field `renaming`");
+    }
+}

@@ -1,13 +1,14 @@
 //! The merged endpoints of the daemon: that of all servers (H01) and those of the profiles (H08), each one more
 //! server of the engine, made of the configured ones.
 
-use crate::base::limits;
-use crate::capture::Tape;
+use crate::base::{Time, limits};
+use crate::capture::{Recorder, Tape};
 use crate::config::Config;
 use crate::config::gateway::{NAME, of_profile};
 use crate::engine::port::SpawnSpec;
 use crate::engine::{Engine, ServerSetup};
 use crate::gateway::Setup;
+use crate::mux::ServerId;
 use crate::mux::policy::{EraPolicy, ServerPolicy};
 use crate::reactor::Reactor;
 use std::collections::BTreeMap;
@@ -23,26 +24,46 @@ impl Endpoints {
     /// it is of other things than before. Those that it has no more take no more clients.
     pub(super) fn change(
         &mut self,
+        now: Time,
         engine: &mut Engine,
         reactor: &mut Reactor,
         config: &Config,
         tape: &Tape,
     ) {
         let wanted = wanted(config, engine);
-        if tape.is_on() && !wanted.is_empty() {
-            log::warn!(target: "gateway", "a recording has no merged endpoint, so there is none now");
-            return;
-        }
-        let now = reactor.clock.now();
         for name in self.made_of.keys().filter(|name| !wanted.contains_key(*name)) {
+            tape.unmerge(now, name);
             engine.unmerge(now, name);
         }
-        for (name, setup) in &wanted {
-            if self.made_of.get(name) != Some(setup) {
-                engine.merge(now, server(name), setup.clone(), reactor);
+        for (name, parts) in &wanted {
+            if self.made_of.get(name) == Some(parts) {
+                continue;
             }
+            let setup = server(name);
+            tape.merge(now, &setup, parts);
+            match tape.is_on() {
+                false => engine.merge(now, setup, parts.clone(), reactor),
+                true => engine.merge(now, setup, parts.clone(), &mut Recorder::new(reactor, tape)),
+            };
         }
         self.made_of = wanted;
+    }
+}
+
+/// Tells the endpoints that these servers do other things than before.
+pub(super) fn ask_again(
+    now: Time,
+    servers: Vec<ServerId>,
+    engine: &mut Engine,
+    reactor: &mut Reactor,
+    tape: &Tape,
+) {
+    for id in servers {
+        tape.on_server_changed(now, id);
+        match tape.is_on() {
+            false => engine.on_server_changed(now, id, reactor),
+            true => engine.on_server_changed(now, id, &mut Recorder::new(reactor, tape)),
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl<'o> Daemon<'o> {
         #[cfg(feature = "gateway")]
         let endpoints = {
             let mut endpoints = gateway::Endpoints::default();
-            endpoints.change(&mut engine, &mut reactor, &config, &tape);
+            endpoints.change(reactor.clock.now(), &mut engine, &mut reactor, &config, &tape);
             endpoints
         };
         #[cfg(feature = "http")]

@@ -1,9 +1,9 @@
 //! Reload (A08): the configuration is read again, and only what changed is touched.
 
 use super::audit::AuditLog;
-#[cfg(feature = "gateway")]
-use super::collisions;
 use super::{Daemon, listen, login, setup};
+#[cfg(feature = "gateway")]
+use super::{collisions, gateway};
 use crate::base::{SortedMap, Time};
 use crate::config::{Config, ServerConfig};
 use crate::engine::ServerSetup;
@@ -114,10 +114,8 @@ impl Daemon<'_> {
         changes.warnings.extend(needs_restart(&self.config, &new));
         #[cfg(feature = "gateway")]
         {
-            self.endpoints.change(&mut self.engine, &mut self.reactor, &new, &self.tape);
-            for id in others {
-                self.engine.on_server_changed(now, id, &mut self.reactor);
-            }
+            self.endpoints.change(now, &mut self.engine, &mut self.reactor, &new, &self.tape);
+            gateway::ask_again(now, others, &mut self.engine, &mut self.reactor, &self.tape);
             self.serving.change(&new, &mut self.engine);
         }
         #[cfg(feature = "http")]

@@ -107,7 +107,8 @@ impl Engine {
         Some((server, self.merged_at(server)?))
     }
 
-    pub(super) fn is_merged(&self, server: ServerId) -> bool {
+    /// Whether a server is a merged endpoint.
+    pub(crate) fn is_merged(&self, server: ServerId) -> bool {
         self.merged_at(server).is_some()
     }
 

@@ -13,11 +13,13 @@ use super::template;
 use crate::codec::List;
 use crate::codec::Span;
 use crate::codec::edit::{self, Member, object, whole};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// How tools and prompts are named on the merged endpoint (H02).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Naming {
     /// `server__tool`.
     #[default]
@@ -27,7 +29,8 @@ pub enum Naming {
 }
 
 /// What of a server is offered, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Offer {
     pub tools: Filter,
     pub prompts: Filter,

@@ -6,11 +6,13 @@
 
 use crate::codec::edit::{self, Member, array, object, whole};
 use crate::codec::{Span, json};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What is changed of a tool.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Change {
     /// Instead of the server's own name, before any prefix.
     pub name: Option<String>,

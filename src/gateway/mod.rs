@@ -41,6 +41,7 @@ use filter::Filters;
 use lazy::Lazy;
 use learn::Member;
 use listens::Listen;
+use serde::{Deserialize, Serialize};
 use serve::Job;
 use std::collections::BTreeSet;
 
@@ -64,7 +65,8 @@ pub trait Floor {
 }
 
 /// What the gateway is made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Setup {
     pub naming: Naming,
     /// In the order in which their things are listed: the mux's number of a server, its key, its offer.
