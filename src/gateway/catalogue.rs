@@ -481,37 +481,23 @@ impl Lists {
     fn offered_text(&self, list: List, item: &Item, public: &str) -> Box<[u8]> {
         let change = self.offer.changes.get(&*item.own).filter(|_| list == List::Tools);
         let description = change.and_then(|change| change.description.as_deref());
-        let has_header = memchr::memmem::find(&item.text, b"\"x-mcp-header\"").is_some();
         let hides = change.filter(|change| !change.hidden.is_empty());
-        if *public == *item.own && description.is_none() && !has_header && hides.is_none() {
+        if *public == *item.own && description.is_none() && hides.is_none() {
             return item.text.clone();
         }
-        let schema = |at: Span| {
-            let schema =
-                if has_header { without_headers(&item.text, at) } else { at.of(&item.text).to_vec() };
-            hides.map_or_else(|| schema.clone(), |change| change.schema(&schema))
-        };
         let description = description.map(edit::string);
         let added: Vec<(&str, &[u8])> =
             description.iter().map(|text| ("description", text.as_slice())).collect();
         let each = |name: &str, value: Span| match name {
             name if name == list.key() => Member::Put(edit::string(public)),
             "description" if description.is_some() => Member::Drop,
-            "inputSchema" if has_header || hides.is_some() => Member::Put(schema(value)),
+            "inputSchema" => {
+                hides.map_or(Member::Keep, |change| Member::Put(change.schema(value.of(&item.text))))
+            }
             _ => Member::Keep,
         };
         object(&item.text, whole(&item.text), each, &added).into()
     }
-}
-
-/// A schema without `x-mcp-header`: what a client mirrors in headers ends here (protocol.md §5.10).
-fn without_headers(bytes: &[u8], schema: Span) -> Vec<u8> {
-    let each = |name: &str, value: Span| match name {
-        "x-mcp-header" => Member::Drop,
-        _ if bytes[value.start()] == b'{' => Member::Put(without_headers(bytes, value)),
-        _ => Member::Keep,
-    };
-    object(bytes, schema, each, &[])
 }
 
 /// A URI that another server has already, under its server's key.

@@ -1,7 +1,7 @@
 //! Servers that are slow, silent, dead or odd behind the merged endpoint (H03, issue "Bad input"): each costs
 //! its own things at most, is named in the log, and nothing waits for it longer than said.
 
-use crate::support::{PATIENCE, Server, Session, Station, text};
+use crate::support::{PATIENCE, Server, Session, Station, modern, text};
 use crate::{HTTP, ask, is_tools_change, list, refused, session, tools};
 use serde_json::{Value, json};
 use std::fs;
@@ -260,4 +260,27 @@ fn the_same_resource_of_two_servers_can_be_had_of_both() {
         told["result"]["contents"][0]["text"].clone()
     };
     assert_ne!(read("demo://counter"), read("mux+good:demo://counter"));
+}
+
+/// P40, SEP-2243: what a schema wants to see in headers is checked at the merged endpoint too, once a client has
+/// read it there.
+#[test]
+fn arguments_are_mirrored_in_headers() {
+    let schema = json!({ "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } });
+    let listed = json!({ "tools": [{ "name": "echo", "inputSchema": schema }] });
+    let station = Station::start(HTTP, &[with_tools("a", listed)]);
+    let told = ask(&station, "/mcp", "tools/list", json!({}));
+    assert_eq!(told["result"]["tools"][0]["inputSchema"], schema);
+    let arguments = json!({ "region": "eu", "text": "x" });
+    let call = || modern("/mcp", 1, "tools/call", json!({ "name": "a__echo", "arguments": arguments }));
+    for (asked, status) in [
+        (call(), 400),
+        (call().header("Mcp-Param-Region", "us"), 400),
+        (call().header("Mcp-Param-Region", "eu"), 200),
+    ] {
+        let reply = station.ask(&asked);
+        assert_eq!(reply.status(), status, "{reply:?}");
+        let code = if status == 400 { -32020 } else { 0 };
+        assert_eq!(refused(&reply.message()), code, "{reply:?}");
+    }
 }

@@ -159,18 +159,6 @@ fn pages_cover_a_list_once_and_end_with_its_generation() {
     assert!(first.items.len() < 100 && second.items.len() > 5 << 20 && second.next.is_none());
 }
 
-#[test]
-fn what_is_mirrored_in_headers_ends_here() {
-    let mut one = catalogue(Naming::Plain, &[("a", Offer::default())]);
-    let schema =
-        json!({ "type": "object", "properties": { "r": { "type": "string", "x-mcp-header": "Region" } } });
-    learn(&mut one, 0, List::Tools, json!([{ "name": "t", "inputSchema": schema }]));
-    assert_eq!(
-        page(&one, List::Tools)[0]["inputSchema"],
-        json!({ "type": "object", "properties": { "r": { "type": "string" } } })
-    );
-}
-
 /// H08: what clients see of a tool with hidden parameters.
 #[test]
 fn hidden_parameters_are_not_listed() {
@@ -188,7 +176,7 @@ fn hidden_parameters_are_not_listed() {
     assert_eq!(
         page(&one, List::Tools),
         json!([
-            { "name": "t", "inputSchema": { "type": "object", "properties": { "x": {} }, "required": ["x"] } },
+            { "name": "t", "inputSchema": { "type": "object", "properties": { "x": { "x-mcp-header": "X" } }, "required": ["x"] } },
             { "name": "u", "inputSchema": { "type": "object", "properties": { "key": {} } } },
         ])
     );

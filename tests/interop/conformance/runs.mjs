@@ -28,8 +28,6 @@ export const REMARKS = {
     'server-sse-multiple-streams': 'muxloop answers with JSON what needs no stream.',
   },
   '2026-07-28': {
-    'http-custom-header-server-validation':
-      'muxloop checks `Mcp-Param-*` for tools that a client has listed over HTTP; it learns the annotations from that list.',
     'server-stateless': 'Without `sampling` declared, -32021 comes from the server and is passed on with status 400; an older server is refused its question, fails, and muxloop says -32021 for it.',
   },
 };
@@ -45,7 +43,4 @@ export const MISSES = {
 };
 
 /** What is missed at the merged endpoint, by scenario. */
-export const MERGED_MISSES = {
-  'http-custom-header-server-validation':
-    'merged schemas have no `x-mcp-header`, so that no client sends `Mcp-Param-*` there and there is nothing to check; a server\'s own path has them.',
-};
+export const MERGED_MISSES = {};
