@@ -110,7 +110,7 @@ pub enum Event<'a> {
     Merge {
         now: u64,
         setup: Setup,
-        /// As [`super::merged::without_secrets`] leaves them.
+        /// Without the texts of fixed values (`capture::merged`).
         parts: gateway::Setup,
     },
     #[cfg(feature = "gateway")]
