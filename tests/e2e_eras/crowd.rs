@@ -8,6 +8,7 @@ use std::thread;
 use crate::cell::{Kind, SERIALIZE, station};
 use crate::client::{Client, Front, Question, Reply, Version, obliging};
 use crate::support::{Server, Station};
+use crate::wire::MERGED;
 
 const ROUNDS: usize = 10;
 
@@ -28,7 +29,7 @@ fn crowd() -> Vec<(Version, Front)> {
 }
 
 /// Calls of one client, two at a time, each with a question of its own; no question of another is seen.
-fn ask_away(mut client: Client, name: &str) {
+fn ask_away(mut client: Client, name: &str, tools: [&str; 2]) {
     let can_elicit = client.capabilities.get("elicitation").is_some();
     for round in 0..ROUNDS {
         let nonces = [format!("{name}/{round}/a"), format!("{name}/{round}/b")];
@@ -36,9 +37,10 @@ fn ask_away(mut client: Client, name: &str) {
         let calls: Vec<_> = nonces
             .iter()
             .zip(vias)
-            .map(|(nonce, via)| {
+            .zip(tools)
+            .map(|((nonce, via), tool)| {
                 let arguments = json!({ "via": via, "question": nonce });
-                ("tools/call", json!({ "name": "ask", "arguments": arguments }))
+                ("tools/call", json!({ "name": tool, "arguments": arguments }))
             })
             .collect();
         let mut seen = Vec::new();
@@ -46,14 +48,20 @@ fn ask_away(mut client: Client, name: &str) {
             let params = &question["params"];
             let words = params["message"].as_str().or(params["messages"][0]["content"]["text"].as_str());
             let words = words.unwrap_or_else(|| panic!("{question}"));
+            // The merged endpoint says who asks (protocol.md §5.11).
+            let words = words.split_once("] ").map_or(words, |(_, words)| words);
             assert!(nonces.iter().any(|nonce| nonce == words), "{name} is asked for another: {question}");
             seen.push(words.to_owned());
             obliging(question)
         });
-        for ((dialog, nonce), via) in dialogs.iter().zip(&nonces).zip(vias) {
+        for (((dialog, nonce), via), tool) in dialogs.iter().zip(&nonces).zip(vias).zip(tools) {
+            let asker = match tool.split_once("__") {
+                Some((server, _)) if via == "elicitation" => format!("[{server}] "),
+                _ => String::new(),
+            };
             let prefix = if via == "sampling" { "S" } else { "E" };
             let text = &dialog.answer["result"]["content"][0]["text"];
-            assert_eq!(*text, format!("{prefix}: {nonce}"), "{name}: {}", dialog.answer);
+            assert_eq!(*text, format!("{prefix}: {asker}{nonce}"), "{name}: {}", dialog.answer);
         }
         seen.sort();
         assert_eq!(seen, nonces, "each asked once");
@@ -72,7 +80,7 @@ fn run(station: &Station) {
                 scope.spawn(move || {
                     let client = Client::open(station, SERIALIZE, *front, *version);
                     start.wait();
-                    ask_away(client, &format!("{} {n}", version.name()));
+                    ask_away(client, &format!("{} {n}", version.name()), ["ask"; 2]);
                 })
             })
             .collect();
@@ -95,6 +103,48 @@ fn everybody_at_one_legacy_child() {
 #[test]
 fn everybody_at_one_modern_child() {
     run(&station(Kind::Modern));
+}
+
+/// All fronts of the merged endpoint, each client at both kinds of server at once; one of them is killed again and
+/// again, which costs calls under way an error and no one a foreign answer.
+#[test]
+fn everybody_at_the_merged_endpoint() {
+    const FRONTS: [Front; 3] = [Front::Http, Front::Sse, Front::WebSocket];
+    let keys = |era| {
+        format!("interactive = \"serialize\"\nera = \"{era}\"\nrestart_backoff_ms = 1\nmax_restarts = 0")
+    };
+    let server = |era: &'static str| Server::demo(era, &["--era", era]).keys(&keys(era));
+    let station = Station::start(
+        crate::support::station::PLAIN,
+        &[server("legacy"), server("modern"), Server::demo("mortal", &[]).keys(&keys("auto"))],
+    );
+    let versions = [Version::V24, Version::V03, Version::V06, Version::V11, Version::V26];
+    let ways = versions.into_iter().flat_map(|version| FRONTS.map(|front| (version, front)));
+    let ways: Vec<_> = ways.filter(|(version, front)| front.serves(*version)).collect();
+    let start = Barrier::new(ways.len());
+    thread::scope(|scope| {
+        for (n, (version, front)) in ways.into_iter().enumerate() {
+            let (station, start) = (&station, &start);
+            scope.spawn(move || {
+                let name = format!("{} {n}", version.name());
+                let mut other = Client::open(station, MERGED, front, version);
+                let client = Client::open(station, MERGED, front, version);
+                start.wait();
+                thread::scope(|scope| {
+                    scope.spawn(|| ask_away(client, &name, ["legacy__ask", "modern__ask"]));
+                    for round in 0..4 {
+                        let text = format!("{name}: {round}");
+                        let told = other.call("mortal__echo", json!({ "text": text }));
+                        let is_lost = told["error"]["code"] == -32603;
+                        assert!(is_lost || told["result"]["content"][0]["text"] == text, "{told}");
+                        if n == 0 {
+                            other.call("mortal__crash", json!({}));
+                        }
+                    }
+                });
+            });
+        }
+    });
 }
 
 /// Nobody says of what era the server is.

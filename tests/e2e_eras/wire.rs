@@ -127,9 +127,16 @@ fn tell(inbox: &Inbox, text: &[u8]) {
 
 struct Socket(TcpStream);
 
+/// In place of a server's name: all of them.
+pub const MERGED: &str = "";
+
+fn path(server: &str, end: &str) -> String {
+    if server == MERGED { format!("/{end}") } else { format!("/servers/{server}/{end}") }
+}
+
 /// `/servers/NAME/ws`.
 pub fn websocket(address: SocketAddr, server: &str, inbox: Inbox) -> Box<dyn Wire> {
-    let ask = Ask::get(&format!("/servers/{server}/ws"))
+    let ask = Ask::get(&path(server, "ws"))
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")
         .header("Sec-WebSocket-Version", "13")
@@ -182,7 +189,8 @@ struct Events {
 
 /// `/sse/NAME`.
 pub fn events(address: SocketAddr, server: &str, inbox: Inbox) -> Box<dyn Wire> {
-    let ask = Ask::get(&format!("/sse/{server}")).header("Accept", "text/event-stream");
+    let ask = Ask::get(&if server == MERGED { "/sse".to_owned() } else { format!("/sse/{server}") })
+        .header("Accept", "text/event-stream");
     let stream = connect(address, &ask);
     let (tell_endpoint, endpoint) = std::sync::mpsc::channel();
     let reading = stream.try_clone().unwrap();
@@ -241,7 +249,7 @@ pub fn single(address: SocketAddr, server: &str, inbox: Inbox) -> Box<dyn Wire> 
 
 impl Posts {
     fn new(address: SocketAddr, server: &str, manner: Manner, inbox: Inbox) -> Posts {
-        Posts { address, path: format!("/servers/{server}/mcp"), inbox, manner, open: Arc::default() }
+        Posts { address, path: path(server, "mcp"), inbox, manner, open: Arc::default() }
     }
 
     fn dress(&self, ask: Ask, message: &Value) -> Ask {
