@@ -89,8 +89,9 @@ fn many_clients_that_read_nothing_have_a_bound_in_common() {
             break;
         }
     }
-    // 256 MiB, what the sessions keep, and the process itself.
-    assert!(worst < 400 << 10, "{worst} KiB");
+    // 256 MiB, what one turn may bring on top before somebody is closed (a round of this test is 80 MiB), what the
+    // sessions keep, and the process itself.
+    assert!(worst < 450 << 10, "{worst} KiB");
     assert_eq!(text(&other.call("echo", json!({ "text": "x" }))), "x", "P58");
     // Who was cut has a session still.
     for session in &sessions {
