@@ -72,9 +72,12 @@ impl Web {
         .into_bytes();
         if !old && kernel.choice.chance(10) {
             out.extend(b"Transfer-Encoding: chunked\r\n\r\n");
-            let cut = kernel.choice.below(text.len() + 1);
-            for piece in [&text[..cut], &text[cut..]].into_iter().filter(|piece| !piece.is_empty()) {
-                out.extend(format!("{:X}\r\n{piece}\r\n", piece.len()).bytes());
+            // Anywhere, in the middle of a character too.
+            let (first, rest) = text.as_bytes().split_at(kernel.choice.below(text.len() + 1));
+            for piece in [first, rest].into_iter().filter(|piece| !piece.is_empty()) {
+                out.extend(format!("{:X}\r\n", piece.len()).bytes());
+                out.extend_from_slice(piece);
+                out.extend(b"\r\n");
             }
             out.extend(b"0\r\n\r\n");
         } else {
