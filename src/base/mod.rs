@@ -7,6 +7,7 @@ pub mod buffer;
 pub mod date;
 #[cfg(feature = "gateway")]
 pub mod filter;
+pub mod hash;
 pub mod limits;
 pub mod nearest;
 pub mod short;

@@ -5,9 +5,10 @@
 //!    └▶ NAME-HASH ─▶ ~/.muxloop/projects/NAME-HASH/   daemon.sock, control.sock, daemon.pid, …
 //! ```
 
+use crate::base::hash::fnv1a;
 use crate::config::Surroundings;
 use crate::config::path::SOCKET_PATH_MAX;
-use crate::control::path::{PROJECT_CONTROL, PROJECTS, fnv1a};
+use crate::control::path::{PROJECT_CONTROL, PROJECTS};
 use crate::reactor::sys;
 use std::env;
 use std::fs;

@@ -3,6 +3,7 @@
 //!
 //! Only names are made here. Who listens at them is found out by the reactor and by [`crate::client`].
 
+use crate::base::hash::fnv1a;
 use crate::config::Surroundings;
 use crate::config::path::{SOCKET_PATH_MAX, normalize};
 use std::os::unix::ffi::OsStrExt;
@@ -98,13 +99,6 @@ pub fn expand(path: &Path, surroundings: &Surroundings) -> Result<PathBuf, Strin
     }
 }
 
-/// FNV-1a, 64 bits.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
 /// The word that makes none.
 const OFF: &str = "off";
 
@@ -118,14 +112,6 @@ mod tests {
 
     fn at(given: Option<&str>, key: Option<&str>) -> Result<Place, String> {
         place(given.map(Path::new), key.map(Path::new), Path::new("/etc/mux.d/my.mux.toml"), &ana())
-    }
-
-    #[test]
-    fn the_hash_is_fnv_1a() {
-        // Published test vectors of the function.
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]

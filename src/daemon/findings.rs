@@ -8,6 +8,7 @@
 //! line is in the file. It is read at the start, and written anew when a finding changes. Whatever is wrong with
 //! it costs nothing but a question to a server: it counts as empty, and one debug line says so.
 
+use crate::base::hash::fnv1a_of_parts;
 use crate::base::{SortedMap, Time};
 use crate::engine::Engine;
 use crate::engine::port::SpawnSpec;
@@ -150,16 +151,12 @@ impl Findings {
     }
 }
 
-/// A server by what is started, and by whom: FNV-1a, 64 bits, each part ended by a byte that UTF-8 has not.
+/// A server by what is started, and by whom.
 fn key_of(spawn: &SpawnSpec) -> String {
     let folder = spawn.cwd.as_ref().map_or(&b""[..], |folder| folder.as_os_str().as_bytes());
     let fixed = [env!("CARGO_PKG_VERSION").as_bytes(), spawn.program.as_bytes(), folder];
     let parts = fixed.into_iter().chain(spawn.args.iter().map(String::as_bytes));
-    let bytes = parts.flat_map(|part| part.iter().copied().chain([0xff]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    format!("{:016x}", fnv1a_of_parts(parts))
 }
 
 const FILE: &str = "eras.json";

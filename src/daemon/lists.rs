@@ -13,6 +13,7 @@
 //! end. Whatever is wrong with one costs a question to the server: it counts as none, and is written anew.
 //! Only its user can read it. While a recording is made, none is read or written: a replay has none.
 
+use crate::base::hash::{fnv1a, fnv1a_of_parts};
 use crate::base::{SortedMap, Time, sorted};
 use crate::engine::Engine;
 use crate::engine::port::SpawnSpec;
@@ -208,7 +209,7 @@ fn write(folder: &Path, path: &Path, memory: &Memory) -> io::Result<()> {
 }
 
 fn head_of(body: &[u8]) -> String {
-    format!("muxloop-lists {VERSION} {:016x}", hash(body.iter().copied()))
+    format!("muxloop-lists {VERSION} {:016x}", fnv1a(body))
 }
 
 /// Removes the files that were not written for longest, while there are too many.
@@ -234,21 +235,9 @@ fn name_of(spawn: &SpawnSpec) -> String {
     let names = variables.iter().map(|(name, _)| name.as_bytes());
     let count = spawn.args.len().to_string();
     let fixed = [spawn.program.as_bytes(), folder, count.as_bytes()];
-    let how = hash_of(fixed.into_iter().chain(spawn.args.iter().map(String::as_bytes)).chain(names));
-    let values = hash_of(variables.iter().map(|(_, value)| value.as_bytes()));
+    let how = fnv1a_of_parts(fixed.into_iter().chain(spawn.args.iter().map(String::as_bytes)).chain(names));
+    let values = fnv1a_of_parts(variables.iter().map(|(_, value)| value.as_bytes()));
     format!("{how:016x}-{:04x}", (values >> 48) ^ (values & 0xffff))
-}
-
-/// Each part is ended by a byte that UTF-8 has not.
-fn hash_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> u64 {
-    hash(parts.flat_map(|part| part.iter().copied().chain([0xff])))
-}
-
-/// FNV-1a, 64 bits.
-fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 fn complain(path: &Path, what: &str) {
