@@ -1,7 +1,7 @@
 //! Starting, restarting, stopping: the phases of an instance (picture in `server.rs`).
 
 use crate::base::{Key, Time};
-use crate::mux::request::{Origin, State};
+use crate::mux::request::{Origin, Request, State};
 use crate::mux::server::{Era, Phase, Then, backoff_ms};
 use crate::mux::{CloseReason, LinkOf, Mux, Sink, StopStep, Timer, reply};
 
@@ -284,8 +284,10 @@ impl Mux {
         }
     }
 
-    pub(super) fn someone_waits(&self, key: Key) -> bool {
-        self.requests.iter().any(|(_, r)| r.instance == key && matches!(r.state, State::Waiting(_)))
+    /// Whether a request or a listen cannot be served without a process.
+    fn someone_waits(&self, key: Key) -> bool {
+        let waits = |r: &Request| r.instance == key && matches!(r.state, State::Waiting(_));
+        self.requests.iter().any(|(_, request)| waits(request)) || self.is_waited_for(key)
     }
 
     /// Makes sure that an instance is up or coming up, or says why it cannot be.

@@ -13,6 +13,7 @@ use crate::base::{Key, Time};
 use crate::codec::{Incoming, Kind, Message, Value, json};
 use crate::mux::listen::{Filter, Listen, ListenKey, tagged};
 use crate::mux::method::{ListKind, Method};
+use crate::mux::peer::Peer;
 use crate::mux::request::Origin;
 use crate::mux::server::{Era, Subscriber};
 use crate::mux::{Mux, Sink, reply};
@@ -27,9 +28,18 @@ impl Mux {
 
     /// Whether a client has an open listen on this child.
     pub(in crate::mux) fn is_listened_to(&self, instance: Key) -> bool {
-        self.peers
-            .iter()
-            .any(|(_, peer)| peer.instance == Some(instance) && !peer.watches && !peer.listens.is_empty())
+        self.listeners(instance).any(|peer| !peer.listens.is_empty())
+    }
+
+    /// Whether a client has a listen on this child that is not acknowledged yet.
+    pub(in crate::mux) fn is_waited_for(&self, instance: Key) -> bool {
+        self.listeners(instance).any(|peer| peer.listens.iter().any(|listen| listen.honoured.is_none()))
+    }
+
+    /// Clients of this child, but for those that only watch it while it is there.
+    fn listeners(&self, instance: Key) -> impl Iterator<Item = &Peer> {
+        let clients = self.peers.iter().map(|(_, peer)| peer);
+        clients.filter(move |peer| peer.instance == Some(instance) && !peer.watches)
     }
 
     fn listens_of(&self, instance: Key) -> impl Iterator<Item = (ListenKey, &Listen)> {

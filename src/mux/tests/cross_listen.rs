@@ -1,6 +1,7 @@
 //! Listens of modern clients on a legacy child (protocol.md §2.5, §2.7, §4.2; P16, P17, P19, P22, P45, P46): who
 //! hears of what, who is told first that it will, and what the child is asked for that.
 
+use super::suspended::stage;
 use super::world::*;
 use crate::base::Key;
 use crate::mux::policy::ServerPolicy;
@@ -330,6 +331,33 @@ fn listens_are_a_use() {
     child_listens(&mut world, child, all_lists(), None);
     world.advance(10_000);
     assert_ne!(world.stops(child), []);
+}
+
+/// A listen that comes while an idle child ends starts the next one, of either era; it is not left without a
+/// word.
+#[test]
+fn a_listen_at_a_child_that_goes_to_rest_starts_another() {
+    let idle = ServerPolicy { idle_stop_ms: Some(3_000), ..policy() };
+    let (mut world, child, [new]) = stage(idle.clone());
+    world.advance(3_000);
+    assert_ne!(world.stops(child), []);
+    world.says(new, listen(1, json!({ "resourceSubscriptions": ["x:1"] })));
+    world.exits(child, "exited");
+    let child = world.child();
+    world.shake_hands(child, all_capabilities());
+    let asked = world.hears_of(child, "resources/subscribe");
+    world.answers(child, &asked, json!({}));
+    acknowledged(&mut world, new, json!(1), json!({ "resourceSubscriptions": ["x:1"] }));
+
+    let (mut world, child, [new]) = World::modern(idle);
+    world.advance(3_000);
+    assert_ne!(world.stops(child), []);
+    world.says(new, listen(1, all_lists()));
+    world.exits(child, "exited");
+    let child = world.child();
+    world.discover(child, 60_000);
+    child_listens(&mut world, child, all_lists(), Some(all_lists()));
+    acknowledged(&mut world, new, json!(1), all_lists());
 }
 
 /// A child that is silent on a resource delays an acknowledgement for as long as a request may take.
