@@ -186,7 +186,44 @@ impl Mux {
         if self.requests.get(key).is_none_or(|request| request.instance != instance) {
             return;
         }
+        let Some(request) = self.take(key) else { return };
+        self.fail_taken(now, key, request, why, out);
+    }
+
+    /// The same, of one whose answer could not be read: that the child has done with it is not known, so it is
+    /// told to, and what it asks until it has read that is nobody else's.
+    pub(super) fn lose_answer(
+        &mut self,
+        now: Time,
+        instance: Key,
+        key: Key,
+        why: &reply::Failure,
+        out: &mut dyn Sink,
+    ) {
+        let is_at_child = |request: &Request| {
+            request.instance == instance && request.is_sent() && !matches!(request.origin, Origin::Own(_))
+        };
+        if !self.requests.get(key).is_some_and(is_at_child) {
+            return self.fail_request(now, instance, key, why, out);
+        }
         let Some(mut request) = self.take(key) else { return };
+        self.refuse_questions(&mut request, out);
+        if let Some(link) = self.instances.get(instance).and_then(|i| i.link) {
+            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "its answer could not be read")));
+            self.raise_fence(now, &request, out);
+        }
+        self.fail_taken(now, key, request, why, out);
+    }
+
+    fn fail_taken(
+        &mut self,
+        now: Time,
+        key: Key,
+        mut request: Request,
+        why: &reply::Failure,
+        out: &mut dyn Sink,
+    ) {
+        let instance = request.instance;
         self.refuse_questions(&mut request, out);
         self.answer_taken(now, &mut request, why, out);
         if request.list.is_some() {

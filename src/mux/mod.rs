@@ -427,7 +427,7 @@ impl Mux {
                 );
                 if let Some(key) = id.and_then(parse_key).filter(|_| !error.has_method) {
                     let why = format!("the server's answer was lost: it is {error}");
-                    self.fail_request(now, instance, key, &reply::Failure::new("malformed", why), out);
+                    self.lose_answer(now, instance, key, &reply::Failure::new("malformed", why), out);
                 }
             }
             None => {}

@@ -191,6 +191,42 @@ fn a_process_for_guests_ends_when_it_is_idle() {
     assert_eq!(anew.instance, own.instance);
 }
 
+/// An answer that cannot be read does not show that the child is done with the call: it is told to be, and what
+/// it asks before it has read that is nobody's, whoever waits for the child, the same client even.
+#[test]
+fn an_unreadable_answer_is_not_known_to_be_an_end() {
+    for away in [false, true] {
+        let (mut world, child, [a, b]) = stage(serialize());
+        world.says(a, ask(1, json!({ "name": "t" })));
+        let call = world.hears_of(child, "tools/call");
+        if away {
+            world.says(child, elicit("e"));
+            world.advance(25);
+            world.hears(a);
+        }
+        world.says(a, ask(2, json!({ "name": "u" })));
+        world.says(b, ask(1, json!({ "name": "v" })));
+        world.says_raw(child, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}"#, call["id"]));
+        if away {
+            assert_eq!(world.hears(child)["result"]["action"], "cancel");
+        } else {
+            world.hears_failure(a, 1, "malformed");
+        }
+        assert_eq!(world.hears_of(child, "notifications/cancelled")["params"]["requestId"], call["id"]);
+        let fence = world.hears_of(child, "ping");
+        world.silent(child);
+        world.says(child, elicit("late"));
+        assert!(world.hears(child)["error"].is_object());
+        world.answers(child, &call, json!({}));
+        world.silent(child);
+        world.answers(child, &fence, json!({}));
+        world.hears_of(child, "tools/call");
+        world.silent(child);
+        world.silent(a);
+        world.silent(b);
+    }
+}
+
 /// An idle stop does not come while a call is suspended; drain and removal end the calls of those that cannot
 /// come again, and wait for the others.
 #[test]
