@@ -12,7 +12,9 @@ fn variable(name: &str) -> Option<u64> {
 
 /// Lives through one world; a failure is told with the command that shows it again.
 fn live(seed: u64) -> Result<Report, String> {
-    let again = format!("again: MUXLOOP_SEED={seed} cargo test --test sim seeds -- --nocapture");
+    let again = format!(
+        "again: MUXLOOP_SEED={seed} cargo test --test sim seeds -- --nocapture (more: MUXLOOP_SIM_EVENTS=10000)"
+    );
     match std::panic::catch_unwind(|| sim::run(seed)) {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(failure)) => Err(format!("seed {seed}:\n{failure}{again}")),

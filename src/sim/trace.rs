@@ -9,12 +9,16 @@ use std::fmt;
 pub(super) struct Trace {
     hash: u64,
     newest: VecDeque<String>,
+    /// How many of the newest are kept.
+    shown: usize,
     pub events: u64,
 }
 
 impl Trace {
     pub fn new() -> Trace {
-        Trace { hash: 0xcbf2_9ce4_8422_2325, newest: VecDeque::new(), events: 0 }
+        let wanted = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
+        let shown = wanted.unwrap_or(SHOWN);
+        Trace { hash: 0xcbf2_9ce4_8422_2325, newest: VecDeque::new(), shown, events: 0 }
     }
 
     /// Adds an event.
@@ -25,7 +29,7 @@ impl Trace {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         self.events += 1;
-        if self.newest.len() == SHOWN {
+        if self.newest.len() >= self.shown {
             self.newest.pop_front();
         }
         self.newest.push_back(text);
@@ -50,7 +54,8 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Events that are shown when a world fails.
+/// Events that are shown when a world fails, unless `MUXLOOP_SIM_EVENTS` says how many.
 const SHOWN: usize = 40;
+const VARIABLE: &str = "MUXLOOP_SIM_EVENTS";
 /// Longest event that is shown in full, in characters.
-const LINE_MAX: usize = 320;
+const LINE_MAX: usize = 480;

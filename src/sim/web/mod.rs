@@ -201,10 +201,14 @@ impl Web {
         matches!(self.way, Way::Streamable | Way::Stateless)
     }
 
-    /// An id that is being answered.
+    /// An id that is being answered. Not that of a call made again, of which the client knows by the id alone
+    /// what has become of it.
     pub fn an_open_id(&self) -> Option<String> {
         let mut asked = self.conns.iter().flat_map(|conn| &conn.asked);
-        asked.find_map(|asked| asked.waits.first().filter(|_| !asked.greets && !asked.listens).cloned())
+        asked.find_map(|asked| {
+            let first = asked.waits.first().filter(|_| !asked.greets && !asked.listens);
+            first.filter(|id| !id.starts_with("\"again ")).cloned()
+        })
     }
 
     /// How long it does nothing but read, to see whether its session stays.
