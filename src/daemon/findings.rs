@@ -8,6 +8,7 @@
 //! line is in the file. It is read at the start, and written anew when a finding changes. Whatever is wrong with
 //! it costs nothing but a question to a server: it counts as empty, and one debug line says so.
 
+use super::cached;
 use crate::base::hash::fnv1a_of_parts;
 use crate::base::{SortedMap, Time};
 use crate::engine::Engine;
@@ -15,10 +16,9 @@ use crate::engine::port::SpawnSpec;
 use crate::mux::Era;
 use crate::mux::policy::Found;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// All findings that are known, of any configuration.
@@ -127,21 +127,7 @@ impl Findings {
     /// Puts a new file in the place of the old one.
     fn write(&self, servers: SortedMap<String, Entry>) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let text = serde_json::to_vec(&Document { version: VERSION, servers })?;
-        let beside = folder.join(format!("{FILE}.{}", std::process::id()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)
-            .and_then(|mut file| file.write_all(&text))
-            .and_then(|()| fs::rename(&beside, folder.join(FILE)));
-        if written.is_err() {
-            let _ = fs::remove_file(&beside);
-        }
-        written
+        cached::replace(&folder.join(FILE), &[&serde_json::to_vec(&Document { version: VERSION, servers })?])
     }
 
     fn complain(&mut self, what: &str) {
@@ -170,6 +156,7 @@ const LONGEST_MS: u64 = 7 * 24 * 3_600_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const START: u64 = 1_700_000_000_000;
 

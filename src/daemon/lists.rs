@@ -13,6 +13,7 @@
 //! end. Whatever is wrong with one costs a question to the server: it counts as none, and is written anew.
 //! Only its user can read it. While a recording is made, none is read or written: a replay has none.
 
+use super::cached;
 use crate::base::hash::{fnv1a, fnv1a_of_parts};
 use crate::base::{SortedMap, Time, sorted};
 use crate::engine::Engine;
@@ -21,10 +22,9 @@ use crate::mux::memory::{Memory, MemoryPage};
 use crate::mux::{Era, ServerId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -139,7 +139,7 @@ impl ListFiles {
             return;
         };
         let path = folder.join(name_of(spawn));
-        if let Err(error) = write(folder, &path, &memory) {
+        if let Err(error) = write(&path, &memory) {
             complain(&path, &error.to_string());
         }
     }
@@ -169,7 +169,7 @@ fn read(path: &Path) -> io::Result<Memory> {
 }
 
 /// Puts a new file in the place of the old one.
-fn write(folder: &Path, path: &Path, memory: &Memory) -> io::Result<()> {
+fn write(path: &Path, memory: &Memory) -> io::Result<()> {
     let raw = |text: &str| RawValue::from_string(text.to_owned());
     let mut document = Document { era: memory.era, hello: raw(&memory.hello)?, pages: Vec::new() };
     for page in &memory.pages {
@@ -188,24 +188,7 @@ fn write(folder: &Path, path: &Path, memory: &Memory) -> io::Result<()> {
             format!("{} bytes are too many", body.len()),
         ));
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let beside = path.with_extension(std::process::id().to_string());
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .and_then(|mut file| {
-            file.write_all(head.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.write_all(&body)
-        })
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    cached::replace(path, &[head.as_bytes(), b"\n", &body])
 }
 
 fn head_of(body: &[u8]) -> String {
@@ -280,7 +263,7 @@ mod tests {
     fn what_is_written_is_read() {
         let folder = folder("read");
         let path = folder.join("f");
-        write(&folder, &path, &memory()).unwrap();
+        write(&path, &memory()).unwrap();
         assert_eq!(read(&path).unwrap(), memory(), "as it was written, to the last digit");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
@@ -293,7 +276,7 @@ mod tests {
     fn a_spoilt_file_is_none() {
         let folder = folder("spoilt");
         let path = folder.join("f");
-        write(&folder, &path, &memory()).unwrap();
+        write(&path, &memory()).unwrap();
         let good = fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -310,7 +293,7 @@ mod tests {
         let newer = String::from_utf8(good.clone()).unwrap().replacen("lists 1 ", "lists 2 ", 1);
         fs::write(&path, newer).unwrap();
         assert!(read(&path).is_err());
-        write(&folder, &path, &memory()).unwrap();
+        write(&path, &memory()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), good, "it is written anew");
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -321,7 +304,7 @@ mod tests {
         let path = folder.join("f");
         let mut memory = memory();
         memory.pages[0].result = format!(r#"{{"tools":["{}"]}}"#, "x".repeat(BYTES_MAX));
-        assert!(write(&folder, &path, &memory).is_err());
+        assert!(write(&path, &memory).is_err());
         assert!(!path.exists());
     }
 

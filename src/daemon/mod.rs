@@ -1,6 +1,7 @@
 //! The daemon: composes configuration, engine and reactor, and runs their loop to its end.
 
 mod audit;
+mod cached;
 #[cfg(feature = "gateway")]
 mod collisions;
 #[cfg(feature = "http")]
