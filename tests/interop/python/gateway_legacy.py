@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import anyio
 import mcp.types as types
 from mcp.shared.exceptions import McpError
 from pydantic import AnyUrl
 
 from harness import MERGED, OVER, TMP, Scene, eventually, main, scenario, together
 from peer_legacy import Peer, run_client
-
-SERVERS = ["everything-serialize", "memory", "filesystem", "legacy-py-serialize", "demo", "legacy-ts-serialize", "modern-ts"]
-EVERYTHING, MEMORY, FILES, PYTHON, DEMO, STEERED, MODERN = SERVERS
-IS_SHARED = OVER != "serve"
-"""Where clients share the endpoint, one sees what another does."""
-
-
-def of(server: str, name: str) -> str:
-    return f"{server}__{name}"
+from seven import DEMO, EVERYTHING, FILES, IS_SHARED, MEMORY, MODERN, OPTIONS, PYTHON, SERVERS, STEERED, leave_in_a_call, of, report_progress
 
 
 async def refused(job: Any) -> int:
@@ -131,33 +121,12 @@ async def _(scene: Scene) -> None:
 @scenario("progress")
 async def _(scene: Scene) -> None:
     a = await scene.open(MERGED, "a")
-    for server in (PYTHON, STEERED, MODERN):
-        tag = f"{server}-{time.monotonic_ns()}"
-        assert await a.call(of(server, "slow"), {"tag": tag, "ms": 60, "steps": 3}, progress=True) == f"done {tag}"
-        assert [note["progress"] for note in a.wire.progress if note["of"]["tag"] == tag] == [1, 2, 3], server
+    await report_progress(a)
 
 
 @scenario("a client that leaves takes its call with it", on=("http", "sse", "ws"))
 async def _(scene: Scene) -> None:
-    b = await scene.open(MERGED, "b")
-    for server in (PYTHON, STEERED, MODERN):
-        a = await scene.open(MERGED, "a")
-        tag = f"{server}-{time.monotonic_ns()}"
-
-        async def lose(a: Peer = a, server: str = server, tag: str = tag) -> None:
-            await a.call(of(server, "slow"), {"tag": tag, "ms": 15_000, "steps": 300}, progress=True)
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lose)
-            await a.wire.until(lambda a=a: bool(a.wire.progress), "progress")
-            a.close()
-            # The SDK would wait for an answer that cannot come any more.
-            tasks.cancel_scope.cancel()
-
-        async def is_cancelled(server: str = server, tag: str = tag) -> bool:
-            return tag in (await b.json(of(server, "stats")))["cancelled"]
-
-        await eventually(is_cancelled, f"{server} sees the cancel")
+    await leave_in_a_call(scene)
 
 
-main("gateway-python1", SERVERS, run_client, gateway="{ list_timeout_ms = 20000 }")
+main("gateway-python1", SERVERS, run_client, gateway=OPTIONS)
