@@ -83,6 +83,7 @@ impl Mux {
         let instance = self.instances.get(request.instance);
         let state = instance.and_then(|i| (!i.is_ready()).then(|| i.last_failure.clone()).flatten());
         let is_held = instance.is_some_and(|i| i.is_ready() && i.holder.is_some());
+        let is_fenced = instance.is_some_and(|i| i.is_ready() && i.fence.is_some());
         let name = self.name_of(request.instance).to_string();
         let text = match (&request.state, state) {
             (State::Asking(_), _) => {
@@ -96,6 +97,9 @@ impl Mux {
             (_, Some(why)) => format!("server '{name}' was not ready within {after} ms: {why}"),
             (_, None) if is_held => format!(
                 "server '{name}' had no turn for it within {after} ms: another call has it alone (`interactive`)"
+            ),
+            (_, None) if is_fenced => format!(
+                "server '{name}' had no turn for it within {after} ms: it has not yet heard that another call was taken back"
             ),
             (_, None) => format!("server '{name}' was not ready within {after} ms"),
         };

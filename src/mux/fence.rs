@@ -7,7 +7,7 @@ use crate::codec::Message;
 use crate::mux::hold::serializes;
 use crate::mux::method::Method;
 use crate::mux::request::{Own, Request};
-use crate::mux::server::{Era, Fence};
+use crate::mux::server::{Era, Fence, Hello};
 use crate::mux::{Mux, Sink, reply};
 use serde_json::json;
 
@@ -28,52 +28,62 @@ impl Mux {
         let Some(link) = instance.open_link().filter(|_| needed) else { return false };
         let timeout = policy.request_timeout_ms;
         let before = instance.fence.map_or(peer, |fence| fence.peer);
-        self.send_fence(now, key, link, peer.filter(|_| before == peer), timeout, out);
+        let peer = peer.filter(|_| before == peer);
+        self.send_fence(now, key, link, peer, None, Some(timeout), out);
         true
     }
 
+    /// Asks the child for something by which it shows that it has read all that was said before; `timeout_ms`
+    /// as in [`Mux::file_own`].
+    #[allow(clippy::too_many_arguments)]
     fn send_fence(
         &mut self,
         now: Time,
         key: Key,
         link: Key,
         peer: Option<Key>,
-        timeout: u64,
+        method: Option<&str>,
+        timeout_ms: Option<u64>,
         out: &mut dyn Sink,
     ) {
         // The answer to the later one says what the answer to an earlier one would.
         if let Some(earlier) = self.instances.get(key).and_then(|instance| instance.fence) {
             self.take(earlier.request);
         }
-        let request = self.file_own(now, key, Own::Fence, Method::Ping, Some(timeout));
+        let request = self.file_own(now, key, Own::Fence, Method::Ping, timeout_ms);
         let Some(instance) = self.instances.get_mut(key) else { return };
         instance.fence = Some(Fence { request, peer });
         // 2026-07-28 has no ping.
         let (method, params) = match instance.era {
             Some(Era::Modern) => ("server/discover", self.own_meta(json!({}))),
-            _ => ("ping", json!({})),
+            _ => (method.unwrap_or("ping"), json!({})),
         };
         out.send(link, &Message::new(&reply::request(request.as_u64(), method, params)));
     }
 
-    /// The ping behind a cancel is not answered: that is a missed heartbeat. Whoever wants none (for a
-    /// server that answers no pings) has the fence lifted.
+    /// The ping behind a cancel is not answered: that is a missed heartbeat. A server without heartbeats may
+    /// answer no pings, or be at work for long, and is not ended for that: it is asked for a list instead,
+    /// which it must answer some day if it has one at all. One that has none has the fence lifted.
     pub(super) fn on_fence_unanswered(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
-        let policy = &self.servers[instance.server].policy;
-        let (Some(heartbeat), Some(link)) = (policy.heartbeat, instance.open_link()) else {
-            return self.lift_fence(now, key, request, out);
-        };
         let Some(fence) = instance.fence.filter(|fence| fence.request == request) else { return };
-        instance.missed_heartbeats += 1;
-        if instance.missed_heartbeats >= heartbeat.failures_max {
-            let why = format!("did not answer {} pings in a row", instance.missed_heartbeats);
-            return self.give_up_on_process(now, key, &why, out);
+        let Some(link) = instance.open_link() else { return self.lift_fence(now, key, request, out) };
+        if let Some(heartbeat) = self.servers[instance.server].policy.heartbeat {
+            instance.missed_heartbeats += 1;
+            if instance.missed_heartbeats >= heartbeat.failures_max {
+                let why = format!("did not answer {} pings in a row", instance.missed_heartbeats);
+                return self.give_up_on_process(now, key, &why, out);
+            }
+            return self.send_fence(now, key, link, fence.peer, None, Some(heartbeat.timeout_ms), out);
         }
-        self.send_fence(now, key, link, fence.peer, heartbeat.timeout_ms, out);
+        let list = instance.hello.as_deref().and_then(a_list_of);
+        if list.is_none() && instance.era == Some(Era::Legacy) {
+            return self.lift_fence(now, key, request, out);
+        }
+        self.send_fence(now, key, link, fence.peer, list, None, out);
     }
 
-    /// The child has read a cancel, or does not answer pings.
+    /// The child has read a cancel.
     pub(super) fn lift_fence(&mut self, now: Time, key: Key, request: Key, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
         // A later cancel may have raised it anew.
@@ -83,4 +93,11 @@ impl Mux {
             self.dispatch(now, key, out);
         }
     }
+}
+
+/// The method for a list that a server has; each must answer it.
+fn a_list_of(hello: &Hello) -> Option<&'static str> {
+    let told: serde_json::Value = serde_json::from_slice(&hello.initialized).ok()?;
+    let known = ["tools/list", "prompts/list", "resources/list"];
+    known.into_iter().find(|method| told["capabilities"][&method[..method.len() - "/list".len()]].is_object())
 }

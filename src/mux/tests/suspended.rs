@@ -328,6 +328,35 @@ fn nobody_has_the_child_before_it_has_read_a_cancel() {
     }
 }
 
+/// Without heartbeats a child may be at work for as long as it likes: a ping that it does not answer shows
+/// nothing, it may have to be asked for a list as well. Who waits is told why in time, and nobody else gets its questions.
+#[test]
+fn a_child_that_reads_late_has_its_late_question_to_itself() {
+    let (mut world, child, [a, b]) = stage(serialize());
+    world.says(a, ask(1, json!({ "name": "t" })));
+    let first = world.hears_of(child, "tools/call");
+    world.says(a, cancel(1));
+    world.hears_of(child, "notifications/cancelled");
+    world.hears_of(child, "ping");
+    world.says(b, ask(1, json!({ "name": "u" })));
+    world.advance(30_000);
+    let failure = world.hears_failure(b, 1, "timeout");
+    assert!(failure["error"]["message"].as_str().unwrap().contains("taken back"), "{failure}");
+    world.hears_of(child, "notifications/cancelled");
+    let list = world.hears_of(child, "tools/list");
+    world.advance(1_000);
+    world.says(b, ask(2, json!({ "name": "v" })));
+    world.says(child, elicit("late"));
+    world.hears_error(child, "late", -32602);
+    world.answers(child, &first, json!({}));
+    world.advance(25_000);
+    world.silent(child);
+    world.says(child, json!({ "id": list["id"], "error": { "code": -32603, "message": "no" } }));
+    assert_eq!(world.hears_of(child, "tools/call")["params"]["name"], "v");
+    world.silent(a);
+    world.silent(b);
+}
+
 /// One connection may mix eras: its legacy calls are asked by requests, its modern ones by their answers, and
 /// never both at a time.
 #[test]
