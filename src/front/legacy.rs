@@ -51,6 +51,7 @@ impl Front {
             let text = "a request with this id is being answered; ids are used once in a session";
             return self.respond(now, conn, &Answer::error(400, Some(id), -32600, text), below);
         }
+        self.give_up_unread(session, id, below);
         let tokens = message.envelope.meta_token.map(|token| message.text(token).into());
         let asked = vec![id.unwrap_or(b"null").into()];
         let stream = Stream::of_post(conn, asked, tokens.into_iter().collect(), false);
@@ -127,8 +128,29 @@ impl Front {
             below.deliver_malformed(link, &body, error);
             return self.respond(now, conn, &Answer::empty(202), below);
         }
+        self.give_up_unread(session, ids.iter().map(|id| &**id), below);
         self.carry(now, conn, session, Stream::of_post(conn, ids, tokens, true));
         below.deliver_malformed(link, &body, error);
+    }
+
+    /// A client may ask again under an id whose connection it has lost. What it asked there is taken back: the
+    /// server's answer to that would be taken for the answer to this.
+    fn give_up_unread<'i>(
+        &mut self,
+        session: Key,
+        ids: impl IntoIterator<Item = &'i [u8]>,
+        below: &mut dyn Below,
+    ) {
+        let Some(known) = self.sessions.get_mut(session) else { return };
+        let Kinds::Streamable(streamable) = &mut known.kind else { return };
+        for id in ids {
+            if streamable.give_up(id) {
+                let text = cancel(id);
+                if let Ok(message) = Incoming::scan(&text) {
+                    below.deliver(known.link, &message);
+                }
+            }
+        }
     }
 
     /// GET: the session's own stream, or the rest of one that broke (P34–P36).
@@ -477,4 +499,10 @@ fn negotiated(message: &Incoming<'_>) -> String {
     let result = message.envelope.result.map(|result| message.text(result));
     let parsed = result.and_then(|text| serde_json::from_slice::<Initialized>(text).ok());
     parsed.map_or_else(|| VERSIONS[2].to_owned(), |initialized| initialized.protocol_version)
+}
+
+/// What takes back a request with this raw id.
+fn cancel(id: &[u8]) -> Vec<u8> {
+    let before = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"#;
+    [&before[..], id, br#","reason":"asked again on another connection"}}"#].concat()
 }

@@ -118,11 +118,28 @@ impl Streamable {
         .map(|(number, _)| *number)
     }
 
-    /// Whether somebody waits for the answer to a request with this raw id: to another one with it, nobody
-    /// could tell whose answer is whose.
+    /// Whether somebody waits for the answer to a request with this raw id, or may come for it: to another
+    /// one with it, nobody could tell whose answer is whose.
     pub fn awaits(&self, id: &[u8]) -> bool {
-        let mut read = self.streams.values().filter(|stream| stream.conn.is_some());
+        let mut read = self.streams.values().filter(|stream| stream.conn.is_some() || stream.committed);
         read.any(|stream| stream.pending.iter().any(|own| **own == *id))
+    }
+
+    /// Forgets a request with this raw id whose answer nobody can get any more: its connection broke before
+    /// its stream began, so there is nothing to resume from. Whether there was one.
+    pub fn give_up(&mut self, id: &[u8]) -> bool {
+        let unread = |stream: &Stream| stream.conn.is_none() && !stream.committed;
+        let mut lost = self.streams.iter_mut().filter(|(_, stream)| unread(stream));
+        let Some((number, stream)) = lost.find(|(_, stream)| stream.pending.iter().any(|own| **own == *id))
+        else {
+            return false;
+        };
+        stream.pending.retain(|own| **own != *id);
+        let (number, is_over) = (*number, stream.pending.is_empty());
+        if is_over {
+            self.streams.remove(&number);
+        }
+        true
     }
 
     /// Whether anything is still to be answered.

@@ -256,7 +256,7 @@ impl Child {
             self.say(
                 kernel,
                 &format!(
-                    r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"error","data":"x","nonce":{nonce}}}}}"#
+                    r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"emergency","data":"x","nonce":{nonce}}}}}"#
                 ),
             );
         }

@@ -76,12 +76,15 @@ impl Web {
     }
 
     fn on_body(&mut self, kernel: &mut Kernel, at: usize, bytes: &[u8]) -> Result<(), String> {
+        let taken_over = self.conns[at].taken_over;
         let asked = self.conns[at].asked.front_mut().ok_or("a body that nobody asked for")?;
         if !asked.head.as_ref().is_some_and(Head::is_stream) {
             asked.body.extend_from_slice(bytes);
             return Ok(());
         }
         asked.events.feed(bytes);
+        // Which of two requests for one stream was the later one is muxloop's to say, not ours.
+        asked.contested |= taken_over;
         while let Some(mut asked) = self.conns[at].asked.pop_front() {
             let event = asked.events.next();
             let more = match event {
@@ -146,7 +149,7 @@ impl Web {
         asked.expects = Some(place);
         // Only a request that was overtaken by a newer one can get again what that has got.
         let again = stream == OWN && !self.places.insert(place);
-        if again && !(asked.resumed && self.contested) {
+        if again && !(self.contested && (asked.resumed || asked.contested)) {
             return Err(format!("{event:?}, which came before"));
         }
         if stream != OWN && asked.waits.is_empty() {
