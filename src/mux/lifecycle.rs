@@ -18,7 +18,10 @@ impl Mux {
 
     pub(super) fn start_in(&mut self, now: Time, key: Key, era: Option<Era>, out: &mut dyn Sink) {
         let Some(instance) = self.instances.get_mut(key) else { return };
-        if instance.has_process() || self.draining || self.servers[instance.server].held {
+        let server = &self.servers[instance.server];
+        // Of a server that was taken out nobody needs a process once its last client has left.
+        let is_over = server.retired && server.clients == 0;
+        if instance.has_process() || self.draining || server.held || is_over {
             return;
         }
         instance.era = era;

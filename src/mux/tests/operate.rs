@@ -231,6 +231,26 @@ fn a_retired_server_may_crash() {
     assert!(world.mux.is_over(0));
 }
 
+/// The same where it never got ready: its last clients leave with the handshake that fails, and nothing is
+/// started again for nobody.
+#[test]
+fn a_retired_server_that_does_not_get_ready_is_not_started_again() {
+    let mut world = World::new([ServerPolicy { startup_timeout_ms: 20_000, ..policy() }]);
+    let (a, guest) = (world.client(), world.guest());
+    world.says(a, initialize("2025-11-25", json!({})));
+    world.says(guest, modern(1, "tools/list", json!({})));
+    let child = world.child();
+    world.with(|mux, now, out| mux.retire_server(now, 0, out));
+    world.advance(20_000);
+    world.hears_failure(a, "init", "handshake");
+    assert!(world.closed(a).is_some() && world.closed(guest).is_some());
+    assert!(!world.stops(child).is_empty());
+    world.exits(child, "killed");
+    world.advance(120_000);
+    world.no_start();
+    assert!(world.mux.is_over(0));
+}
+
 /// A client that comes between is told.
 #[test]
 fn a_retired_server_takes_no_clients() {
