@@ -37,12 +37,10 @@ impl Mux {
         msg: &Incoming<'_>,
         out: &mut dyn Sink,
     ) {
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        if peer.refused {
-            let failure = reply::Failure::new("max_active_clients", self.refusal_of(peer_key));
-            self.answer_failure(link, msg, &failure, out);
-            return self.close_refused(peer_key, out);
+        if self.turn_away(peer_key, msg.envelope.id.map(|id| msg.text(id)), out) {
+            return;
         }
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         if let Some(id) = msg.envelope.id.filter(|id| id.len() > ID_MAX) {
             let text = format!("an id of {} bytes is longer than the {ID_MAX} that muxloop keeps", id.len());
             return out.send(link, &Message::new(&reply::error(msg.text(id), reply::INVALID_REQUEST, &text)));
@@ -414,6 +412,16 @@ impl Mux {
             return "muxloop is stopping".into();
         }
         self.peers.get(peer).map_or_else(String::new, |peer| self.refusal(peer.server))
+    }
+
+    /// Tells a client that has no place why, whatever it said, and closes it. Whether it has none.
+    pub(super) fn turn_away(&mut self, peer_key: Key, id: Option<&[u8]>, out: &mut dyn Sink) -> bool {
+        let Some(peer) = self.peers.get(peer_key).filter(|peer| peer.refused) else { return false };
+        let failure = reply::Failure::new("max_active_clients", self.refusal_of(peer_key));
+        self.counters.failures += 1;
+        out.send(peer.link, &Message::new(&failure.answer(id.unwrap_or(b"null"))));
+        self.close_refused(peer_key, out);
+        true
     }
 
     pub(super) fn close_refused(&mut self, peer_key: Key, out: &mut dyn Sink) {

@@ -257,12 +257,14 @@ impl Mux {
         let what = format!("a message of {} bytes exceeds the limit of {} bytes", line.len, line.limit);
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let (server, number) =
-                    self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                let peer = *peer;
+                let (server, number) = self.peers.get(peer).map_or((0, 0), |peer| (peer.server, peer.number));
                 log::warn!(target: &self.target(server), "client {number}: {what}");
+                if self.turn_away(peer, line.id(), out) {
+                    return;
+                }
                 let why = format!("{what} (`max_request_bytes` of this server)");
                 if line.has_method() == Some(false) {
-                    let peer = *peer;
                     return self.refuse_answered(now, peer, line.id(), &why, out);
                 }
                 let text = reply::Failure::new("too_large", why).answer(line.id().unwrap_or(b"null"));
@@ -404,16 +406,18 @@ impl Mux {
         let id = error.id.map(|span| span.of(bytes));
         match self.links.get(link) {
             Some(LinkOf::Peer(peer)) => {
-                let (server, number) =
-                    self.peers.get(*peer).map_or((0, 0), |peer| (peer.server, peer.number));
+                let peer = *peer;
+                let (server, number) = self.peers.get(peer).map_or((0, 0), |peer| (peer.server, peer.number));
                 log::warn!(target: &self.target(server), "client {number}: {error}: {}", quote(bytes));
                 self.counters.malformed += 1;
+                if self.turn_away(peer, id, out) {
+                    return;
+                }
                 // An answer must never be answered, but anything else is, an id or none.
                 if id.is_none() || error.has_method || !error.is_answer {
                     let text = reply::error(id.unwrap_or(b"null"), error.code(), &error.to_string());
                     out.send(link, &Message::new(&text));
                 } else {
-                    let peer = *peer;
                     self.refuse_answered(now, peer, id, &format!("the client's answer is {error}"), out);
                 }
             }

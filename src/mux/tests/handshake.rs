@@ -165,6 +165,17 @@ fn one_client_too_many_is_told_so() {
     assert_eq!(world.closed(silent), None);
     world.advance(1);
     assert_eq!(world.closed(silent), Some(&CloseReason::Refused));
+    // Whatever is wrong with what it says: that it has no place is what it has to know.
+    let garbled = world.client();
+    world.says_raw(garbled, r#"{"jsonrpc":"2.0","id":5,"method":7}"#);
+    world.hears_failure(garbled, 5, "max_active_clients");
+    assert_eq!(world.closed(garbled), Some(&CloseReason::Refused));
+    let long = world.client();
+    let head = br#"{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"x":""#.to_vec();
+    let line = crate::codec::Overlong { len: 9_999, limit: 1_000, head, tail: b"}}".to_vec() };
+    world.with(|mux, now, out| mux.handle_overlong(now, long, &line, out));
+    world.hears_failure(long, 6, "max_active_clients");
+    assert_eq!(world.closed(long), Some(&CloseReason::Refused));
     world.leaves(a);
     let fourth = world.client();
     world.greet(fourth, json!({}));
