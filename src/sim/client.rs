@@ -70,7 +70,7 @@ struct Listen {
 impl Client {
     pub fn connect(kernel: &mut Kernel, index: usize, server: usize, era: Era) -> Client {
         let [reads, writes] = kernel.connect(index, server);
-        let line = Line { reads, writes, line: Vec::new() };
+        let line = Line { reads, writes, line: Vec::new(), unread: Vec::new() };
         Client::begin(kernel, index, server, era, Transport::Line(line))
     }
 
@@ -155,6 +155,9 @@ impl Client {
     ) -> Vec<String> {
         if self.is_gone() {
             return Vec::new();
+        }
+        if active {
+            self.transport.wait_for_reader(kernel, ledger);
         }
         let lines = self.read(kernel, ledger, excused);
         let due: Vec<String> =

@@ -223,6 +223,12 @@ impl Kernel {
         (bytes, ended)
     }
 
+    /// Whether everything that was sent has been read.
+    pub fn is_read(&self, id: PipeId) -> bool {
+        let pipe = &self.pipes[id];
+        pipe.flight.is_empty() && pipe.arrived.is_empty()
+    }
+
     /// An actor says no more.
     pub fn end(&mut self, id: PipeId) {
         self.pipes[id].writer_closed = true;

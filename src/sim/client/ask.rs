@@ -58,6 +58,7 @@ impl Client {
             false => kernel.choice.pick(&TOKENS).to_string(),
         });
         let (method, interactive) = kernel.choice.pick(&METHODS);
+        self.transport.ask(nonce);
         ledger.ask(
             kernel.now,
             Request {

@@ -18,6 +18,8 @@ pub(super) struct Line {
     pub reads: PipeId,
     pub writes: PipeId,
     pub line: Vec<u8>,
+    /// Requests that muxloop may not have read yet.
+    pub unread: Vec<u64>,
 }
 
 /// What a transport gives; an empty line is its end.
@@ -61,6 +63,23 @@ impl Transport {
                 ledger.counts.web += gifts.lines.len() as u64;
                 gifts
             }
+        }
+    }
+
+    /// It is about to ask something that carries a nonce.
+    pub fn ask(&mut self, nonce: u64) {
+        if let Transport::Line(line) = self {
+            line.unread.push(nonce);
+        }
+    }
+
+    /// What is still on its way does not wait yet.
+    pub fn wait_for_reader(&mut self, kernel: &Kernel, ledger: &mut Ledger) {
+        if let Transport::Line(line) = self {
+            if kernel.is_read(line.writes) {
+                line.unread.clear();
+            }
+            line.unread.iter().for_each(|nonce| ledger.restart(kernel.now, *nonce));
         }
     }
 
