@@ -37,10 +37,11 @@ impl Mux {
         msg: &Incoming<'_>,
         out: &mut dyn Sink,
     ) {
-        if self.turn_away(peer_key, msg.envelope.id.map(|id| msg.text(id)), out) {
+        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        if peer.refused {
+            self.turn_away(peer_key, msg.envelope.id.map(|id| msg.text(id)), out);
             return;
         }
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
         if let Some(id) = msg.envelope.id.filter(|id| id.len() > ID_MAX) {
             let text = format!("an id of {} bytes is longer than the {ID_MAX} that muxloop keeps", id.len());
             return out.send(link, &Message::new(&reply::error(msg.text(id), reply::INVALID_REQUEST, &text)));
