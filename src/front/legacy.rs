@@ -1,6 +1,7 @@
 //! Streamable HTTP of 2025-03-26 to 2025-11-25: sessions, POST, GET, DELETE, resume (protocol.md §3.2).
 
 use super::answer::Answer;
+use super::cancel::taken_back;
 use super::conn::COMMIT_MS;
 use super::modern::limited;
 use super::post::{accepts, flatten};
@@ -43,6 +44,9 @@ impl Front {
         let link = known.link;
         if !is_request {
             below.deliver(link, message);
+            if let Some(id) = taken_back(message) {
+                self.forget(now, session, id, below);
+            }
             return self.respond(now, conn, &Answer::empty(202), below);
         }
         if let (Kinds::Streamable(streamable), Some(id)) = (&known.kind, id)
@@ -84,7 +88,7 @@ impl Front {
             let answer = refuse("an array of messages is for sessions of 2025-03-26 only");
             return self.respond(now, conn, &answer, below);
         };
-        let (mut ids, mut tokens) = (Vec::<Box<[u8]>>::new(), Vec::new());
+        let (mut ids, mut tokens, mut cancelled) = (Vec::<Box<[u8]>>::new(), Vec::new(), Vec::new());
         let elements = match batch::elements(body) {
             Ok(elements) if !elements.is_empty() => elements,
             Ok(_) => return self.respond(now, conn, &refuse("the array is empty"), below),
@@ -103,7 +107,7 @@ impl Front {
                     ids.extend(message.envelope.id.map(|id| message.text(id).into()));
                     tokens.extend(message.envelope.meta_token.map(|token| message.text(token).into()));
                 }
-                Ok(_) => {}
+                Ok(message) => cancelled.extend(taken_back(&message).map(Box::<[u8]>::from)),
                 Err(error) => {
                     let id = error.id.map(|span| span.of(element.of(body)));
                     let text = format!("an element of the array: {error}");
@@ -123,12 +127,17 @@ impl Front {
         }
         let mut body = body.to_vec();
         flatten(&mut body);
-        if ids.is_empty() {
-            below.deliver_malformed(link, &body, error);
-            return self.respond(now, conn, &Answer::empty(202), below);
+        let is_asked = !ids.is_empty();
+        if is_asked {
+            self.carry(now, conn, session, Stream::of_post(conn, ids, tokens, true));
         }
-        self.carry(now, conn, session, Stream::of_post(conn, ids, tokens, true));
         below.deliver_malformed(link, &body, error);
+        for id in cancelled {
+            self.forget(now, session, &id, below);
+        }
+        if !is_asked {
+            self.respond(now, conn, &Answer::empty(202), below);
+        }
     }
 
     /// GET: the session's own stream, or the rest of one that broke (P34–P36).
@@ -281,8 +290,7 @@ impl Front {
         } else if let Some(collected) = &mut stream.collected {
             collected.push(line.to_vec());
             if is_last {
-                let body = [b"[".to_vec(), collected.join(&b","[..]), b"]".to_vec()].concat();
-                self.answer_plainly(now, session, number, body, failed, below);
+                self.answer_collected(now, session, number, failed, below);
             }
         } else {
             self.answer_plainly(now, session, number, line.to_vec(), failed, below);
@@ -290,6 +298,21 @@ impl Front {
         if failed {
             self.end_session(now, session, below);
         }
+    }
+
+    /// The answers of an array as one.
+    pub(super) fn answer_collected(
+        &mut self,
+        now: Time,
+        session: Key,
+        number: u32,
+        failed: bool,
+        below: &mut dyn Below,
+    ) {
+        let Some((_, stream)) = self.stream(session, number) else { return };
+        let collected = stream.collected.take().unwrap_or_default();
+        let body = [b"[".to_vec(), collected.join(&b","[..]), b"]".to_vec()].concat();
+        self.answer_plainly(now, session, number, body, failed, below);
     }
 
     /// The answer of a POST as JSON.

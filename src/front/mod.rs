@@ -17,6 +17,7 @@ mod alone;
 mod answer;
 mod ask;
 mod below;
+mod cancel;
 mod conn;
 mod dashboard;
 mod events;
