@@ -107,12 +107,14 @@ impl Streamable {
                 let asked = token.and_then(|token| {
                     waiting().find(|(_, stream)| stream.tokens.iter().any(|own| **own == *token))
                 });
-                let standalone = || {
-                    self.streams.first_key_value().filter(|(number, stream)| {
-                        **number == STANDALONE && (stream.conn.is_some() || reachable().is_none())
-                    })
-                };
-                asked.or_else(standalone).or_else(reachable)
+                let standalone = || self.streams.first_key_value();
+                let read = |(_, stream): &(&u32, &Stream)| stream.conn.is_some() && stream.committed;
+                // The stream of a request that was taken back may still be open, and read.
+                asked
+                    .or_else(|| standalone().filter(read))
+                    .or_else(reachable)
+                    .or_else(|| self.streams.iter().find(read))
+                    .or_else(standalone)
             }
         }
         .map(|(number, _)| *number)

@@ -43,6 +43,9 @@ fn a_stream_whose_request_was_taken_back_keeps_no_session() {
     bench.ask(&session.post(&cancel(1)));
     // A client that can resume would come again and again for a stream that ends without an answer.
     assert!(!bench.take(conn).ends_with("0\r\n\r\n"));
+    // What was asked because of it is taken back where it was asked, if there is no other stream.
+    bench.hear(session.link, &cancel(3));
+    assert!(bench.take(conn).contains("notifications/cancelled"));
     assert!(!is_over(&mut bench), "it is read");
     bench.vanish(conn);
     assert!(is_over(&mut bench));
