@@ -34,6 +34,16 @@ impl Front {
             self.end_stream(now, conn, below);
         }
     }
+
+    /// Whether an answer is still to come on a stream.
+    pub(super) fn is_awaited(&self, session: Key, number: u32) -> bool {
+        match self.sessions.get(session).map(|known| &known.kind) {
+            Some(Kinds::Streamable(streamable)) => {
+                streamable.streams.get(&number).is_some_and(|stream| !stream.pending.is_empty())
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The raw id of the request that a message takes back, if it does.

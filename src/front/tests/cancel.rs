@@ -47,7 +47,15 @@ fn a_stream_whose_request_was_taken_back_keeps_no_session() {
     bench.hear(session.link, &cancel(3));
     assert!(bench.take(conn).contains("notifications/cancelled"));
     assert!(!is_over(&mut bench), "it is read");
+    // Whoever has ended its side waits for an answer, and there is none.
+    let other = bench.ask(&session.post(&call(2, "u")));
+    for (conn, is_over) in [(conn, true), (other, false)] {
+        bench.front.ended(conn, &mut bench.floor);
+        assert_eq!(bench.is_closed(conn), is_over);
+    }
+    bench.hear(session.link, &result(2, "two"));
     bench.vanish(conn);
+    bench.vanish(other);
     assert!(is_over(&mut bench));
 }
 
