@@ -52,16 +52,17 @@ pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
             format!("the server's result is of a type that this client cannot be told of: {}", quote(kind));
         return reply::Failure::new("result_type", why).answer(super::id_of(msg));
     }
-    let structured = json::member(msg.bytes, result, "structuredContent");
-    let is_lost = structured.is_some_and(|value| !is_object(msg.bytes, value));
-    let said = content::structured_as_text(msg.bytes, result).filter(|_| is_lost);
+    let called = if method == Method::ToolsCall { Some(result) } else { None };
+    let structured = called.and_then(|result| json::member(msg.bytes, result, "structuredContent"));
+    let lost = structured.filter(|value| !is_object(msg.bytes, *value));
+    let said = lost.and_then(|_| content::structured_as_text(msg.bytes, result));
     let each = |name: &str, value: Span| match name {
         "resultType" | "ttlMs" | "cacheScope" => Member::Drop,
         "_meta" => {
             let meta = object(msg.bytes, value, |name, _| Member::drop_if(name == SERVER_INFO), &[]);
             if meta == b"{}" { Member::Drop } else { Member::Put(meta) }
         }
-        "structuredContent" => Member::drop_if(is_lost),
+        "structuredContent" => Member::drop_if(lost.is_some()),
         "content" if said.is_some() => {
             Member::Put(content::with_block(value.of(msg.bytes).to_vec(), said.as_deref()))
         }
