@@ -64,7 +64,8 @@ pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
         }
         "structuredContent" => Member::drop_if(lost.is_some()),
         "content" if said.is_some() => {
-            Member::Put(content::with_block(value.of(msg.bytes).to_vec(), said.as_deref()))
+            let blocks = array(msg.bytes, value, |_| Member::Keep);
+            Member::Put(content::with_block(blocks, said.as_deref()))
         }
         "tools" if method == Method::List(List::Tools) => {
             Member::Put(array(msg.bytes, value, |tool| with_object_schema(msg.bytes, tool)))
@@ -149,7 +150,7 @@ mod tests {
             legacy(
                 Method::ToolsCall,
                 &format!(
-                    r#"{{"resultType":"complete","content":[],"structuredContent":[1],"ttlMs":1,"cacheScope":"public","_meta":{{{INFO}}}}}"#
+                    r#"{{"resultType":"complete","content":[ ],"structuredContent":[1],"ttlMs":1,"cacheScope":"public","_meta":{{{INFO}}}}}"#
                 )
             ),
             answer(r#"{"content":[{"type":"text","text":"[1]"}]}"#)
