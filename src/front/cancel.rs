@@ -17,6 +17,7 @@ impl Front {
         let found = streamable.streams.iter_mut().find_map(|(number, stream)| {
             let at = stream.pending.iter().position(|own| **own == *id)?;
             stream.pending.swap_remove(at);
+            stream.withdrawn = true;
             Some((*number, stream))
         });
         let Some((number, stream)) = found else { return };

@@ -174,7 +174,7 @@ impl Front {
         let before = stream.conn.replace(conn);
         let priming = stream.priming(number);
         let (missed, lost) = stream.replay(number, resumed.map(|(_, sequence)| sequence));
-        let has_ended = number != STANDALONE && stream.pending.is_empty();
+        let has_ended = number != STANDALONE && stream.pending.is_empty() && !stream.withdrawn;
         if lost > 0 {
             log::warn!(target: "http", "a client resumes too late: {lost} events are not kept any more");
         }
