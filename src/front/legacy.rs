@@ -1,6 +1,7 @@
 //! Streamable HTTP of 2025-03-26 to 2025-11-25: sessions, POST, GET, DELETE, resume (protocol.md §3.2).
 
 use super::answer::Answer;
+use super::cancel::taken_back;
 use super::conn::COMMIT_MS;
 use super::modern::limited;
 use super::post::{accepts, flatten};
@@ -43,6 +44,9 @@ impl Front {
         let link = known.link;
         if !is_request {
             below.deliver(link, message);
+            if let Some(id) = taken_back(message) {
+                self.forget(now, session, id, below);
+            }
             return self.respond(now, conn, &Answer::empty(202), below);
         }
         if let (Kinds::Streamable(streamable), Some(id)) = (&known.kind, id)
@@ -51,7 +55,7 @@ impl Front {
             let text = "a request with this id is being answered; ids are used once in a session";
             return self.respond(now, conn, &Answer::error(400, Some(id), -32600, text), below);
         }
-        self.give_up_unread(session, id, below);
+        id.into_iter().for_each(|id| self.give_up_unread(now, session, id, below));
         let tokens = message.envelope.meta_token.map(|token| message.text(token).into());
         let asked = vec![id.unwrap_or(b"null").into()];
         let stream = Stream::of_post(conn, asked, tokens.into_iter().collect(), false);
@@ -85,7 +89,7 @@ impl Front {
             let answer = refuse("an array of messages is for sessions of 2025-03-26 only");
             return self.respond(now, conn, &answer, below);
         };
-        let (mut ids, mut tokens) = (Vec::<Box<[u8]>>::new(), Vec::new());
+        let (mut ids, mut tokens, mut cancelled) = (Vec::<Box<[u8]>>::new(), Vec::new(), Vec::new());
         let elements = match batch::elements(body) {
             Ok(elements) if !elements.is_empty() => elements,
             Ok(_) => return self.respond(now, conn, &refuse("the array is empty"), below),
@@ -104,7 +108,7 @@ impl Front {
                     ids.extend(message.envelope.id.map(|id| message.text(id).into()));
                     tokens.extend(message.envelope.meta_token.map(|token| message.text(token).into()));
                 }
-                Ok(_) => {}
+                Ok(message) => cancelled.extend(taken_back(&message).map(Box::<[u8]>::from)),
                 Err(error) => {
                     let id = error.id.map(|span| span.of(element.of(body)));
                     let text = format!("an element of the array: {error}");
@@ -124,32 +128,17 @@ impl Front {
         }
         let mut body = body.to_vec();
         flatten(&mut body);
-        if ids.is_empty() {
-            below.deliver_malformed(link, &body, error);
-            return self.respond(now, conn, &Answer::empty(202), below);
+        let is_asked = !ids.is_empty();
+        if is_asked {
+            ids.iter().for_each(|id| self.give_up_unread(now, session, id, below));
+            self.carry(now, conn, session, Stream::of_post(conn, ids, tokens, true));
         }
-        self.give_up_unread(session, ids.iter().map(|id| &**id), below);
-        self.carry(now, conn, session, Stream::of_post(conn, ids, tokens, true));
         below.deliver_malformed(link, &body, error);
-    }
-
-    /// A client may ask again under an id whose connection it has lost. What it asked there is taken back: the
-    /// server's answer to that would be taken for the answer to this.
-    fn give_up_unread<'i>(
-        &mut self,
-        session: Key,
-        ids: impl IntoIterator<Item = &'i [u8]>,
-        below: &mut dyn Below,
-    ) {
-        let Some(known) = self.sessions.get_mut(session) else { return };
-        let Kinds::Streamable(streamable) = &mut known.kind else { return };
-        for id in ids {
-            if streamable.give_up(id) {
-                let text = cancel(id);
-                if let Ok(message) = Incoming::scan(&text) {
-                    below.deliver(known.link, &message);
-                }
-            }
+        for id in cancelled {
+            self.forget(now, session, &id, below);
+        }
+        if !is_asked {
+            self.respond(now, conn, &Answer::empty(202), below);
         }
     }
 
@@ -187,7 +176,7 @@ impl Front {
         let before = stream.conn.replace(conn);
         let priming = stream.priming(number);
         let (missed, lost) = stream.replay(number, resumed.map(|(_, sequence)| sequence));
-        let has_ended = number != STANDALONE && stream.pending.is_empty();
+        let has_ended = number != STANDALONE && stream.pending.is_empty() && !stream.withdrawn;
         if lost > 0 {
             log::warn!(target: "http", "a client resumes too late: {lost} events are not kept any more");
         }
@@ -303,8 +292,7 @@ impl Front {
         } else if let Some(collected) = &mut stream.collected {
             collected.push(line.to_vec());
             if is_last {
-                let body = [b"[".to_vec(), collected.join(&b","[..]), b"]".to_vec()].concat();
-                self.answer_plainly(now, session, number, body, failed, below);
+                self.answer_collected(now, session, number, failed, below);
             }
         } else {
             self.answer_plainly(now, session, number, line.to_vec(), failed, below);
@@ -312,6 +300,21 @@ impl Front {
         if failed {
             self.end_session(now, session, below);
         }
+    }
+
+    /// The answers of an array as one.
+    pub(super) fn answer_collected(
+        &mut self,
+        now: Time,
+        session: Key,
+        number: u32,
+        failed: bool,
+        below: &mut dyn Below,
+    ) {
+        let Some((_, stream)) = self.stream(session, number) else { return };
+        let collected = stream.collected.take().unwrap_or_default();
+        let body = [b"[".to_vec(), collected.join(&b","[..]), b"]".to_vec()].concat();
+        self.answer_plainly(now, session, number, body, failed, below);
     }
 
     /// The answer of a POST as JSON.
@@ -499,10 +502,4 @@ fn negotiated(message: &Incoming<'_>) -> String {
     let result = message.envelope.result.map(|result| message.text(result));
     let parsed = result.and_then(|text| serde_json::from_slice::<Initialized>(text).ok());
     parsed.map_or_else(|| VERSIONS[2].to_owned(), |initialized| initialized.protocol_version)
-}
-
-/// What takes back a request with this raw id.
-fn cancel(id: &[u8]) -> Vec<u8> {
-    let before = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"#;
-    [&before[..], id, br#","reason":"asked again on another connection"}}"#].concat()
 }

@@ -17,6 +17,7 @@ mod alone;
 mod answer;
 mod ask;
 mod below;
+mod cancel;
 mod conn;
 mod dashboard;
 mod events;
@@ -291,7 +292,7 @@ impl Front {
         let Some(state) = self.conns.get(conn) else { return };
         match state.busy {
             // Its answer may still be read, and what was sent ahead answered.
-            Busy::Stream(_, number) if number != session::STANDALONE => {}
+            Busy::Stream(session, number) if self.is_awaited(session, number) => {}
             Busy::Held(..) => {}
             // Dropping the stream is how a 2026-07-28 client cancels (protocol.md §3.3); a stream without
             // an end has nobody left to read it.

@@ -107,12 +107,14 @@ impl Streamable {
                 let asked = token.and_then(|token| {
                     waiting().find(|(_, stream)| stream.tokens.iter().any(|own| **own == *token))
                 });
-                let standalone = || {
-                    self.streams.first_key_value().filter(|(number, stream)| {
-                        **number == STANDALONE && (stream.conn.is_some() || reachable().is_none())
-                    })
-                };
-                asked.or_else(standalone).or_else(reachable)
+                let standalone = || self.streams.first_key_value();
+                let read = |(_, stream): &(&u32, &Stream)| stream.conn.is_some() && stream.committed;
+                // The stream of a request that was taken back may still be open, and read.
+                asked
+                    .or_else(|| standalone().filter(read))
+                    .or_else(reachable)
+                    .or_else(|| self.streams.iter().find(read))
+                    .or_else(standalone)
             }
         }
         .map(|(number, _)| *number)
@@ -125,21 +127,11 @@ impl Streamable {
         read.any(|stream| stream.pending.iter().any(|own| **own == *id))
     }
 
-    /// Forgets a request with this raw id whose answer nobody can get any more: its connection broke before
-    /// its stream began, so there is nothing to resume from. Whether there was one.
-    pub fn give_up(&mut self, id: &[u8]) -> bool {
-        let unread = |stream: &Stream| stream.conn.is_none() && !stream.committed;
-        let mut lost = self.streams.iter_mut().filter(|(_, stream)| unread(stream));
-        let Some((number, stream)) = lost.find(|(_, stream)| stream.pending.iter().any(|own| **own == *id))
-        else {
-            return false;
-        };
-        stream.pending.retain(|own| **own != *id);
-        let (number, is_over) = (*number, stream.pending.is_empty());
-        if is_over {
-            self.streams.remove(&number);
-        }
-        true
+    /// Whether a request with this raw id is open whose answer nobody can get any more: its connection broke
+    /// before its stream began, so there is nothing to resume from.
+    pub fn waits_unread(&self, id: &[u8]) -> bool {
+        let mut lost = self.streams.values().filter(|stream| stream.conn.is_none() && !stream.committed);
+        lost.any(|stream| stream.pending.iter().any(|own| **own == *id))
     }
 
     /// Whether anything is still to be answered.

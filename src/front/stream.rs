@@ -24,6 +24,8 @@ pub struct Stream {
     pub collected: Option<Vec<Vec<u8>>>,
     /// It has become an event stream; before, one JSON text can answer.
     pub committed: bool,
+    /// A request of it was taken back: without an answer it has no end.
+    pub withdrawn: bool,
     kept: VecDeque<Kept>,
     bytes: usize,
     sequence: u32,

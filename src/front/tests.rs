@@ -1,6 +1,7 @@
 //! Scenarios of the front with a floor that only records, in a time that only the test moves. The same over
 //! real sockets, as far as timing allows, is in `tests/e2e_http`.
 
+mod cancel;
 mod connections;
 mod drain;
 mod held;

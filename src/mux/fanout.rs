@@ -1,4 +1,5 @@
-//! Notifications of a legacy child to the clients they concern (protocol.md §2.5, §2.7).
+//! Notifications of a legacy child to the clients they concern, and what is told without one (protocol.md §2.5,
+//! §2.7).
 
 use crate::base::{Key, Time};
 use crate::codec::{Incoming, Message};
@@ -60,6 +61,19 @@ impl Mux {
                 out.send(peer.link, &Message::new(&text));
             }
         }
+    }
+
+    /// A modern child listens again after it had ended the last listen: whoever wants to know of changes is told
+    /// to look, as nobody knows what was missed.
+    pub(super) fn announce_lapse(&mut self, now: Time, instance_key: Key, out: &mut dyn Sink) {
+        let hello = self.instances.get(instance_key).and_then(|instance| instance.hello.clone());
+        let Some(hello) = hello else { return };
+        for kind in ListKind::ALL.into_iter().filter(|kind| hello.announces(*kind)) {
+            self.outdate_lists(instance_key, kind);
+            self.announce_change(now, instance_key, kind, out);
+        }
+        self.announce_updates(instance_key, out);
+        self.announce_updates_to_listens(instance_key, out);
     }
 
     /// A list changed (P19). The first of a burst passes at once, the rest of it as one.

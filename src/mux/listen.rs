@@ -54,6 +54,10 @@ pub(super) struct Upstream {
     pub current: Option<Open>,
     /// Asked for, not yet acknowledged.
     pub opening: Option<(Key, Filter)>,
+    /// The child ended the last one: until the next is acknowledged nobody hears of changes.
+    lapsed: bool,
+    /// How many it ended soon, one after another.
+    short: u8,
 }
 
 /// An acknowledged upstream listen.
@@ -62,6 +66,7 @@ pub(super) struct Open {
     pub request: Key,
     pub asked: Filter,
     pub honoured: Filter,
+    since: Time,
 }
 
 impl Filter {
@@ -289,7 +294,7 @@ impl Mux {
             // What is new follows once this is acknowledged; what is covered already need not wait.
             (Some(_), _) if !union.is_empty() => self.acknowledge(now, instance_key, out),
             (Some(_), _) | (_, Some(_)) if union.is_empty() => {
-                let Upstream { current, opening } = std::mem::take(&mut instance.listen);
+                let Upstream { current, opening, .. } = std::mem::take(&mut instance.listen);
                 let opening = opening.map(|(request, _)| request);
                 for request in current.map(|open| open.request).into_iter().chain(opening) {
                     self.cancel_own(request, "no listener left", out);
@@ -334,8 +339,12 @@ impl Mux {
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
         match instance.listen.opening.take() {
             Some((request, asked)) if key == Some(request) => {
+                let has_lapsed = std::mem::take(&mut instance.listen.lapsed);
                 self.unbind(request);
-                self.replace_listen(now, instance_key, Open { request, asked, honoured }, out);
+                self.replace_listen(now, instance_key, Open { request, asked, honoured, since: now }, out);
+                if has_lapsed {
+                    self.announce_lapse(now, instance_key, out);
+                }
             }
             other => instance.listen.opening = other,
         }
@@ -379,17 +388,21 @@ impl Mux {
             Some((key, asked)) if key == request => {
                 if refused {
                     // It has no listen: nothing is honoured, which is an answer, not an error.
-                    let open = Open { request, asked, honoured: Filter::default() };
+                    let open = Open { request, asked, honoured: Filter::default(), since: now };
                     return self.replace_listen(now, instance_key, open, out);
                 }
             }
             other => instance.listen.opening = other,
         }
         let Some(instance) = self.instances.get_mut(instance_key) else { return };
-        if instance.listen.current.as_ref().is_some_and(|open| open.request == request) {
-            instance.listen.current = None;
+        let upstream = &mut instance.listen;
+        if let Some(open) = upstream.current.take_if(|open| open.request == request) {
+            upstream.lapsed = true;
+            let is_short = now.since(open.since) < STEADY_MS;
+            upstream.short = if is_short { upstream.short.saturating_add(1) } else { 0 };
         }
-        self.timers.schedule(now + RELISTEN_MS, Timer::Relisten(instance_key));
+        let pause = RELISTEN_MS << upstream.short.saturating_sub(1).min(RELISTEN_DOUBLINGS);
+        self.timers.schedule(now + pause, Timer::Relisten(instance_key));
     }
 
     /// A tagged notification of a modern child, for the listens that asked for it (P45).
@@ -519,8 +532,12 @@ pub(super) fn tagged(method: &str, id: &[u8], members: &str) -> Vec<u8> {
     text
 }
 
-/// Pause before a listen that the child ended is opened again.
+/// Pause before a listen that the child ended is opened again, doubled with each that it ends soon …
 const RELISTEN_MS: u64 = 1_000;
+/// … so often at most.
+const RELISTEN_DOUBLINGS: u8 = 6;
+/// How long a listen has to last that was not ended soon.
+const STEADY_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {

@@ -127,6 +127,9 @@ impl Mux {
         msg: &Incoming<'_>,
         out: &mut dyn Sink,
     ) {
+        let older = self.older_question(peer_key, method, msg);
+        let older = older.as_deref().and_then(|text| Incoming::scan(text).ok());
+        let msg = older.as_ref().unwrap_or(msg);
         let Some(instance) = self.instances.get_mut(key) else { return };
         let Some(id) = msg.envelope.id else { return };
         instance.reverse += 1;
@@ -318,7 +321,8 @@ impl Need {
     pub(super) fn of(method: Method, msg: &Incoming<'_>) -> Need {
         match method {
             Method::Sampling => {
-                let tools = msg.envelope.params.and_then(|params| json::member(msg.bytes, params, "tools"));
+                let has = |key| msg.envelope.params.and_then(|params| json::member(msg.bytes, params, key));
+                let tools = has("tools").or_else(|| has("toolChoice"));
                 if tools.is_some() { Need::SamplingWithTools } else { Need::Sampling }
             }
             Method::Elicit if msg.envelope.mode.is_some_and(|span| msg.text(span) == b"\"url\"") => {

@@ -307,6 +307,14 @@ fn a_cancelled_request_ends_without_an_answer() {
     session.post(&cancel).expect(202);
     assert_eq!(structured(&session.call("whoami", json!({})))["violations"], json!([]));
     assert!(station.mux.methods("a").contains(&"notifications/cancelled".to_owned()), "P09");
+    // One that has said nothing yet does not keep its client waiting.
+    let mut silent = session.connect();
+    silent.send(&session.asks(&call(10, "sleep", json!({ "ms": 60_000 }))));
+    session.request(11, "ping", json!({}));
+    let cancel =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 10 } });
+    session.post(&cancel).expect(202);
+    assert_eq!(silent.reply().expect(200).messages(), [] as [Value; 0]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) mod rounds;
 pub(super) mod suspended;
 
 use crate::base::{Key, Time};
-use crate::codec::{Incoming, Kind};
+use crate::codec::{Incoming, Kind, json};
 use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Version};
 use crate::mux::request::{Origin, Request, State};
@@ -135,6 +135,17 @@ impl Mux {
             (Era::Legacy, Era::Legacy) => older(msg, request.method, version),
             (Era::Modern, Era::Modern) => None,
         }
+    }
+
+    /// A legacy child's question in the words of a client that is older; `None` if it is in them already.
+    pub(super) fn older_question(&self, peer: Key, method: Method, msg: &Incoming<'_>) -> Option<Vec<u8>> {
+        let version = self.peers.get(peer)?.legacy.as_ref()?.version;
+        if method != Method::Sampling || version == Version::LATEST {
+            return None;
+        }
+        let messages = json::member(msg.bytes, msg.envelope.params?, "messages")?;
+        let told = content::messages_for(msg.bytes, messages, version);
+        (told != msg.text(messages)).then(|| edit::replaced(msg.bytes, messages, &told))
     }
 
     fn version_of(&self, peer: Key, request: &Request) -> Version {

@@ -1,6 +1,7 @@
 //! An entry of `inputRequests` as a request to a legacy client, and a request that is made again with the
 //! answers (protocol.md §1.2.6, §4.3). Text only; who is asked and when is `rounds`' part.
 
+use super::content;
 use super::edit::{self, Member, is_object, object};
 use crate::codec::{Incoming, Message, Span, Value, json};
 use crate::mux::method::Method;
@@ -82,6 +83,9 @@ fn params_for(
         "elicitationId" if is_page => Member::Drop,
         // Forms were all there was before 2025-11-25.
         "mode" if elicits && !is_page && version < Version::V2025_11_25 => Member::Drop,
+        "messages" if method == Method::Sampling && version < Version::V2025_11_25 => {
+            Member::Put(content::messages_for(bytes, value, version))
+        }
         "_meta" => {
             let meta = object(
                 bytes,
@@ -178,6 +182,12 @@ mod tests {
         let (told, need) = read(sampling, Version::V2025_06_18).unwrap();
         assert_eq!(need, Need::SamplingWithTools);
         assert!(told.ends_with(r#""params":{"tools":[],"mode":"url","_meta":{"k":1}}}"#), "{told}");
+        let choosing = r#"{"method":"sampling/createMessage","params":{"toolChoice":{"mode":"none"}}}"#;
+        assert_eq!(read(choosing, Version::V2025_11_25).unwrap().1, Need::SamplingWithTools);
+        let several = r#"{"method":"sampling/createMessage","params":{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}}"#;
+        let (told, _) = read(several, Version::V2025_06_18).unwrap();
+        assert_eq!(told.matches(r#""role":"user""#).count(), 2, "{told}");
+        assert!(read(several, Version::V2025_11_25).unwrap().0.contains(r#""content":[{"#));
         assert_eq!(
             read(r#"{"method":"roots\/list"}"#, Version::V2024_11_05).unwrap(),
             (format!(r#"{HEAD}"roots/list"}}"#), Need::Roots)

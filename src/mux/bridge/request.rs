@@ -9,6 +9,7 @@ const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A 2026-07-28 request as a legacy child reads it: without what each request says of its sender, and without
 /// the parts of a second round, which such a child does not know.
@@ -67,17 +68,23 @@ pub(super) fn to_modern(
 }
 
 /// What a legacy client said of itself in `initialize`, as the `_meta` of a modern request: an object with
-/// version, clientInfo and capabilities. Roots cannot announce changes there, and tasks are not asked of
-/// clients (protocol.md §4.3).
+/// version, clientInfo and capabilities. Roots cannot announce changes there, and tasks are neither asked of
+/// clients nor told to them, as a capability or as an extension (protocol.md §4.3). A capability is an object:
+/// `null`, as some write what they do not have, would be claimed, or have the server refuse every request.
 pub(in crate::mux) fn legacy_identity(params: &[u8]) -> Box<[u8]> {
     let at = whole(params);
     let member = |key| (!params.is_empty()).then(|| json::member(params, at, key)).flatten();
     let info = member("clientInfo").filter(|info| is_object(params, *info));
     let info = info.map_or(&b"{\"name\":\"unknown\",\"version\":\"0\"}"[..], |info| info.of(params));
-    let each = |name: &str, _| match name {
+    let each = |name: &str, value: Span| match name {
+        _ if !is_object(params, value) => Member::Drop,
         "roots" => Member::Put(b"{}".to_vec()),
         "tasks" => Member::Drop,
-        _ => Member::Keep,
+        _ => {
+            let known =
+                |name: &str, value: Span| Member::drop_if(name == TASKS || value.of(params) == b"null");
+            Member::Put(object(params, value, known, &[]))
+        }
     };
     let capabilities = member("capabilities").filter(|capabilities| is_object(params, *capabilities));
     let capabilities = capabilities.map_or(b"{}".to_vec(), |at| object(params, at, each, &[]));
@@ -156,6 +163,16 @@ mod tests {
         let told = modern(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#, Some(Level::Notice)).unwrap();
         assert!(told.ends_with(r#","io.modelcontextprotocol/logLevel":"notice"}}}"#), "{told}");
         assert!(modern(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[1]}"#, None).is_err());
+    }
+
+    #[test]
+    fn a_capability_is_an_object() {
+        let identity = legacy_identity(
+            br#"{"capabilities":{"roots":null,"sampling":null,"elicitation":{"form":{},"url":null},"tasks":{},"experimental":{"e":{"n":1.10}},"extensions":{"io.modelcontextprotocol/tasks":{},"x/y":{}}}}"#,
+        );
+        let text = String::from_utf8(identity.into()).unwrap();
+        let told = r#"{"elicitation":{"form":{}},"experimental":{"e":{"n":1.10}},"extensions":{"x/y":{}}}}"#;
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A child's result in its client's words (protocol.md §4.2, §4.3).
 
+use super::content;
 use super::edit::{Member, SERVER_INFO, array, is_object, object, object_of, replaced};
 use crate::codec::List;
 use crate::codec::{Incoming, Span, json};
@@ -40,7 +41,8 @@ pub(super) fn to_modern(msg: &Incoming<'_>, method: Method, server_info: &[u8]) 
 }
 
 /// A modern child's result for a legacy client: without what 2026-07-28 added to each result, and without
-/// structured content that is no object, which such a client does not allow.
+/// structured content that is no object, which such a client does not allow (it is said in text, if no text
+/// says it already).
 pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
     let Some(result) = msg.envelope.result.filter(|result| is_object(msg.bytes, *result)) else {
         return msg.bytes.to_vec();
@@ -50,13 +52,21 @@ pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
             format!("the server's result is of a type that this client cannot be told of: {}", quote(kind));
         return reply::Failure::new("result_type", why).answer(super::id_of(msg));
     }
+    let called = if method == Method::ToolsCall { Some(result) } else { None };
+    let structured = called.and_then(|result| json::member(msg.bytes, result, "structuredContent"));
+    let lost = structured.filter(|value| !is_object(msg.bytes, *value));
+    let said = lost.and_then(|_| content::structured_as_text(msg.bytes, result));
     let each = |name: &str, value: Span| match name {
         "resultType" | "ttlMs" | "cacheScope" => Member::Drop,
         "_meta" => {
             let meta = object(msg.bytes, value, |name, _| Member::drop_if(name == SERVER_INFO), &[]);
             if meta == b"{}" { Member::Drop } else { Member::Put(meta) }
         }
-        "structuredContent" => Member::drop_if(!is_object(msg.bytes, value)),
+        "structuredContent" => Member::drop_if(lost.is_some()),
+        "content" if said.is_some() => {
+            let blocks = array(msg.bytes, value, |_| Member::Keep);
+            Member::Put(content::with_block(blocks, said.as_deref()))
+        }
         "tools" if method == Method::List(List::Tools) => {
             Member::Put(array(msg.bytes, value, |tool| with_object_schema(msg.bytes, tool)))
         }
@@ -140,10 +150,14 @@ mod tests {
             legacy(
                 Method::ToolsCall,
                 &format!(
-                    r#"{{"resultType":"complete","content":[],"structuredContent":[1],"ttlMs":1,"cacheScope":"public","_meta":{{{INFO}}}}}"#
+                    r#"{{"resultType":"complete","content":[ ],"structuredContent":[1],"ttlMs":1,"cacheScope":"public","_meta":{{{INFO}}}}}"#
                 )
             ),
-            answer(r#"{"content":[]}"#)
+            answer(r#"{"content":[{"type":"text","text":"[1]"}]}"#)
+        );
+        assert_eq!(
+            legacy(Method::ToolsCall, r#"{"content":[{"type":"text","text":"one"}],"structuredContent":1}"#),
+            answer(r#"{"content":[{"type":"text","text":"one"}]}"#)
         );
         assert_eq!(
             legacy(

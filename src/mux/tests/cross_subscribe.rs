@@ -173,6 +173,39 @@ fn a_restart_of_a_modern_child_serves_its_clients_again() {
     world.silent(child);
 }
 
+/// What changed while a child had ended its listen was told to nobody: clients look again. A child that ends
+/// each one soon is asked ever later.
+#[test]
+fn a_listen_that_a_child_ends_has_clients_look_again() {
+    let (mut world, child, [_new, a]) = World::modern(policy());
+    world.greet(a, json!({}));
+    child_listens(&mut world, child, all_lists(), None);
+    world.says(a, subscribe(1, "x:1"));
+    let mut open = child_listens(&mut world, child, lists_and(&["x:1"]), None);
+    world.hears_all(child);
+    world.hears_all(a);
+    let lists = ["tools", "prompts", "resources"].map(|kind| format!("notifications/{kind}/list_changed"));
+    let everything: Vec<String> =
+        lists.into_iter().chain(["notifications/resources/updated".to_owned()]).collect();
+    for pause in [1_000, 2_000, 4_000] {
+        world.says(child, json!({ "id": open, "result": { "resultType": "complete" } }));
+        world.advance(pause - 1);
+        world.silent(child);
+        world.silent(a);
+        world.advance(1);
+        open = child_listens(&mut world, child, lists_and(&["x:1"]), None);
+        let told: Vec<String> =
+            world.hears_all(a).iter().map(|m| m["method"].as_str().unwrap().into()).collect();
+        assert_eq!(told, everything, "after {pause} ms");
+    }
+    world.advance(60_000);
+    world.hears_all(child);
+    world.says(child, cancel(open));
+    world.advance(1_000);
+    child_listens(&mut world, child, lists_and(&["x:1"]), None);
+    assert_eq!(world.hears_all(a).len(), everything.len());
+}
+
 /// A server whose next process is of the other era: what its clients hold goes over, both ways.
 #[test]
 fn what_is_held_survives_a_change_of_era() {

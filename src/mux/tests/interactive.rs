@@ -65,6 +65,27 @@ fn configured_roots_are_told_without_asking() {
     world.silent(a);
 }
 
+/// A child that knows a newer version than its client asks in the words of the client (protocol.md §4.1).
+#[test]
+fn an_older_client_is_asked_in_its_own_words() {
+    let (mut world, child, [_], _) = stage(serialize(), [everything()]);
+    let old = world.client();
+    world.says(old, initialize("2024-11-05", everything()));
+    world.hears(old);
+    world.says(old, note("notifications/initialized", json!({})));
+    world.says(old, call(1, "t"));
+    world.hears(child);
+    let block = json!({ "type": "audio", "data": "AA", "mimeType": "audio/wav" });
+    let messages = json!([{ "role": "user", "content": [{ "type": "text", "text": "this" }, block] }]);
+    world
+        .says(child, request("q", "sampling/createMessage", json!({ "messages": messages, "maxTokens": 1 })));
+    let asked = world.hears_of(old, "sampling/createMessage");
+    let told = asked["params"]["messages"].as_array().unwrap();
+    assert_eq!((&told[0]["content"]["text"], &told[1]["content"]["type"]), (&json!("this"), &json!("text")));
+    world.says(old, json!({ "id": asked["id"], "result": { "role": "assistant" } }));
+    assert_eq!(world.hears(child)["id"], "q");
+}
+
 /// P12, P15: the only candidate is asked, and its answer returns under the child's own id and type.
 #[test]
 fn the_only_candidate_is_asked() {

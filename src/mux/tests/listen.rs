@@ -154,6 +154,8 @@ fn a_listen_that_the_child_ends_is_opened_again() {
         world.silent(child);
         world.advance(1);
         acknowledge(&mut world, child, json!({ "toolsListChanged": true }));
+        // What it missed, nobody knows.
+        assert_eq!(tag(&world.hears_of(a, "notifications/tools/list_changed")), 1);
         world.silent(a);
     }
 }

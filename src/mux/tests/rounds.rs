@@ -197,6 +197,31 @@ fn only_what_a_client_can_answer_is_asked() {
     }
 }
 
+/// What a sampling is about is in blocks that the client's version knows, one in a message before 2025-11-25.
+#[test]
+fn a_sampling_is_asked_in_the_blocks_of_the_version() {
+    let text = json!({ "type": "text", "text": "this" });
+    let audio = json!({ "type": "audio", "data": "AA", "mimeType": "audio/wav" });
+    let mut question = sampling();
+    question["params"]["messages"] = json!([{ "role": "user", "content": [text, audio] }]);
+    for version in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let (mut world, child, [a]) = stage(policy(), [(version, everything())]);
+        world.says(a, call(1, "t"));
+        let first = world.hears(child);
+        world.answers(child, &first, input(json!({ "k": question }), "s"));
+        let asked = world.hears_of(a, "sampling/createMessage");
+        let messages = &asked["params"]["messages"];
+        if version == "2025-11-25" {
+            assert_eq!(messages, &question["params"]["messages"]);
+            continue;
+        }
+        assert_eq!(messages[0], json!({ "role": "user", "content": text }), "{version}");
+        assert_eq!((&messages[1]["role"], messages.as_array().unwrap().len()), (&json!("user"), 2));
+        let is_heard = version > "2024-11-05";
+        assert_eq!(messages[1]["content"]["type"], if is_heard { "audio" } else { "text" }, "{version}");
+    }
+}
+
 /// P14: configured roots are told without asking, alone and beside other questions.
 #[test]
 fn configured_roots_are_told_without_asking() {
