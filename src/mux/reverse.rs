@@ -61,9 +61,7 @@ impl Mux {
         if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
             return match self.may_ask_call(call, method, need, msg.bytes.len()) {
                 Ok(()) => Ok(Whom::Call(call)),
-                Err(None) => {
-                    Err((unsupported, format!("no client with a request in flight {}", need.refusal())))
-                }
+                Err(None) => Err((unsupported, need.nobody())),
                 Err(Some(why)) => Err(why),
             };
         }
@@ -87,7 +85,7 @@ impl Mux {
             return if capable { Ok(Whom::Client(task.owner)) } else { Err(refusal()) };
         }
         self.only_candidate(key, need).map(Whom::Client).map_err(|code| match code {
-            None => (unsupported, format!("no client with a request in flight {}", need.refusal())),
+            None => (unsupported, need.nobody()),
             Some(count) => {
                 log::error!(target: &self.target_of(key), "{count} clients could be meant by a request: none was asked");
                 (reply::INTERNAL, "it cannot be told which client is meant".into())
@@ -358,6 +356,11 @@ impl Need {
             Need::ElicitUrl => json!({ "elicitation": { "url": {} } }),
             Need::Roots => json!({ "roots": {} }),
         }
+    }
+
+    /// Why nobody is asked.
+    pub(super) fn nobody(self) -> String {
+        format!("no client with a request in flight {}", self.refusal())
     }
 
     pub(super) fn refusal(self) -> &'static str {

@@ -368,6 +368,7 @@ impl Mux {
         if let Some(unused) = self.rebind(now, key, peer_key, link, msg) {
             self.stop(now, unused, Then::Remove, out);
         }
+        self.cross_level(now, key, out);
         let Some(request) = self.requests.get_mut(key) else { return };
         let child = self.instances.get(request.instance).and_then(|instance| instance.open_link());
         let Some(call) = &mut request.call else { return };
@@ -382,6 +383,14 @@ impl Mux {
         }
         for (at, _) in answers.into_iter().rev() {
             call.questions.remove(at);
+        }
+        // Each request says anew what its client can be asked.
+        let capabilities = request.capabilities;
+        for question in call.questions.extract_if(.., |question| !question.need.met_by(capabilities)) {
+            if let Some(child) = child {
+                out.send(child, &Message::new(&question.refused()));
+            }
+            request.lacks = Some(question.need);
         }
         if !call.questions.is_empty() {
             call.gather = Some(self.timers.schedule(now + GATHER_MS, Timer::Gather(key)));

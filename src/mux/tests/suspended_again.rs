@@ -1,9 +1,51 @@
-//! How modern clients come again with a suspended call (protocol.md §4.2).
+//! How modern clients come again with a suspended call: what the second request says of itself counts, and
+//! nothing keeps it from being read (protocol.md §4.2).
 
 use super::suspended::*;
 use super::world::*;
 use crate::base::limits::{REQUESTS_PER_CLIENT, WAITING_BYTES_PER_CLIENT};
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// A request with these capabilities instead.
+fn declaring(mut message: Value, capabilities: Value) -> Value {
+    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+    message
+}
+
+/// P48: each request says anew what its client can be asked. What the second one does not declare is refused at
+/// the child instead of being asked, shown before or not.
+#[test]
+fn what_the_second_request_does_not_declare_is_not_asked_again() {
+    let (mut world, child, [a]) = stage(serialize());
+    let (told, call) = interrupted(&mut world, child, a);
+    world.says(child, request("s", "sampling/createMessage", json!({ "messages": [] })));
+    world.says(a, declaring(again(2, &told, json!({})), json!({ "roots": {} })));
+    world.advance(25);
+    world.hears_error(child, "e", -32602);
+    world.hears_error(child, "s", -32602);
+    world.silent(a);
+    let error = json!({ "code": -32602, "message": "no" });
+    world.says(child, json!({ "id": call["id"], "error": error }));
+    let refused = world.hears_error(a, 2, -32021);
+    assert_eq!(refused["error"]["data"]["requiredCapabilities"], json!({ "sampling": {} }));
+    is_over(&world);
+}
+
+/// The level of the second request counts from then on.
+#[test]
+fn the_level_of_the_second_request_is_heard() {
+    let (mut world, child, [a]) = stage(serialize());
+    let (told, call) = interrupted(&mut world, child, a);
+    let mut retry = again(2, &told, json!({ "q1": accept() }));
+    retry["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = "debug".into();
+    world.says(a, retry);
+    assert_eq!(world.hears_of(child, "logging/setLevel")["params"]["level"], "debug");
+    assert_eq!(world.hears(child)["id"], "e");
+    world.says(child, note("notifications/message", json!({ "level": "debug", "data": 1 })));
+    world.hears_of(a, "notifications/message");
+    world.answers(child, &call, json!({}));
+    world.hears(a);
+}
 
 /// A client that is full with requests which wait for its suspended call is read from all the same: it has to
 /// come again for them to go on.
