@@ -119,12 +119,13 @@ impl Mux {
             Origin::Own(_) => return None,
         };
         match (era, request.era) {
-            (Era::Legacy, Era::Modern) if msg.envelope.kind == Kind::Error => {
-                error::to_modern(msg, request.capabilities, request.lacks)
-            }
             (Era::Legacy, Era::Modern) => {
                 let hello = self.instances.get(request.instance)?.hello.as_ref()?;
-                Some(result::to_modern(msg, request.method, &hello.server_info))
+                let (method, info) = (request.method, &hello.server_info);
+                if msg.envelope.kind == Kind::Error {
+                    return error::to_modern(msg, method, request.capabilities, request.lacks, info);
+                }
+                Some(result::to_modern(msg, method, info))
             }
             (Era::Modern, Era::Legacy) if msg.envelope.kind == Kind::Error => error::to_legacy(msg),
             (Era::Modern, Era::Legacy) => {
