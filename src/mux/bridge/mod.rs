@@ -58,10 +58,11 @@ impl Mux {
         }
         self.cross_level(now, key, out);
         if actual == Era::Legacy {
+            let method = self.requests.get(key)?.method;
             // A call that is suspended is not made anew.
-            let state = inputs::state_of(msg);
+            let state = inputs::state_of(msg).filter(|_| method.may_ask_by_answer());
             return Some(
-                state.map_or_else(|| Ok(request::to_legacy(msg)), |_| Err(suspended::UNKNOWN.into())),
+                state.map_or_else(|| Ok(request::to_legacy(msg, method)), |_| Err(suspended::UNKNOWN.into())),
             );
         }
         let request = self.requests.get(key)?;
