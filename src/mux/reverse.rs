@@ -59,6 +59,10 @@ impl Mux {
         let unsupported = need.unsupported();
         let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
+            // Nor would its client read it (protocol.md §1.2.6).
+            if matches!(method, Method::Sampling | Method::Elicit) && !has_params(msg) {
+                return Err((reply::INVALID_PARAMS, "`params` must be an object".into()));
+            }
             return match self.may_ask_call(call, method, need, msg.bytes.len()) {
                 Ok(()) => Ok(Whom::Call(call)),
                 Err(None) => Err((unsupported, need.nobody())),
@@ -294,6 +298,10 @@ impl Mux {
     }
 }
 
+fn has_params(msg: &Incoming<'_>) -> bool {
+    msg.envelope.params.is_some_and(|params| msg.text(params).starts_with(b"{"))
+}
+
 /// Who is asked.
 enum Whom {
     /// A client, by a request to it.
@@ -316,10 +324,15 @@ impl Need {
     pub(super) fn of(method: Method, msg: &Incoming<'_>) -> Need {
         match method {
             Method::Sampling => {
-                let tools = msg.envelope.params.and_then(|params| json::member(msg.bytes, params, "tools"));
-                if tools.is_some() { Need::SamplingWithTools } else { Need::Sampling }
+                let params = msg.envelope.params;
+                let has = |name| params.is_some_and(|at| json::member(msg.bytes, at, name).is_some());
+                let with_tools = has("tools") || has("toolChoice");
+                if with_tools { Need::SamplingWithTools } else { Need::Sampling }
             }
-            Method::Elicit if msg.envelope.mode.is_some_and(|span| msg.text(span) == b"\"url\"") => {
+            Method::Elicit
+                if msg.envelope.mode.and_then(|mode| json::unescape(msg.text(mode))).as_deref()
+                    == Some("url") =>
+            {
                 Need::ElicitUrl
             }
             Method::Elicit => Need::ElicitForm,

@@ -43,7 +43,8 @@ impl Question {
             }
             _ => Member::Keep,
         };
-        let params = msg.envelope.params.map(|params| object(msg.bytes, params, each, &[]));
+        let params = msg.envelope.params.filter(|params| is_object(msg.bytes, *params));
+        let params = params.map(|params| object(msg.bytes, params, each, &[]));
         Question {
             key,
             id: ShortBytes::new(msg.envelope.id.map_or(b"null", |id| msg.text(id))),

@@ -72,3 +72,41 @@ fn a_client_with_a_suspended_call_is_read_from() {
         assert!(world.hears_all(a).iter().any(|message| message["id"] == 2));
     }
 }
+
+/// A question that could not be read by its client is the child's fault, which is told so (protocol.md §1.2.6).
+#[test]
+fn a_question_without_params_is_refused() {
+    let (mut world, child, [a]) = stage(serialize());
+    world.says(a, ask(1, json!({ "name": "t" })));
+    let call = world.hears(child);
+    for method in ["elicitation/create", "sampling/createMessage"] {
+        world.says(child, json!({ "id": "bare", "method": method }));
+        world.hears_error(child, "bare", -32602);
+        world.says(child, request("list", method, json!([1])));
+        world.hears_error(child, "list", -32602);
+    }
+    world.says(child, json!({ "id": "v", "method": "vendor/ask" }));
+    world.hears_error(child, "v", -32601);
+    world.says(child, request("r", "roots/list", json!([1])));
+    world.advance(25);
+    let told = world.hears(a);
+    assert_eq!(told["result"]["inputRequests"], json!({ "q1": { "method": "roots/list" } }));
+    world.answers(child, &call, json!({}));
+    world.hears_error(child, "r", -32603);
+}
+
+/// protocol.md §2.4: what needs a capability needs it however it is written.
+#[test]
+fn a_question_needs_what_it_says() {
+    let (mut world, child, [a]) = stage(serialize());
+    let little = json!({ "sampling": {}, "elicitation": {} });
+    world.says(a, declaring(ask(1, json!({ "name": "t" })), little));
+    world.hears(child);
+    world.says(child, request("s", "sampling/createMessage", json!({ "toolChoice": { "mode": "auto" } })));
+    world.hears_error(child, "s", -32602);
+    let page = r#"{"jsonrpc":"2.0","id":"u","method":"elicitation/create","params":{"mode":"\u0075rl","url":"https://x"}}"#;
+    world.says_raw(child, page);
+    world.hears_error(child, "u", -32602);
+    world.advance(25);
+    world.silent(a);
+}
