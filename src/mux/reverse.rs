@@ -59,9 +59,8 @@ impl Mux {
         let unsupported = need.unsupported();
         let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
-            // Nor would its client read it (protocol.md §1.2.6).
-            if matches!(method, Method::Sampling | Method::Elicit) && !has_params(msg) {
-                return Err((reply::INVALID_PARAMS, "`params` must be an object".into()));
+            if let Some(flaw) = flaw(method, msg) {
+                return Err((reply::INVALID_PARAMS, flaw.into()));
             }
             return match self.may_ask_call(call, method, need, msg.bytes.len()) {
                 Ok(()) => Ok(Whom::Call(call)),
@@ -298,8 +297,18 @@ impl Mux {
     }
 }
 
-fn has_params(msg: &Incoming<'_>) -> bool {
-    msg.envelope.params.is_some_and(|params| msg.text(params).starts_with(b"{"))
+/// Why a question could not be read as an entry of `inputRequests` (protocol.md §1.2.6): its client would not
+/// come again.
+fn flaw(method: Method, msg: &Incoming<'_>) -> Option<&'static str> {
+    if !matches!(method, Method::Sampling | Method::Elicit) {
+        return None;
+    }
+    if !msg.envelope.params.is_some_and(|params| msg.text(params).starts_with(b"{")) {
+        return Some("`params` must be an object");
+    }
+    let mode = msg.envelope.mode.filter(|_| method == Method::Elicit);
+    let mode = mode.and_then(|mode| json::unescape(msg.text(mode)))?;
+    (!matches!(&*mode, "form" | "url")).then_some("`mode` must be \"form\" or \"url\"")
 }
 
 /// Who is asked.

@@ -75,7 +75,7 @@ fn a_client_with_a_suspended_call_is_read_from() {
 
 /// A question that could not be read by its client is the child's fault, which is told so (protocol.md §1.2.6).
 #[test]
-fn a_question_without_params_is_refused() {
+fn a_question_that_cannot_be_read_is_refused() {
     let (mut world, child, [a]) = stage(serialize());
     world.says(a, ask(1, json!({ "name": "t" })));
     let call = world.hears(child);
@@ -85,6 +85,9 @@ fn a_question_without_params_is_refused() {
         world.says(child, request("list", method, json!([1])));
         world.hears_error(child, "list", -32602);
     }
+    // A mode that no client can have declared (protocol.md §2.4).
+    world.says(child, request("m", "elicitation/create", json!({ "mode": "voice", "message": "?" })));
+    world.hears_error(child, "m", -32602);
     world.says(child, json!({ "id": "v", "method": "vendor/ask" }));
     world.hears_error(child, "v", -32601);
     world.says(child, request("r", "roots/list", json!([1])));
