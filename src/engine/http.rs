@@ -111,7 +111,11 @@ impl Engine {
             conn.undecoded = false;
             if !is_starved {
                 // One request at a time: the next stays in the socket until this is answered.
-                conn.paused = true;
+                let was_paused = std::mem::replace(&mut conn.paused, true);
+                if conn.ended && !was_paused {
+                    // Its end came with the request, and no other event will tell.
+                    self.http_ended.push(key);
+                }
             }
             if !conn.readable || conn.paused || conn.closing || conn.broken.is_some() || budget <= 0 {
                 break;

@@ -273,8 +273,8 @@ pub(super) fn read_hello(now: Time, era: Era, name: &str, msg: &Incoming<'_>) ->
             if version.is_none_or(|span| !span.of(text).starts_with(b"\"")) {
                 return Err(format!("its answer to `initialize` has no protocolVersion: {}", quote(text)));
             }
-            let info = bridge::hello::legacy_server_info(text);
-            (text.to_vec(), bridge::hello::discovered(text), info, Time(u64::MAX))
+            let info = bridge::hello::legacy_server_info(text, name);
+            (text.to_vec(), bridge::hello::discovered(text, name), info, Time(u64::MAX))
         }
         Era::Modern => {
             let supported = value["supportedVersions"].as_array();

@@ -149,6 +149,11 @@ impl Method {
         matches!(self, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete)
     }
 
+    /// Whether its answer can be a question to the client in 2026-07-28 (protocol.md §1.2.6).
+    pub(super) fn may_ask_by_answer(self) -> bool {
+        matches!(self, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead)
+    }
+
     /// Whether muxloop answers it itself, once it knows what the child can do.
     pub(super) fn is_answered_here(self) -> bool {
         matches!(

@@ -459,7 +459,10 @@ impl Mux {
         }
         format!(
             "server '{}' already serves {} clients (`max_active_clients` = {}); raise it or close one",
-            policy.name, self.servers[server].clients, policy.max_active_clients
+            policy.name,
+            // Guests are none of those that are counted.
+            self.servers[server].clients - self.servers[server].guests,
+            policy.max_active_clients
         )
     }
 

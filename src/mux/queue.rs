@@ -99,7 +99,7 @@ impl Mux {
             return Some(reply::Failure::new("overload", "too many requests at once; try again later"));
         }
         // A full client is not read from, unless the child waits for its answer to something.
-        if peer.is_full() && (!peer.reverse.is_empty() || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
+        if peer.is_full() && (self.is_awaited(asked.peer) || peer.requests.len() >= 2 * REQUESTS_PER_CLIENT) {
             let text =
                 format!("more than {REQUESTS_PER_CLIENT} unanswered requests of one client; try again later");
             return Some(reply::Failure::new("overload", text));
@@ -246,8 +246,12 @@ impl Mux {
 
     /// Does not read on from a client at its limits, unless its answer to a question must get through.
     pub(super) fn pause_if_full(&mut self, peer_key: Key, out: &mut dyn Sink) {
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
-        if peer.is_full() && !peer.paused && peer.reverse.is_empty() {
+        let Some(peer) = self.peers.get(peer_key) else { return };
+        if peer.is_full()
+            && !peer.paused
+            && !self.is_awaited(peer_key)
+            && let Some(peer) = self.peers.get_mut(peer_key)
+        {
             peer.paused = true;
             out.pause(peer.link, true);
         }
@@ -432,10 +436,13 @@ impl Mux {
 
     /// Reads on from a client that was paused, once it is well below its limits.
     pub(super) fn unpause_if_small(&mut self, peer_key: Key, out: &mut dyn Sink) {
-        let Some(peer) = self.peers.get_mut(peer_key) else { return };
+        let Some(peer) = self.peers.get(peer_key) else { return };
         let small = peer.requests.len() <= REQUESTS_PER_CLIENT / 2
             && peer.waiting_bytes <= WAITING_BYTES_PER_CLIENT / 2;
-        if peer.paused && (small || !peer.reverse.is_empty()) {
+        if peer.paused
+            && (small || self.is_awaited(peer_key))
+            && let Some(peer) = self.peers.get_mut(peer_key)
+        {
             peer.paused = false;
             out.pause(peer.link, false);
         }

@@ -59,11 +59,12 @@ impl Mux {
         let unsupported = need.unsupported();
         let task = msg.envelope.meta_related_task.and_then(|span| json::member(msg.bytes, span, "taskId"));
         if let (Some(Holder::Call(call)), None) = (instance.holder, task) {
+            if let Some(flaw) = flaw(method, msg) {
+                return Err((reply::INVALID_PARAMS, flaw.into()));
+            }
             return match self.may_ask_call(call, method, need, msg.bytes.len()) {
                 Ok(()) => Ok(Whom::Call(call)),
-                Err(None) => {
-                    Err((unsupported, format!("no client with a request in flight {}", need.refusal())))
-                }
+                Err(None) => Err((unsupported, need.nobody())),
                 Err(Some(why)) => Err(why),
             };
         }
@@ -87,7 +88,7 @@ impl Mux {
             return if capable { Ok(Whom::Client(task.owner)) } else { Err(refusal()) };
         }
         self.only_candidate(key, need).map(Whom::Client).map_err(|code| match code {
-            None => (unsupported, format!("no client with a request in flight {}", need.refusal())),
+            None => (unsupported, need.nobody()),
             Some(count) => {
                 log::error!(target: &self.target_of(key), "{count} clients could be meant by a request: none was asked");
                 (reply::INTERNAL, "it cannot be told which client is meant".into())
@@ -299,6 +300,20 @@ impl Mux {
     }
 }
 
+/// Why a question could not be read as an entry of `inputRequests` (protocol.md §1.2.6): its client would not
+/// come again.
+fn flaw(method: Method, msg: &Incoming<'_>) -> Option<&'static str> {
+    if !matches!(method, Method::Sampling | Method::Elicit) {
+        return None;
+    }
+    if !msg.envelope.params.is_some_and(|params| msg.text(params).starts_with(b"{")) {
+        return Some("`params` must be an object");
+    }
+    let mode = msg.envelope.mode.filter(|_| method == Method::Elicit);
+    let mode = mode.and_then(|mode| json::unescape(msg.text(mode)))?;
+    (!matches!(&*mode, "form" | "url")).then_some("`mode` must be \"form\" or \"url\"")
+}
+
 /// Who is asked.
 enum Whom {
     /// A client, by a request to it.
@@ -321,11 +336,15 @@ impl Need {
     pub(super) fn of(method: Method, msg: &Incoming<'_>) -> Need {
         match method {
             Method::Sampling => {
-                let has = |key| msg.envelope.params.and_then(|params| json::member(msg.bytes, params, key));
-                let tools = has("tools").or_else(|| has("toolChoice"));
-                if tools.is_some() { Need::SamplingWithTools } else { Need::Sampling }
+                let params = msg.envelope.params;
+                let has = |name| params.is_some_and(|at| json::member(msg.bytes, at, name).is_some());
+                let with_tools = has("tools") || has("toolChoice");
+                if with_tools { Need::SamplingWithTools } else { Need::Sampling }
             }
-            Method::Elicit if msg.envelope.mode.is_some_and(|span| msg.text(span) == b"\"url\"") => {
+            Method::Elicit
+                if msg.envelope.mode.and_then(|mode| json::unescape(msg.text(mode))).as_deref()
+                    == Some("url") =>
+            {
                 Need::ElicitUrl
             }
             Method::Elicit => Need::ElicitForm,
@@ -362,6 +381,11 @@ impl Need {
             Need::ElicitUrl => json!({ "elicitation": { "url": {} } }),
             Need::Roots => json!({ "roots": {} }),
         }
+    }
+
+    /// Why nobody is asked.
+    pub(super) fn nobody(self) -> String {
+        format!("no client with a request in flight {}", self.refusal())
     }
 
     pub(super) fn refusal(self) -> &'static str {

@@ -1,6 +1,7 @@
 //! Streamable HTTP of 2026-07-28 (protocol.md §3.3): each POST for itself.
 
 use crate::support::{Ask, Http, Reply, Server, Session, Station, code, modern, rpc, station::PLAIN, text};
+use muxloop::reactor::sys::signal_process;
 use serde_json::{Value, json};
 
 const PATH: &str = "/servers/a/mcp";
@@ -255,6 +256,26 @@ fn a_dropped_connection_cancels_its_request() {
     assert_eq!(cancels(), 2, "P11: {:?}", station.mux.methods("a"));
     let who = station.ask(&call(4, "whoami", json!({}))).expect(200).json();
     assert_eq!(crate::support::structured(&who)["violations"], json!([]));
+}
+
+/// P11: the end of a connection that comes along with its request is the end of that, too.
+#[test]
+fn a_connection_dropped_with_its_request_cancels_it() {
+    let station = station();
+    let mut dropped = station.connect();
+    dropped.ask(&call(0, "echo", json!({ "text": "ready" }))).expect(200);
+    let calls = || station.mux.methods("a").iter().filter(|name| *name == "tools/call").count();
+    signal_process(station.mux.pid, libc::SIGSTOP).unwrap();
+    // Both are there before either is read.
+    dropped.send(&call(1, "sleep", json!({ "ms": 60_000 })));
+    drop(dropped);
+    signal_process(station.mux.pid, libc::SIGCONT).unwrap();
+    let is_over =
+        || calls() == 2 && station.mux.methods("a").iter().any(|name| name == "notifications/cancelled");
+    // Not only once something is written there, after five seconds.
+    let soon = std::time::Duration::from_secs(3);
+    assert!(crate::support::holds_within(soon, is_over), "{:?}", station.mux.methods("a"));
+    station.until_alone(1);
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! What a child said of itself in its handshake, in both eras' words (protocol.md §4.2, §4.3).
 
 use super::edit::{self, Member, SERVER_INFO, object, object_of, whole};
-use crate::codec::{Message, Value, json};
+use crate::codec::{Message, Span, Value, json};
 use crate::mux::peer::{MODERN_VERSION, Version};
 
-/// A legacy child's `InitializeResult` as a `DiscoverResult`: without tasks, and not to be kept.
-pub(in crate::mux) fn discovered(initialized: &[u8]) -> Vec<u8> {
+/// A legacy child's `InitializeResult` as a `DiscoverResult`: without tasks, and not to be kept. `name` is the
+/// server's where it does not say its own.
+pub(in crate::mux) fn discovered(initialized: &[u8], name: &str) -> Vec<u8> {
     let versions = format!("[\"{MODERN_VERSION}\"]").into_bytes();
-    let info = legacy_server_info(initialized);
+    let info = legacy_server_info(initialized, name);
     let meta = object_of(&[(SERVER_INFO, &info)]);
     let each = |name: &str, value| match name {
         "capabilities" => {
             Member::Put(object(initialized, value, |name, _| Member::drop_if(name == "tasks"), &[]))
         }
-        "instructions" => Member::Keep,
+        "instructions" => Member::drop_if(!json::is_string(value.of(initialized))),
         _ => Member::Drop,
     };
     let added: [(&str, &[u8]); 5] = [
@@ -44,18 +45,23 @@ pub(in crate::mux) fn initialized(discovered: &[u8], name: &str) -> Vec<u8> {
     object(discovered, whole(discovered), each, &[("protocolVersion", &version), ("serverInfo", &info)])
 }
 
-/// `serverInfo` of an `InitializeResult`, which must have one; an empty object where it has none.
-pub(in crate::mux) fn legacy_server_info(initialized: &[u8]) -> Vec<u8> {
+/// `serverInfo` of an `InitializeResult`, which must have one.
+pub(in crate::mux) fn legacy_server_info(initialized: &[u8], name: &str) -> Vec<u8> {
     let info = json::member(initialized, whole(initialized), "serverInfo");
-    info.map_or(b"{}".to_vec(), |info| info.of(initialized).to_vec())
+    info_or_name(initialized, info, name)
 }
 
 /// `serverInfo` of a `DiscoverResult`'s `_meta`, which should have one.
 pub(in crate::mux) fn modern_server_info(discovered: &[u8], name: &str) -> Vec<u8> {
     let meta = json::member(discovered, whole(discovered), "_meta");
     let info = meta.and_then(|meta| json::member(discovered, meta, SERVER_INFO));
-    match info.filter(|info| edit::is_object(discovered, *info)) {
-        Some(info) => info.of(discovered).to_vec(),
+    info_or_name(discovered, info, name)
+}
+
+/// Who a server is, as it says; else by its name here.
+fn info_or_name(bytes: &[u8], info: Option<Span>, name: &str) -> Vec<u8> {
+    match info.filter(|info| edit::is_object(bytes, *info)) {
+        Some(info) => info.of(bytes).to_vec(),
         None => {
             let name = edit::string(name);
             object_of(&[("name", &name), ("version", b"\"0\"")])
@@ -85,9 +91,23 @@ mod tests {
     fn a_legacy_child_is_discovered() {
         let hello = br#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"tasks":{}},"serverInfo":{"name":"s","version":"1.0"},"instructions":"do"}"#;
         assert_eq!(
-            text(discovered(hello)),
+            text(discovered(hello, "conf")),
             r#"{"capabilities":{"tools":{"listChanged":true}},"instructions":"do","resultType":"complete","supportedVersions":["2026-07-28"],"ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1.0"}}}"#
         );
+    }
+
+    /// What a client checks is as it must be, whatever the child left out.
+    #[test]
+    fn a_legacy_child_that_says_little_is_discovered_under_its_name_here() {
+        for hello in [
+            r#"{"capabilities":{}}"#,
+            r#"{"capabilities":{},"instructions":null,"serverInfo":null}"#,
+            r#"{"capabilities":{},"instructions":7,"serverInfo":"s"}"#,
+        ] {
+            let told = text(discovered(hello.as_bytes(), "conf"));
+            let info = r#"{"io.modelcontextprotocol/serverInfo":{"name":"conf","version":"0"}}"#;
+            assert!(told.ends_with(&format!(r#""_meta":{info}}}"#)) && !told.contains("instr"), "{told}");
+        }
     }
 
     #[test]

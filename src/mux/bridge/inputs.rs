@@ -6,6 +6,7 @@ use crate::base::{ShortBytes, sorted};
 use crate::codec::{Incoming, Span, json};
 use crate::mux::method::Method;
 use crate::mux::reply;
+use crate::mux::reverse::Need;
 use serde_json::Value;
 use std::hash::{BuildHasher, Hasher};
 
@@ -17,6 +18,8 @@ pub(super) struct Question {
     /// The child's own id, as written.
     pub id: ShortBytes,
     pub method: Method,
+    /// What a client must have declared to be asked it.
+    pub need: Need,
     /// As its client reads them, JSON text; empty if it had none.
     pub params: Box<[u8]>,
     /// Whether its client was told of it.
@@ -40,11 +43,13 @@ impl Question {
             }
             _ => Member::Keep,
         };
-        let params = msg.envelope.params.map(|params| object(msg.bytes, params, each, &[]));
+        let params = msg.envelope.params.filter(|params| is_object(msg.bytes, *params));
+        let params = params.map(|params| object(msg.bytes, params, each, &[]));
         Question {
             key,
             id: ShortBytes::new(msg.envelope.id.map_or(b"null", |id| msg.text(id))),
             method,
+            need: Need::of(method, msg),
             params: params.unwrap_or_default().into(),
             shown: false,
         }
@@ -76,6 +81,11 @@ impl Question {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What the child is told of a client that declares too little for it.
+    pub(super) fn refused(&self) -> Vec<u8> {
+        reply::error(&self.id, self.need.unsupported(), &self.need.nobody())
     }
 
     /// What the child is told if nobody will answer.

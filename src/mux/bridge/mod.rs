@@ -58,10 +58,11 @@ impl Mux {
         }
         self.cross_level(now, key, out);
         if actual == Era::Legacy {
+            let method = self.requests.get(key)?.method;
             // A call that is suspended is not made anew.
-            let state = inputs::state_of(msg);
+            let state = inputs::state_of(msg).filter(|_| method.may_ask_by_answer());
             return Some(
-                state.map_or_else(|| Ok(request::to_legacy(msg)), |_| Err(suspended::UNKNOWN.into())),
+                state.map_or_else(|| Ok(request::to_legacy(msg, method)), |_| Err(suspended::UNKNOWN.into())),
             );
         }
         let request = self.requests.get(key)?;
@@ -119,12 +120,13 @@ impl Mux {
             Origin::Own(_) => return None,
         };
         match (era, request.era) {
-            (Era::Legacy, Era::Modern) if msg.envelope.kind == Kind::Error => {
-                error::to_modern(msg, request.capabilities, request.lacks)
-            }
             (Era::Legacy, Era::Modern) => {
                 let hello = self.instances.get(request.instance)?.hello.as_ref()?;
-                Some(result::to_modern(msg, request.method, &hello.server_info))
+                let (method, info) = (request.method, &hello.server_info);
+                if msg.envelope.kind == Kind::Error {
+                    return error::to_modern(msg, method, request.capabilities, request.lacks, info);
+                }
+                Some(result::to_modern(msg, method, info))
             }
             (Era::Modern, Era::Legacy) if msg.envelope.kind == Kind::Error => error::to_legacy(msg),
             (Era::Modern, Era::Legacy) => {

@@ -2,7 +2,7 @@
 
 use super::edit::{self, Member, is_object, object, object_of, replaced, whole};
 use crate::codec::{Incoming, Message, Span, Value, json};
-use crate::mux::method::Level;
+use crate::mux::method::{Level, Method};
 use crate::mux::peer::MODERN_VERSION;
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -12,15 +12,17 @@ const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A 2026-07-28 request as a legacy child reads it: without what each request says of its sender, and without
-/// the parts of a second round, which such a child does not know.
-pub(super) fn to_legacy(msg: &Incoming<'_>) -> Vec<u8> {
+/// the parts of a second round, which such a child does not know. `task` is a word of 2025-11-25 that its client
+/// cannot mean: it has no use for the task that would be the result.
+pub(super) fn to_legacy(msg: &Incoming<'_>, method: Method) -> Vec<u8> {
     let Some(params) = msg.envelope.params else { return msg.bytes.to_vec() };
     let each = |name: &str, value: Span| match name {
         "_meta" => {
             let meta = object(msg.bytes, value, |name, _| Member::drop_if(is_of_sender(name)), &[]);
             if meta == b"{}" { Member::Drop } else { Member::Put(meta) }
         }
-        "inputResponses" | "requestState" => Member::Drop,
+        "inputResponses" | "requestState" if method.may_ask_by_answer() => Member::Drop,
+        "task" if method == Method::ToolsCall => Member::Drop,
         _ => Member::Keep,
     };
     replaced(msg.bytes, params, &object(msg.bytes, params, each, &[]))
@@ -103,7 +105,8 @@ mod tests {
     use super::*;
 
     fn legacy(text: &str) -> String {
-        String::from_utf8(to_legacy(&Incoming::scan(text.as_bytes()).unwrap())).unwrap()
+        let msg = Incoming::scan(text.as_bytes()).unwrap();
+        String::from_utf8(to_legacy(&msg, Method::parse(msg.method()))).unwrap()
     }
 
     fn modern(text: &str, level: Option<Level>) -> Result<String, String> {
@@ -132,6 +135,17 @@ mod tests {
             legacy(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#),
             r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#
         );
+    }
+
+    /// Methods of the server's own have parameters of their own.
+    #[test]
+    fn a_task_is_not_asked_for_and_other_methods_keep_what_is_theirs() {
+        let own = r#"{"task":{},"requestState":"s","inputResponses":{},"n":1}"#;
+        let text = |method: &str, params: &str| {
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+        };
+        assert_eq!(legacy(&text("x", own)), text("x", own));
+        assert_eq!(legacy(&text("tools/call", own)), text("tools/call", r#"{"n":1}"#));
     }
 
     const META: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"roots":{},"sampling":{}}"#;

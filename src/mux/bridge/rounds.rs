@@ -82,9 +82,7 @@ impl Request {
 
 /// Whether a 2026-07-28 server may want to hear something for such a request, and muxloop has to see to it.
 pub(in crate::mux) fn may_ask(request: &Request) -> bool {
-    request.era == Era::Legacy
-        && request.peer().is_some()
-        && matches!(request.method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead)
+    request.era == Era::Legacy && request.peer().is_some() && request.method.may_ask_by_answer()
 }
 
 /// Whether so many bytes more may be kept of one client. One request always may.

@@ -153,8 +153,7 @@ impl Mux {
         if !matches!(method, Method::Sampling | Method::Elicit | Method::RootsList) {
             return Err(Some((reply::METHOD_NOT_FOUND, "no client can be asked that".into())));
         }
-        // The answer to a completion cannot be a question (protocol.md §1.2.6).
-        let can_be_told = request.method != Method::Complete
+        let can_be_told = request.method.may_ask_by_answer()
             && request.peer().and_then(|peer| self.peers.get(peer)).is_none_or(|peer| !peer.draining);
         if !can_be_told || !need.met_by(request.capabilities) {
             return Err(None);
@@ -308,7 +307,7 @@ impl Mux {
             instance.and_then(|key| self.instances.get(key)).is_some_and(|i| i.era == Some(Era::Legacy));
         // What a modern child makes of its own states is its own business, and not looked at.
         let may_be_ours = is_legacy || self.suspended.calls.iter().any(|(_, call)| call.server == server);
-        if !may_be_ours || !method.is_interactive() {
+        if !may_be_ours || !method.may_ask_by_answer() {
             return false;
         }
         let Some(state) = inputs::state_of(msg) else { return false };
@@ -368,6 +367,7 @@ impl Mux {
         if let Some(unused) = self.rebind(now, key, peer_key, link, msg) {
             self.stop(now, unused, Then::Remove, out);
         }
+        self.cross_level(now, key, out);
         let Some(request) = self.requests.get_mut(key) else { return };
         let child = self.instances.get(request.instance).and_then(|instance| instance.open_link());
         let Some(call) = &mut request.call else { return };
@@ -382,6 +382,14 @@ impl Mux {
         }
         for (at, _) in answers.into_iter().rev() {
             call.questions.remove(at);
+        }
+        // Each request says anew what its client can be asked.
+        let capabilities = request.capabilities;
+        for question in call.questions.extract_if(.., |question| !question.need.met_by(capabilities)) {
+            if let Some(child) = child {
+                out.send(child, &Message::new(&question.refused()));
+            }
+            request.lacks = Some(question.need);
         }
         if !call.questions.is_empty() {
             call.gather = Some(self.timers.schedule(now + GATHER_MS, Timer::Gather(key)));

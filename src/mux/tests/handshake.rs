@@ -155,10 +155,14 @@ fn batches_are_for_the_one_version_that_has_them() {
 #[test]
 fn one_client_too_many_is_told_so() {
     let (mut world, _child, [a, _b]) = World::legacy(ServerPolicy { max_active_clients: 2, ..policy() });
+    // A request that stands for itself is no client that counts.
+    let guest = world.guest();
     let third = world.client();
     world.says(third, initialize("2025-11-25", json!({})));
     let failure = world.hears_failure(third, "init", "max_active_clients");
-    assert!(failure["error"]["message"].as_str().unwrap().contains("`max_active_clients` = 2"), "{failure}");
+    let why = failure["error"]["message"].as_str().unwrap();
+    assert!(why.contains("serves 2 clients (`max_active_clients` = 2)"), "{why}");
+    world.leaves(guest);
     assert_eq!(world.closed(third), Some(&CloseReason::Refused));
     let silent = world.client();
     world.advance(9_999);

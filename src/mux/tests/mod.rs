@@ -28,6 +28,7 @@ mod rounds;
 mod shared;
 mod spare;
 mod suspended;
+mod suspended_again;
 mod suspended_ends;
 mod tables;
 mod world;

@@ -106,6 +106,16 @@ impl Mux {
         self.suspended.calls.iter().any(|(_, call)| is_own(call))
     }
 
+    /// Whether a child waits for something that only this client can say: it is read from, however much it has
+    /// unanswered, since what it has may wait for that child.
+    pub(in crate::mux) fn is_awaited(&self, peer: Key) -> bool {
+        let is_asked = self.peers.get(peer).is_some_and(|peer| !peer.reverse.is_empty());
+        let is_of = |call: &Suspended| {
+            call.principal == Principal::Client(peer) && matches!(call.stage, Stage::Open(_))
+        };
+        is_asked || self.suspended.calls.iter().any(|(_, call)| is_of(call))
+    }
+
     /// Whether [`Mux::feed_random`] is due.
     pub fn lacks_random(&self) -> bool {
         self.suspended.thirsty && self.suspended.random.is_empty()
