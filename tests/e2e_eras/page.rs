@@ -42,6 +42,10 @@ const LIMITS: &str = "
   of muxloop or of the server ends it, and the client gets an error for its `requestState`.
 - Under `serialize` such a call has the old server for itself. Others wait until its client has come back, or for
   `answer_timeout_ms` if it never does.
+- A question of an old server does not say to which call it belongs. Under `serialize` nobody has the server after a
+  cancelled call before it has shown that it read the cancel. One that goes on with the call all the same, and asks
+  later still, is taken to ask for the call that it has then. A process per client (`per-client`, or
+  `share = \"session\"`) asks that client and nobody else.
 - Log messages of a server of 2026-07-28 do not say which request they belong to. They are delivered if only one request
   under way wants their level, otherwise dropped.
 - A client of 2026-07-28 has no session: no lists or tools of its own, no `tasks/list`, no streams that are resumed.
