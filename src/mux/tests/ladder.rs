@@ -332,6 +332,54 @@ fn an_own_child_that_had_a_bad_start_is_served_in_its_own_era() {
     world.hears_of(child, "initialize");
 }
 
+/// A probe that is not answered is forgotten with the handshake; nothing of the search is left.
+#[test]
+fn an_unanswered_probe_is_forgotten() {
+    let mut world = World::new([auto()]);
+    let child = world.child();
+    let probe = world.hears_of(child, "server/discover");
+    world.advance(4_000);
+    world.shake_hands(child, json!({}));
+    let sizes = world.mux.sizes();
+    assert_eq!(sizes.requests, 0);
+    world.answers(child, &probe, discover_result(0));
+    assert_eq!(world.state(), "ready");
+    world.silent(child);
+}
+
+/// The time of the first process is not held against the second one.
+#[test]
+fn the_second_process_has_the_whole_startup_time() {
+    let mut world = World::new([auto()]);
+    let child = world.child();
+    world.hears_of(child, "server/discover");
+    world.advance(4_000);
+    let asked = world.hears_of(child, "initialize");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32601, "message": "no" } }));
+    world.advance(4_000);
+    assert_eq!(world.stops(child), [StopStep::CloseInput]);
+    world.exits(child, "exited with 0");
+    let child = world.child();
+    world.advance(55_000);
+    assert_eq!(world.stops(child), []);
+    world.shake_hands(child, all_capabilities());
+    assert_eq!(world.state(), "ready");
+}
+
+/// A modern finding lasts for as long as it is found again.
+#[test]
+fn a_modern_finding_is_renewed() {
+    let mut world = World::new([auto()]);
+    for _ in 0..3 {
+        let child = world.child();
+        world.discover(child, 0);
+        world.advance(4 * 24 * 3_600_000);
+        world.exits(child, "died");
+        world.advance(5_000);
+    }
+    assert_eq!(world.found, [Some(Era::Modern); 3]);
+}
+
 fn auto() -> ServerPolicy {
     era(EraPolicy::Auto)
 }
