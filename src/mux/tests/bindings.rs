@@ -4,6 +4,7 @@
 use super::interactive;
 use super::suspended::{accept, again, ask, elicit, everything, interrupted, is_over, serialize, stage};
 use super::world::*;
+use crate::base::limits::QUESTIONS_PER_CALL;
 use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy};
 use serde_json::json;
 
@@ -75,6 +76,10 @@ fn a_child_cancels_no_request_but_its_own_listen() {
     let honoured = json!({ "notifications": { "toolsListChanged": true }, "_meta": tag });
     world.says(child, note("notifications/subscriptions/acknowledged", honoured));
     world.hears_of(a, "notifications/subscriptions/acknowledged");
+    // Its end is still understood as that.
+    world.answers(child, &listen, json!({ "resultType": "complete" }));
+    world.advance(60_000);
+    world.hears_of(child, "subscriptions/listen");
     world.answers(child, &called, json!({ "resultType": "complete", "content": [] }));
     assert_eq!(world.hears(a)["id"], 1);
 }
@@ -174,4 +179,87 @@ fn an_owner_that_says_no_more_is_not_asked() {
     world.silent(client);
     world.answers(child, &called, json!({}));
     assert_eq!(world.hears(client)["id"], 1);
+}
+
+/// The same where a client that speaks both eras has the child alone: a late question of its cancelled request
+/// would be taken for one of its next call.
+#[test]
+fn a_fence_holds_for_an_owner_that_can_be_asked_in_two_ways() {
+    let mut world = World::new([super::world::interactive(Interactive::PerClient)]);
+    let client = world.client();
+    world.says(client, initialize("2025-11-25", everything()));
+    let child = world.child();
+    world.shake_hands(child, all_capabilities());
+    world.hears(client);
+    world.says(client, modern(1, "prompts/get", json!({ "name": "p" })));
+    let asked = world.hears_of(child, "prompts/get");
+    world.answers(child, &asked, json!({}));
+    world.hears(client);
+    world.says(client, call(2, "t"));
+    world.hears_of(child, "tools/call");
+    world.says(client, cancel(2));
+    world.hears_of(child, "notifications/cancelled");
+    let fence = world.hears_of(child, "ping");
+    world.says(client, ask(3, json!({ "name": "u" })));
+    world.silent(child);
+    world.answers(child, &fence, json!({}));
+    world.hears_of(child, "tools/call");
+}
+
+/// A line of a server that names a request is for that one's client only if the request is at this server.
+#[test]
+fn a_line_about_another_servers_request_is_nobodys() {
+    let modern_child = || ServerPolicy { era: EraPolicy::Modern, ..policy() };
+    let mut world = World::new([modern_child(), modern_child()]);
+    let (a, b) = (world.client_of(0), world.client_of(1));
+    for client in [a, b] {
+        world.says(client, modern(0, "server/discover", json!({})));
+    }
+    let (child, other) = (world.child(), world.child());
+    for (client, child) in [(a, child), (b, other)] {
+        world.discover(child, 60_000);
+        world.hears(client);
+    }
+    let mut call = modern(1, "tools/call", json!({ "name": "t" }));
+    call["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = "debug".into();
+    world.says(a, call);
+    let id = world.hears_of(child, "tools/call")["id"].to_string();
+    let line = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"x"}}"#;
+    for link in [other.link, child.link] {
+        world.with(|mux, _, out| mux.tell_log_of(link, id.as_bytes(), line, out));
+        match link == child.link {
+            true => _ = world.hears_of(a, "notifications/message"),
+            false => world.silent(a),
+        }
+    }
+}
+
+/// A client that could have been asked lacks nothing, whatever else a question was refused for.
+#[test]
+fn a_question_too_many_is_not_the_clients_lack() {
+    let (mut world, child, [a]) = stage(serialize());
+    world.says(a, ask(1, json!({ "name": "t" })));
+    let called = world.hears_of(child, "tools/call");
+    for id in 0..=QUESTIONS_PER_CALL {
+        world.says(child, elicit(id));
+    }
+    world.hears_error(child, QUESTIONS_PER_CALL, -32603);
+    world.says(child, json!({ "id": called["id"], "error": { "code": -32602, "message": "no" } }));
+    world.hears_error(a, 1, -32602);
+}
+
+/// Nor is it said of one of two calls that it lacks what a question was refused for: it may be of the other.
+#[test]
+fn a_refused_question_of_two_calls_is_neithers_lack() {
+    let (mut world, child, [a]) = stage(serialize());
+    let call = |id: u32| modern(id, "tools/call", json!({ "name": "t" }));
+    world.says(a, call(1));
+    world.says(a, call(2));
+    let called = [world.hears_of(child, "tools/call"), world.hears_of(child, "tools/call")];
+    world.says(child, elicit(7));
+    world.hears_error(child, 7, -32602);
+    for (id, called) in (1..).zip(called) {
+        world.says(child, json!({ "id": called["id"], "error": { "code": -32602, "message": "no" } }));
+        world.hears_error(a, id, -32602);
+    }
 }
