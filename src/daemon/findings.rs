@@ -149,7 +149,7 @@ const FILE: &str = "eras.json";
 const VERSION: u32 = 1;
 /// Servers in the file, and the most that is read of it.
 const ENTRIES_MAX: usize = 256;
-const BYTES_MAX: u64 = 256 << 10;
+const BYTES_MAX: u64 = 512 << 10;
 /// No finding lasts longer than this.
 const LONGEST_MS: u64 = 7 * 24 * 3_600_000;
 
@@ -199,6 +199,21 @@ mod tests {
         assert_eq!(until(START + 5_001), None);
         assert_eq!(until(0), Some(Time(LONGEST_MS)));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// However servers call themselves, what is written is not too long to be read.
+    #[test]
+    fn the_longest_file_is_read_again() {
+        let folder = folder("longest");
+        let mut findings = Findings::open(Some(folder.clone()), START);
+        let longest = |n: usize| {
+            let entry = Entry { server: "\u{1}".repeat(200), ..entry(START + 1) };
+            (format!("{n:016x}"), entry)
+        };
+        let all: SortedMap<String, Entry> = (0..ENTRIES_MAX).map(longest).collect();
+        findings.write(all.clone()).unwrap();
+        assert_eq!(findings.read(), all);
         fs::remove_dir_all(&folder).unwrap();
     }
 

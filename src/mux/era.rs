@@ -11,6 +11,9 @@
 //!   another process, greeted in one era only: its word is final
 //! ```
 //!
+//! A child of one's own is greeted as its client speaks. One that ends on `initialize` is down like any other, but
+//! the next process begins with `server/discover`.
+//!
 //! Most legacy servers refuse `server/discover` at once, so that it costs them a round trip and no second
 //! start. None of this is a failure of the server: nothing is counted, and nobody waits longer than for a
 //! start and another one. An explicit `era` is not tried out.
@@ -33,8 +36,10 @@ pub(super) struct Search {
     both: bool,
     /// It is the second process, started for its era: no further one follows.
     last: bool,
-    /// A process refused `initialize`.
+    /// A process refused `initialize`, or came to nothing with it.
     no_legacy: bool,
+    /// The process was greeted with `initialize` first, and has not welcomed that.
+    pub unheard: bool,
 }
 
 /// Why a handshake is no success.
@@ -64,11 +69,21 @@ impl Mux {
         sole.or_else(|| {
             let peer = self.peers.get(owner)?;
             match (&peer.legacy, peer.modern) {
+                // The process before ended on `initialize`, or kept silent: it may know nothing but the other.
+                (Some(_), _) if instance.search.unheard => Some(Era::Modern),
                 (Some(_), _) => Some(Era::Legacy),
                 (None, true) => Some(Era::Modern),
                 (None, false) => None,
             }
         })
+    }
+
+    /// A process is to be greeted in this era, if that is known yet. After a pause both are open again: that the
+    /// other one failed before need not be its fault.
+    pub(super) fn search_anew(&mut self, key: Key, era: Option<Era>) {
+        let (Some(instance), Some(era)) = (self.instances.get_mut(key), era) else { return };
+        let no_legacy = instance.search.unheard && era == Era::Modern;
+        instance.search = Search { no_legacy, ..Search::default() };
     }
 
     /// What was found out about a server, while that is believed.

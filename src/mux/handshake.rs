@@ -26,6 +26,7 @@ impl Mux {
         let until = now + self.policy_of(key).map_or(0, |policy| policy.startup_timeout_ms);
         if let Some(instance) = self.instances.get_mut(key) {
             instance.search.until = until;
+            instance.search.unheard = era == Era::Legacy;
         }
         self.send_greeting(now, key, link, era, now + patience, out);
     }

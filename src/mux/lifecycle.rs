@@ -9,10 +9,7 @@ impl Mux {
     /// Asks for the process of an instance that has none.
     pub(super) fn start(&mut self, now: Time, key: Key, out: &mut dyn Sink) {
         let era = self.choose_era(now, key);
-        // After a pause both eras are open again: that the other one failed before need not be its fault.
-        if let Some(instance) = self.instances.get_mut(key) {
-            instance.search = Default::default();
-        }
+        self.search_anew(key, era);
         self.start_in(now, key, era, out);
     }
 
@@ -304,6 +301,7 @@ impl Mux {
             self.start(now, key, out);
         } else if instance.era.is_none() {
             let era = self.choose_era(now, key);
+            self.search_anew(key, era);
             self.instances.get_mut(key)?.era = era;
             self.begin_handshake(now, key, out);
         }

@@ -171,7 +171,10 @@ impl Mux {
     pub(in crate::mux) fn ask_call(&mut self, now: Time, key: Key, method: Method, msg: &Incoming<'_>) {
         let Some(request) = self.requests.get_mut(key) else { return };
         // It cannot be made again unnoticed any more.
-        request.again = None;
+        let kept = request.again.take().map_or(0, |again| again.len());
+        if let Some(peer) = request.peer().and_then(|peer| self.peers.get_mut(peer)) {
+            peer.kept_bytes -= kept;
+        }
         let Some(call) = &mut request.call else { return };
         call.count += 1;
         call.questions.push(Question::read(format!("q{}", call.count), method, msg));

@@ -229,3 +229,14 @@ fn the_fence_behind_a_cancel_ends_with_its_ping() {
         world.hears_of(child, "tools/call");
     }
 }
+
+/// A connection that wants a line as a legacy client and for its modern request has it once.
+#[test]
+fn a_line_is_told_once_to_a_client_of_both_eras() {
+    let (mut world, child, [x]) = World::legacy(policy());
+    world.says(x, wanting(1, "debug"));
+    world.hears_all(child);
+    world.says(child, line("error"));
+    world.hears_of(x, "notifications/message");
+    world.silent(x);
+}

@@ -307,3 +307,37 @@ fn a_connection_may_mix_both_eras() {
     world.says(a, cancel("l"));
     child_accepts(&mut world, child, "resources/unsubscribe", "x:1");
 }
+
+/// What a client was subscribed to before a restart is under question until the new process has said its word,
+/// and a listen waits for that like the client does.
+#[test]
+fn a_listen_waits_for_a_subscription_that_is_renewed() {
+    for is_refused in [false, true] {
+        let (mut world, child, [old, new]) = World::legacy(policy());
+        world.says(old, json!({ "id": 1, "method": "resources/subscribe", "params": { "uri": "u:1" } }));
+        let asked = world.hears_of(child, "resources/subscribe");
+        world.answers(child, &asked, json!({}));
+        world.hears(old);
+        world.exits(child, "crashed");
+        world.advance(1_000);
+        let child = world.child();
+        world.shake_hands(child, all_capabilities());
+        let asked = world.hears_of(child, "resources/subscribe");
+        world.says(new, listen("l", json!({ "resourceSubscriptions": ["u:1"] })));
+        let told = world.hears_all(new);
+        assert!(told.iter().all(|m| m["method"] != "notifications/subscriptions/acknowledged"), "{told:?}");
+        let honoured = match is_refused {
+            true => {
+                let error = json!({ "code": -32602, "message": "gone" });
+                world.says(child, json!({ "id": asked["id"], "error": error }));
+                json!({})
+            }
+            false => {
+                world.answers(child, &asked, json!({}));
+                json!({ "resourceSubscriptions": ["u:1"] })
+            }
+        };
+        let told = world.hears_of(new, "notifications/subscriptions/acknowledged");
+        assert_eq!(told["params"]["notifications"], honoured);
+    }
+}

@@ -322,6 +322,33 @@ fn a_subscription_of_the_era_before_is_not_taken_back() {
     assert!(world.hears_all(child).iter().all(|said| said["method"] != "resources/unsubscribe"));
 }
 
+/// The same of a listen: what a legacy child was subscribed to for it, a modern one never was.
+#[test]
+fn what_a_listen_held_in_the_era_before_is_not_taken_back() {
+    let mut world = World::new([auto()]);
+    let (child, a) = (world.child(), world.client());
+    let probe = world.hears_of(child, "server/discover");
+    world.says(child, json!({ "id": probe["id"], "error": { "code": -32601, "message": "no" } }));
+    world.shake_hands(child, all_capabilities());
+    let wants = json!({ "notifications": { "resourceSubscriptions": ["u:1"] } });
+    world.says(a, modern("l", "subscriptions/listen", wants));
+    let asked = world.hears_of(child, "resources/subscribe");
+    world.answers(child, &asked, json!({}));
+    world.hears_of(a, "notifications/subscriptions/acknowledged");
+    world.exits(child, "exited with 0");
+    world.advance(60_000);
+    let child = world.child();
+    let asked = world.hears_of(child, "initialize");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32022, "message": "no" } }));
+    world.exits(child, "exited with 0");
+    let child = world.child();
+    world.discover(child, 0);
+    world.hears_of(child, "subscriptions/listen");
+    world.says(a, cancel("l"));
+    assert!(world.hears_all(child).iter().all(|said| said["method"] != "resources/unsubscribe"));
+    assert!(world.mux.instances.iter().all(|(_, instance)| instance.subscriptions.is_empty()));
+}
+
 /// The process of the other era could not even be started: after the pause it is tried again.
 #[test]
 fn the_other_era_is_tried_anew_after_each_pause() {

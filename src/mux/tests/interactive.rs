@@ -10,7 +10,10 @@ fn everything() -> Value {
 }
 
 /// A server under this policy, its child ready and what it was offered, clients of these capabilities.
-fn stage<const N: usize>(policy: ServerPolicy, capabilities: [Value; N]) -> (World, Child, [Key; N], Value) {
+pub(super) fn stage<const N: usize>(
+    policy: ServerPolicy,
+    capabilities: [Value; N],
+) -> (World, Child, [Key; N], Value) {
     let mut world = World::new([policy]);
     let clients = std::array::from_fn(|_| world.client());
     world.says(clients[0], initialize("2025-11-25", capabilities[0].clone()));

@@ -278,6 +278,108 @@ fn one_clients_era_says_nothing_of_anothers() {
     world.hears_of(child, "server/discover");
 }
 
+/// A child of one's own that ends on `initialize`, or keeps silent, may be one that knows nothing but the modern
+/// era: its next process is asked that, and whoever comes later is served at once.
+#[test]
+fn an_own_child_that_says_nothing_to_initialize_is_asked_for_the_modern_era() {
+    for exits in [true, false] {
+        let mut world = World::new([ServerPolicy { interactive: Interactive::PerClient, ..auto() }]);
+        let client = world.client();
+        world.says(client, initialize("2025-11-25", json!({})));
+        let child = world.child();
+        world.hears_of(child, "initialize");
+        if !exits {
+            world.advance(60_000);
+            let failed = world.hears(client);
+            assert_eq!(failed["error"]["data"]["muxloop"]["reason"], "timeout", "{failed}");
+            assert_eq!(world.stops(child), [StopStep::CloseInput]);
+        }
+        world.exits(child, "exited with 1");
+        world.advance(1_000);
+        let child = world.child();
+        if !exits {
+            world.says(client, initialize("2025-11-25", json!({})));
+        }
+        world.discover(child, 0);
+        assert_eq!(world.hears(client)["result"]["protocolVersion"], "2025-11-25");
+        let another = world.client();
+        world.says(another, initialize("2025-11-25", json!({})));
+        let child = world.child();
+        world.discover(child, 0);
+        assert_eq!(world.hears(another)["result"]["protocolVersion"], "2025-11-25");
+    }
+}
+
+/// The same of one that only had a bad start: the question for the other era costs it nothing.
+#[test]
+fn an_own_child_that_had_a_bad_start_is_served_in_its_own_era() {
+    let mut world = World::new([ServerPolicy { interactive: Interactive::PerClient, ..auto() }]);
+    let client = world.client();
+    world.says(client, initialize("2025-11-25", json!({})));
+    let child = world.child();
+    world.hears_of(child, "initialize");
+    world.exits(child, "exited with 1");
+    world.advance(1_000);
+    let child = world.child();
+    let asked = world.hears_of(child, "server/discover");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32601, "message": "no" } }));
+    world.shake_hands(child, all_capabilities());
+    assert!(world.hears(client)["result"].is_object());
+    // It was welcomed: what ends it later says nothing of its era.
+    world.exits(child, "died");
+    world.advance(5_000);
+    let child = world.child();
+    world.hears_of(child, "initialize");
+}
+
+/// A probe that is not answered is forgotten with the handshake; nothing of the search is left.
+#[test]
+fn an_unanswered_probe_is_forgotten() {
+    let mut world = World::new([auto()]);
+    let child = world.child();
+    let probe = world.hears_of(child, "server/discover");
+    world.advance(4_000);
+    world.shake_hands(child, json!({}));
+    let sizes = world.mux.sizes();
+    assert_eq!(sizes.requests, 0);
+    world.answers(child, &probe, discover_result(0));
+    assert_eq!(world.state(), "ready");
+    world.silent(child);
+}
+
+/// The time of the first process is not held against the second one.
+#[test]
+fn the_second_process_has_the_whole_startup_time() {
+    let mut world = World::new([auto()]);
+    let child = world.child();
+    world.hears_of(child, "server/discover");
+    world.advance(4_000);
+    let asked = world.hears_of(child, "initialize");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32601, "message": "no" } }));
+    world.advance(4_000);
+    assert_eq!(world.stops(child), [StopStep::CloseInput]);
+    world.exits(child, "exited with 0");
+    let child = world.child();
+    world.advance(55_000);
+    assert_eq!(world.stops(child), []);
+    world.shake_hands(child, all_capabilities());
+    assert_eq!(world.state(), "ready");
+}
+
+/// A modern finding lasts for as long as it is found again.
+#[test]
+fn a_modern_finding_is_renewed() {
+    let mut world = World::new([auto()]);
+    for _ in 0..3 {
+        let child = world.child();
+        world.discover(child, 0);
+        world.advance(4 * 24 * 3_600_000);
+        world.exits(child, "died");
+        world.advance(5_000);
+    }
+    assert_eq!(world.found, [Some(Era::Modern); 3]);
+}
+
 fn auto() -> ServerPolicy {
     era(EraPolicy::Auto)
 }

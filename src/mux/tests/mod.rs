@@ -5,6 +5,7 @@
 
 mod alone;
 mod away;
+mod bindings;
 mod bridge;
 mod clock;
 mod cross_level;

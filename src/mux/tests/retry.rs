@@ -1,5 +1,6 @@
 //! Calls that are made again of the next process (C02).
 
+use super::suspended::{accept, again, interrupted, is_over, serialize, stage};
 use super::world::*;
 use crate::mux::policy::ServerPolicy;
 use serde_json::{Value, json};
@@ -90,4 +91,21 @@ fn a_tool_that_takes_its_word_back_is_not_called_again() {
     world.hears(child);
     world.exits(child, "crashed");
     world.hears_failure(a, 1, "restarting");
+}
+
+/// What its client has answered once it would be asked again, and might answer otherwise.
+#[test]
+fn a_harmless_call_that_asked_its_client_is_not_made_again() {
+    let (mut world, child, [a]) = stage(serialize());
+    world.says(a, modern("l", "tools/list", json!({})));
+    let asked = world.hears(child);
+    let tool = json!({ "name": "t", "annotations": { "readOnlyHint": true } });
+    world.answers(child, &asked, json!({ "tools": [tool] }));
+    world.hears(a);
+    let (told, _) = interrupted(&mut world, child, a);
+    world.says(a, again(2, &told, json!({ "q1": accept() })));
+    assert_eq!(world.hears(child)["result"], accept());
+    world.exits(child, "crashed");
+    world.hears_failure(a, 2, "restarting");
+    is_over(&world);
 }

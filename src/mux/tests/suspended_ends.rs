@@ -4,7 +4,7 @@ use super::suspended::*;
 use super::world::*;
 use crate::base::limits::{KEPT_ANSWER_MAX, QUESTIONS_PER_CALL, SUSPENDED_PER_SERVER};
 use crate::mux::StopStep;
-use crate::mux::policy::{Interactive, ServerPolicy, Share};
+use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy, Share};
 use serde_json::{Value, json};
 
 /// A call that ends while its client is away leaves its answer to the retry, once, for as long as it was to
@@ -467,4 +467,41 @@ fn no_process_is_left_by_who_goes_on_with_a_call() {
         assert_eq!(world.mux.sizes().instances, 0);
         is_over(&world);
     }
+}
+
+/// No request is open for longer than the longest time, whoever may stay away for how long.
+#[test]
+fn a_client_stays_away_no_longer_than_a_request_may_take() {
+    let policy = ServerPolicy { request_timeout_max_ms: 100_000, ..serialize() };
+    let (mut world, child, [a]) = stage(policy);
+    interrupted(&mut world, child, a);
+    world.advance(99_000);
+    world.silent(child);
+    world.advance(2_000);
+    assert_eq!(world.hears(child)["result"]["action"], "cancel");
+    world.hears_of(child, "notifications/cancelled");
+}
+
+/// A request that waited for a modern child, which needs no look at what its client can be asked, is sent to a
+/// legacy one in the end.
+#[test]
+fn what_waited_for_a_modern_child_can_be_asked_by_a_legacy_one() {
+    let policy = ServerPolicy { era: EraPolicy::Auto, max_in_flight_per_client: 1, ..serialize() };
+    let mut world = World::new([policy]);
+    let (child, client) = (world.child(), world.client());
+    world.discover(child, 0);
+    world.says(client, modern(0, "tools/call", json!({ "name": "first" })));
+    world.hears_of(child, "tools/call");
+    world.says(client, ask(1, json!({ "name": "t" })));
+    world.exits(child, "updated");
+    world.hears_failure(client, 0, "restarting");
+    world.advance(1_000);
+    let child = world.child();
+    let asked = world.hears_of(child, "server/discover");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32601, "message": "no" } }));
+    world.shake_hands(child, all_capabilities());
+    world.hears_of(child, "tools/call");
+    world.says(child, elicit("e"));
+    world.advance(25);
+    assert_eq!(world.hears_all(client).pop().unwrap()["result"]["resultType"], "input_required");
 }

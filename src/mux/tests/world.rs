@@ -122,8 +122,12 @@ impl World {
 
     /// A connection whose requests stand each for itself.
     pub(super) fn guest(&mut self) -> Key {
+        self.guest_of(0)
+    }
+
+    pub(super) fn guest_of(&mut self, server: usize) -> Key {
         let link = self.links.insert(());
-        self.mux.attach_guest(self.now, link, 0, &mut self.recorder);
+        self.mux.attach_guest(self.now, link, server, &mut self.recorder);
         self.sort();
         link
     }

@@ -352,3 +352,48 @@ fn what_is_kept_is_bounded() {
     world.hears_failure(a, 9, "input_required");
     nothing_open(&world);
 }
+
+/// The answers to a modern child's questions mean nothing to a legacy one that came after it.
+#[test]
+fn a_round_ends_with_the_era_it_began_in() {
+    let mut world = World::new([ServerPolicy { era: EraPolicy::Auto, ..policy() }]);
+    let (child, client) = (world.child(), world.client());
+    world.discover(child, 0);
+    world.says(client, initialize("2025-11-25", everything()));
+    world.hears_all(child);
+    world.hears(client);
+    world.says(client, call(1, "t"));
+    let asked = world.hears_of(child, "tools/call");
+    world.answers(child, &asked, input(json!({ "k": form("?") }), "s"));
+    let question = world.hears(client);
+    world.exits(child, "updated");
+    world.advance(1_000);
+    let child = world.child();
+    let asked = world.hears_of(child, "server/discover");
+    world.says(child, json!({ "id": asked["id"], "error": { "code": -32601, "message": "no" } }));
+    world.shake_hands(child, json!({}));
+    reply(&mut world, client, &question, accept(1));
+    let told = world.hears_all(client);
+    let failed = told.iter().find(|told| told["id"] == 1).expect("an answer");
+    assert_eq!(failed["error"]["data"]["muxloop"]["reason"], "era", "{failed}");
+    world.silent(child);
+}
+
+/// Two questions of one name could not be told apart in the answer.
+#[test]
+fn two_questions_of_one_name_fail_the_call() {
+    let (mut world, child, [a]) = latest();
+    world.says(a, call(1, "t"));
+    let asked = world.hears(child);
+    let form = form("?");
+    world.says_raw(
+        child,
+        &format!(
+            r#"{{"jsonrpc":"2.0","id":{},"result":{{"resultType":"input_required","inputRequests":{{"k":{form},"k":{form}}},"requestState":"s"}}}}"#,
+            asked["id"]
+        ),
+    );
+    let failure = world.hears_failure(a, 1, "input_required");
+    assert!(failure["error"]["message"].as_str().unwrap().contains("two questions"), "{failure}");
+    nothing_open(&world);
+}
