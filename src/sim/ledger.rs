@@ -149,7 +149,6 @@ impl Ledger {
     }
 
     /// Only now a request can be read: it stood behind another of its client.
-    #[cfg(feature = "http")]
     pub fn restart(&mut self, now: Time, nonce: u64) {
         if let Some(asked) = self.asked.get_mut(&nonce) {
             asked.at = now;

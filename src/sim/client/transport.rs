@@ -68,18 +68,24 @@ impl Transport {
 
     /// It is about to ask something that carries a nonce.
     pub fn ask(&mut self, nonce: u64) {
-        if let Transport::Line(line) = self {
-            line.unread.push(nonce);
+        match self {
+            Transport::Line(line) => line.unread.push(nonce),
+            #[cfg(feature = "http")]
+            Transport::Web(_) => {}
         }
     }
 
     /// What is still on its way does not wait yet.
     pub fn wait_for_reader(&mut self, kernel: &Kernel, ledger: &mut Ledger) {
-        if let Transport::Line(line) = self {
-            if kernel.is_read(line.writes) {
-                line.unread.clear();
+        match self {
+            Transport::Line(line) => {
+                if kernel.is_read(line.writes) {
+                    line.unread.clear();
+                }
+                line.unread.iter().for_each(|nonce| ledger.restart(kernel.now, *nonce));
             }
-            line.unread.iter().for_each(|nonce| ledger.restart(kernel.now, *nonce));
+            #[cfg(feature = "http")]
+            Transport::Web(_) => {}
         }
     }
 
