@@ -16,6 +16,7 @@ impl Client {
             Err(why) => return ledger.fail(format!("client {} got no message: {why}: {line}", self.index)),
         };
         let body = wire.body();
+        self.refused |= body.muxloop.as_ref().is_some_and(|own| own.reason == "max_active_clients");
         match (wire.method.as_deref(), wire.id()) {
             (Some(method), Some(id)) => self.on_question(kernel, ledger, method, id, &body),
             (Some(method), None) => self.on_notification(ledger, method, &body, line),
@@ -33,7 +34,6 @@ impl Client {
         id: &str,
         body: &Body<'_>,
     ) {
-        self.refused |= body.muxloop.as_ref().is_some_and(|own| own.reason == "max_active_clients");
         if let Some(listen) = self.listens.get_mut(id) {
             listen.over = true;
             return;
