@@ -27,11 +27,12 @@ fn seeds_hold_what_muxloop_promises() {
     if let Some(seed) = variable("MUXLOOP_SEED") {
         return println!("{:#?}", live(seed).unwrap_or_else(|why| panic!("{why}")));
     }
-    let seeds = variable("MUXLOOP_SEEDS").unwrap_or(SEEDS);
+    let (first, seeds) =
+        (variable("MUXLOOP_FIRST_SEED").unwrap_or(0), variable("MUXLOOP_SEEDS").unwrap_or(SEEDS));
     let mut total = Counts::default();
     let (mut clients, mut processes, mut turns, mut virtual_ms) = (0, 0, 0, 0);
     let mut failures = Vec::new();
-    for seed in 0..seeds {
+    for seed in first..first + seeds {
         match live(seed) {
             Ok(report) => {
                 total += report.counts;

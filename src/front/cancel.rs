@@ -14,13 +14,10 @@ impl Front {
     pub(super) fn forget(&mut self, now: Time, session: Key, id: &[u8], below: &mut dyn Below) {
         let Some(known) = self.sessions.get_mut(session) else { return };
         let Kinds::Streamable(streamable) = &mut known.kind else { return };
-        let found = streamable.streams.iter_mut().find_map(|(number, stream)| {
-            let at = stream.pending.iter().position(|own| **own == *id)?;
-            stream.pending.swap_remove(at);
-            stream.withdrawn = true;
-            Some((*number, stream))
-        });
-        let Some((number, stream)) = found else { return };
+        let numbers: Vec<u32> = streamable.streams.keys().copied().collect();
+        let Some(number) = numbers.into_iter().find(|number| streamable.settle(*number, id)) else { return };
+        let Some(stream) = streamable.streams.get_mut(&number) else { return };
+        stream.withdrawn = true;
         if !stream.pending.is_empty() || stream.committed {
             return;
         }

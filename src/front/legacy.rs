@@ -261,11 +261,7 @@ impl Front {
                     streamable.version = Some(negotiated(&message));
                 }
                 let failed = greets && streamable.version.is_none();
-                if let Some(stream) = streamable.streams.get_mut(&number) {
-                    let id = message.text(id);
-                    let at = stream.pending.iter().position(|own| **own == *id);
-                    at.map(|at| stream.pending.swap_remove(at));
-                }
+                streamable.settle(number, message.text(id));
                 self.answer(now, session, number, line, failed, below);
             }
             _ => self.emit(now, session, number, line, below),

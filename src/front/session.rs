@@ -1,7 +1,7 @@
 //! [`Session`]: one client of Streamable HTTP before 2026-07-28, or of HTTP+SSE.
 
 use super::stream::Stream;
-use crate::base::{Key, Time, TimerKey};
+use crate::base::{Key, Time, TimerKey, sorted};
 use crate::codec::{Incoming, Kind};
 use crate::mux::ServerId;
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub struct Streamable {
     /// Raw id of the client's request that the next question is about, if that is known.
     pub about: Option<Box<[u8]>>,
     newest: u32,
+    /// How many streams have come to their end.
+    ended: u32,
 }
 
 impl Session {
@@ -53,8 +55,10 @@ impl Session {
 
 /// Number of the stream that GET opens.
 pub const STANDALONE: u32 = 0;
-/// Streams that have ended, kept for clients that missed the end.
+/// Streams that have ended, the last ones, kept for clients that may have missed the end …
 const ENDED_MAX: usize = 8;
+/// … and of those that have.
+const UNREAD_MAX: usize = 64;
 /// Most bytes of events that a session keeps.
 const KEPT_MAX: usize = 1 << 20;
 
@@ -70,7 +74,7 @@ impl Streamable {
     pub fn new() -> Streamable {
         let mut streams = BTreeMap::new();
         streams.insert(STANDALONE, Stream::standalone());
-        Streamable { version: None, streams, about: None, newest: 0 }
+        Streamable { version: None, streams, about: None, newest: 0, ended: 0 }
     }
 
     /// Adds the stream of a POST.
@@ -78,6 +82,18 @@ impl Streamable {
         self.newest += 1;
         self.streams.insert(self.newest, stream);
         self.newest
+    }
+
+    /// Nobody waits any more for the answer to the request with this raw id on a stream. Whether there was one.
+    pub fn settle(&mut self, number: u32, id: &[u8]) -> bool {
+        let Some(stream) = self.streams.get_mut(&number) else { return false };
+        let Some(at) = stream.pending.iter().position(|own| **own == *id) else { return false };
+        stream.pending.swap_remove(at);
+        if stream.pending.is_empty() {
+            self.ended += 1;
+            stream.ended = self.ended;
+        }
+        true
     }
 
     /// Which stream a message of the server belongs on: each on exactly one (P34).
@@ -151,11 +167,16 @@ impl Streamable {
 
     /// Keeps the store within its bound. How many events are lost that nobody has got.
     pub fn shrink(&mut self) -> usize {
-        let ended = |stream: &Stream| stream.conn.is_none() && stream.pending.is_empty();
-        let over = self.streams.iter().filter(|(number, stream)| **number != STANDALONE && ended(stream));
-        let surplus: Vec<u32> = over.map(|(number, _)| *number).rev().skip(ENDED_MAX).collect();
-        for number in surplus {
-            self.streams.remove(&number);
+        for (unread, most) in [(true, UNREAD_MAX), (false, ENDED_MAX)] {
+            let ended = |stream: &Stream| {
+                stream.conn.is_none() && stream.pending.is_empty() && stream.is_unread() == unread
+            };
+            let over = self.streams.iter().filter(|(number, stream)| **number != STANDALONE && ended(stream));
+            let mut over: Vec<_> = over.map(|(number, stream)| (stream.ended, *number)).collect();
+            sorted::sort_by(&mut over, |a, b| b.cmp(a));
+            for (_, number) in over.into_iter().skip(most) {
+                self.streams.remove(&number);
+            }
         }
         let mut lost = 0;
         let mut total: usize = self.streams.values().map(Stream::bytes).sum();

@@ -26,6 +26,8 @@ pub struct Stream {
     pub committed: bool,
     /// A request of it was taken back: without an answer it has no end.
     pub withdrawn: bool,
+    /// Which of its session's streams it was to come to its end, counted from 1.
+    pub ended: u32,
     kept: VecDeque<Kept>,
     bytes: usize,
     sequence: u32,
@@ -65,6 +67,11 @@ impl Stream {
             lost += usize::from(oldest.sequence > self.written);
         }
         lost
+    }
+
+    /// Whether it has events that nobody has got.
+    pub fn is_unread(&self) -> bool {
+        self.sequence > self.written
     }
 
     /// Bytes of the events that are kept.

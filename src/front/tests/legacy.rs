@@ -165,6 +165,34 @@ fn only_the_last_streams_that_ended_are_kept() {
     assert!(!written.contains("done") && !written.ends_with("0\r\n\r\n"), "{written}");
 }
 
+/// A call that takes long is no older than its end: its client, which lost the connection, finds the answer,
+/// however many others it has been given meanwhile.
+#[test]
+fn an_answer_that_nobody_has_got_outlasts_those_that_somebody_has() {
+    let mut bench = Bench::new();
+    let session = bench.session("2025-11-25");
+    let long = bench.ask(&session.post(&call(100, "l")));
+    bench.hear(session.link, &progress("l", 1));
+    let begun = bench.take(long);
+    let last = begun.lines().rev().find_map(|line| line.strip_prefix("id: ")).expect("an event with an id");
+    let resume = format!("Last-Event-ID: {last}\r\n");
+    bench.vanish(long);
+    let quick = |bench: &mut Bench, ids: std::ops::Range<u32>| {
+        for id in ids {
+            let conn = bench.ask(&session.post(&call(id, "t")));
+            bench.hear(session.link, &progress("t", id));
+            bench.hear(session.link, &result(id, "done"));
+            assert!(bench.take(conn).ends_with("0\r\n\r\n"));
+        }
+    };
+    quick(&mut bench, 1..20);
+    bench.hear(session.link, &result(100, "at last"));
+    quick(&mut bench, 20..40);
+    let resumed = bench.ask(&session.get(&resume));
+    let written = bench.take(resumed);
+    assert!(written.contains("at last") && written.ends_with("0\r\n\r\n"), "{written}");
+}
+
 #[test]
 fn a_resume_takes_the_stream_over() {
     let mut bench = Bench::new();
