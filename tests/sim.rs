@@ -1,4 +1,6 @@
-//! The simulator over many seeds: `make test` takes some, `make sim SEEDS=n` as many as wanted.
+//! The simulator over many seeds: `make test` takes some, `make sim SEEDS=n` as many as wanted, from
+//! `MUXLOOP_FIRST_SEED` on. A world that fails is lived through again with `MUXLOOP_SEED`, and shows as many of its
+//! events as `MUXLOOP_SIM_EVENTS` says.
 
 use muxloop::sim::{self, Counts, Report, Sabotage};
 
