@@ -71,22 +71,21 @@ impl Transport {
         match self {
             Transport::Line(line) => line.unread.push(nonce),
             #[cfg(feature = "http")]
-            Transport::Web(_) => {}
+            Transport::Web(web) => web.unread.push(nonce),
         }
     }
 
     /// What is still on its way does not wait yet.
     pub fn wait_for_reader(&mut self, kernel: &Kernel, ledger: &mut Ledger) {
-        match self {
-            Transport::Line(line) => {
-                if kernel.is_read(line.writes) {
-                    line.unread.clear();
-                }
-                line.unread.iter().for_each(|nonce| ledger.restart(kernel.now, *nonce));
-            }
+        let (is_read, unread) = match self {
+            Transport::Line(line) => (kernel.is_read(line.writes), &mut line.unread),
             #[cfg(feature = "http")]
-            Transport::Web(_) => {}
+            Transport::Web(web) => (web.is_read(kernel), &mut web.unread),
+        };
+        if is_read {
+            unread.clear();
         }
+        unread.iter().for_each(|nonce| ledger.restart(kernel.now, *nonce));
     }
 
     pub fn leave(&mut self, kernel: &mut Kernel, reset: bool) {

@@ -146,6 +146,8 @@ pub(super) struct Web {
     closed: bool,
     excused: bool,
     heard: Vec<Heard>,
+    /// Requests that muxloop may not have read yet.
+    pub unread: Vec<u64>,
 }
 
 impl Web {
@@ -172,6 +174,7 @@ impl Web {
             closed: false,
             excused: false,
             heard: Vec::new(),
+            unread: Vec::new(),
         };
         match way {
             Way::Events => web.open_events(kernel, &format!("/sse/s{server}")),
@@ -179,6 +182,11 @@ impl Web {
             _ => {}
         }
         web
+    }
+
+    /// Whether everything that was said has been read.
+    pub fn is_read(&self, kernel: &Kernel) -> bool {
+        self.conns.iter().all(|conn| kernel.is_read(conn.writes))
     }
 
     /// Whether its session may have ended unused.
