@@ -4,6 +4,7 @@
 use super::interactive;
 use super::suspended::{accept, again, ask, elicit, everything, interrupted, is_over, serialize, stage};
 use super::world::*;
+use crate::base::Key;
 use crate::base::limits::QUESTIONS_PER_CALL;
 use crate::mux::policy::{EraPolicy, Interactive, ServerPolicy};
 use serde_json::json;
@@ -22,6 +23,16 @@ fn a_broken_answer_refuses_nobody_elses_question() {
     assert_eq!(world.hears(child)["result"], accept());
 }
 
+/// A client that can be asked everything, and the child of its own.
+fn owner(world: &mut World) -> (Key, Child) {
+    let client = world.client();
+    world.says(client, initialize("2025-11-25", everything()));
+    let child = world.child();
+    world.shake_hands(child, all_capabilities());
+    world.hears(client);
+    (client, child)
+}
+
 /// Children count alike: what one takes back under an id is its own question of that id.
 #[test]
 fn a_child_takes_back_its_own_question() {
@@ -30,12 +41,7 @@ fn a_child_takes_back_its_own_question() {
         let mut world = World::new([policy]);
         let mut own = Vec::new();
         for _ in 0..2 {
-            let client = world.client();
-            world.says(client, initialize("2025-11-25", everything()));
-            let child = world.child();
-            world.shake_hands(child, all_capabilities());
-            world.hears(client);
-            own.push((client, child));
+            own.push(owner(&mut world));
         }
         for (_, child) in if first_asks { own.clone() } else { own.iter().rev().copied().collect() } {
             world.says(child, elicit(0));
@@ -166,11 +172,7 @@ fn lines_after_the_cancels_of_two_clients_are_nobodys() {
 #[test]
 fn an_owner_that_says_no_more_is_not_asked() {
     let mut world = World::new([super::world::interactive(Interactive::PerClient)]);
-    let client = world.client();
-    world.says(client, initialize("2025-11-25", everything()));
-    let child = world.child();
-    world.shake_hands(child, all_capabilities());
-    world.hears(client);
+    let (client, child) = owner(&mut world);
     world.says(client, call(1, "t"));
     let called = world.hears_of(child, "tools/call");
     world.ends_input(client);
@@ -186,11 +188,7 @@ fn an_owner_that_says_no_more_is_not_asked() {
 #[test]
 fn a_fence_holds_for_an_owner_that_can_be_asked_in_two_ways() {
     let mut world = World::new([super::world::interactive(Interactive::PerClient)]);
-    let client = world.client();
-    world.says(client, initialize("2025-11-25", everything()));
-    let child = world.child();
-    world.shake_hands(child, all_capabilities());
-    world.hears(client);
+    let (client, child) = owner(&mut world);
     world.says(client, modern(1, "prompts/get", json!({ "name": "p" })));
     let asked = world.hears_of(child, "prompts/get");
     world.answers(child, &asked, json!({}));
