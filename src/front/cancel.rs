@@ -14,8 +14,8 @@ impl Front {
     pub(super) fn forget(&mut self, now: Time, session: Key, id: &[u8], below: &mut dyn Below) {
         let Some(known) = self.sessions.get_mut(session) else { return };
         let Kinds::Streamable(streamable) = &mut known.kind else { return };
-        let numbers: Vec<u32> = streamable.streams.keys().copied().collect();
-        let Some(number) = numbers.into_iter().find(|number| streamable.settle(*number, id)) else { return };
+        let Some(number) = streamable.stream_of(id) else { return };
+        streamable.settle(number, id);
         let Some(stream) = streamable.streams.get_mut(&number) else { return };
         stream.withdrawn = true;
         if !stream.pending.is_empty() || stream.committed {

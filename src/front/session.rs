@@ -84,38 +84,35 @@ impl Streamable {
         self.newest
     }
 
-    /// Nobody waits any more for the answer to the request with this raw id on a stream. Whether there was one.
-    pub fn settle(&mut self, number: u32, id: &[u8]) -> bool {
-        let Some(stream) = self.streams.get_mut(&number) else { return false };
-        let Some(at) = stream.pending.iter().position(|own| **own == *id) else { return false };
+    /// Nobody waits any more for the answer to the request with this raw id on a stream.
+    pub fn settle(&mut self, number: u32, id: &[u8]) {
+        let Some(stream) = self.streams.get_mut(&number) else { return };
+        let Some(at) = stream.pending.iter().position(|own| **own == *id) else { return };
         stream.pending.swap_remove(at);
         if stream.pending.is_empty() {
             self.ended += 1;
             stream.ended = self.ended;
         }
-        true
+    }
+
+    /// The stream on which the answer to a request with this raw id is still to come.
+    pub fn stream_of(&self, id: &[u8]) -> Option<u32> {
+        self.streams.iter().find(|(_, stream)| stream.awaits(id)).map(|(number, _)| *number)
     }
 
     /// Which stream a message of the server belongs on: each on exactly one (P34).
     pub fn stream_for(&self, message: &Incoming<'_>) -> Option<u32> {
         let envelope = &message.envelope;
         let waiting = || self.streams.iter().filter(|(_, stream)| !stream.pending.is_empty());
-        let reachable = || waiting().find(|(_, stream)| stream.conn.is_some() || stream.committed);
+        let reachable = || waiting().find(|(_, stream)| stream.is_reachable());
         match envelope.kind {
-            Kind::Response | Kind::Error => {
-                let id = message.text(envelope.id?);
-                waiting().find(|(_, stream)| stream.pending.iter().any(|own| **own == *id))
-            }
+            Kind::Response | Kind::Error => return self.stream_of(message.text(envelope.id?)),
             // Such a request is asked because of a request of this client (protocol.md §2.6 rule 3), of which is
             // not always known.
             Kind::Request => {
                 let about = self.about.as_deref();
-                let asked = about.and_then(|id| {
-                    waiting().find(|(_, stream)| {
-                        stream.pending.iter().any(|own| **own == *id)
-                            && (stream.conn.is_some() || stream.committed)
-                    })
-                });
+                let asked = about
+                    .and_then(|id| waiting().find(|(_, stream)| stream.awaits(id) && stream.is_reachable()));
                 asked.or_else(reachable).or_else(|| self.streams.first_key_value())
             }
             Kind::Notification => {
@@ -139,15 +136,13 @@ impl Streamable {
     /// Whether somebody waits for the answer to a request with this raw id, or may come for it: to another
     /// one with it, nobody could tell whose answer is whose.
     pub fn awaits(&self, id: &[u8]) -> bool {
-        let mut read = self.streams.values().filter(|stream| stream.conn.is_some() || stream.committed);
-        read.any(|stream| stream.pending.iter().any(|own| **own == *id))
+        self.streams.values().any(|stream| stream.is_reachable() && stream.awaits(id))
     }
 
     /// Whether a request with this raw id is open whose answer nobody can get any more: its connection broke
     /// before its stream began, so there is nothing to resume from.
     pub fn waits_unread(&self, id: &[u8]) -> bool {
-        let mut lost = self.streams.values().filter(|stream| stream.conn.is_none() && !stream.committed);
-        lost.any(|stream| stream.pending.iter().any(|own| **own == *id))
+        self.streams.values().any(|stream| !stream.is_reachable() && stream.awaits(id))
     }
 
     /// Whether anything is still to be answered.

@@ -69,6 +69,16 @@ impl Stream {
         lost
     }
 
+    /// Whether the answer to a request with this raw id is still to come on it.
+    pub fn awaits(&self, id: &[u8]) -> bool {
+        self.pending.iter().any(|own| **own == *id)
+    }
+
+    /// Whether what is said on it can be read: now, or after a resume.
+    pub fn is_reachable(&self) -> bool {
+        self.conn.is_some() || self.committed
+    }
+
     /// Whether it has events that nobody has got.
     pub fn is_unread(&self) -> bool {
         self.sequence > self.written
