@@ -186,7 +186,8 @@ impl Mux {
         if self.requests.get(key).is_none_or(|request| request.instance != instance) {
             return;
         }
-        let Some(request) = self.take(key) else { return };
+        let Some(mut request) = self.take(key) else { return };
+        self.refuse_questions(&mut request, out);
         self.fail_taken(now, key, request, why, out);
     }
 
@@ -207,11 +208,7 @@ impl Mux {
             return self.fail_request(now, instance, key, why, out);
         }
         let Some(mut request) = self.take(key) else { return };
-        self.refuse_questions(&mut request, out);
-        if let Some(link) = self.instances.get(instance).and_then(|i| i.link) {
-            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "its answer could not be read")));
-            self.raise_fence(now, &request, out);
-        }
+        self.call_off(now, key, &mut request, "its answer could not be read", out);
         self.fail_taken(now, key, request, why, out);
     }
 
@@ -224,7 +221,6 @@ impl Mux {
         out: &mut dyn Sink,
     ) {
         let instance = request.instance;
-        self.refuse_questions(&mut request, out);
         self.answer_taken(now, &mut request, why, out);
         if request.list.is_some() {
             self.crash_land(now, instance, key, why, out);

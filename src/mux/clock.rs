@@ -104,13 +104,7 @@ impl Mux {
             (_, None) => format!("server '{name}' was not ready within {after} ms"),
         };
         log::warn!(target: &self.target_of(request.instance), "{text} ({:?})", request.method);
-        self.refuse_questions(&mut request, out);
-        if let (true, Some(link)) =
-            (request.is_sent(), self.instances.get(request.instance).and_then(|i| i.link))
-        {
-            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), "timed out")));
-            self.raise_fence(now, &request, out);
-        }
+        self.call_off(now, key, &mut request, "timed out", out);
         self.answer_taken(now, &mut request, &reply::Failure::new("timeout", text), out);
         if let Some(peer) = request.peer() {
             self.settle(now, peer, out);

@@ -3,7 +3,7 @@
 //! nobody else has the child (legacy, `serialize`), or its log lines (modern).
 
 use crate::base::{Key, Time};
-use crate::codec::Message;
+use crate::codec::{List, Message};
 use crate::mux::hold::serializes;
 use crate::mux::method::Method;
 use crate::mux::request::{Own, Request};
@@ -12,6 +12,24 @@ use crate::mux::{Mux, Sink, reply};
 use serde_json::json;
 
 impl Mux {
+    /// Takes back at the child what was taken out of the tables: nobody answers what it asked because of that, and
+    /// what it asks before it has read the cancel is nobody else's.
+    pub(super) fn call_off(
+        &mut self,
+        now: Time,
+        key: Key,
+        request: &mut Request,
+        why: &str,
+        out: &mut dyn Sink,
+    ) {
+        self.refuse_questions(request, out);
+        let link = self.instances.get(request.instance).and_then(|i| i.link);
+        if let (true, Some(link)) = (request.is_sent(), link) {
+            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), why)));
+            self.raise_fence(now, request, out);
+        }
+    }
+
     /// A request was cancelled at the child, which may not have read that yet. Whether that matters here.
     pub(super) fn raise_fence(&mut self, now: Time, request: &Request, out: &mut dyn Sink) -> bool {
         let key = request.instance;
@@ -98,6 +116,6 @@ impl Mux {
 /// The method for a list that a server has; each must answer it.
 fn a_list_of(hello: &Hello) -> Option<&'static str> {
     let told: serde_json::Value = serde_json::from_slice(&hello.initialized).ok()?;
-    let known = ["tools/list", "prompts/list", "resources/list"];
-    known.into_iter().find(|method| told["capabilities"][&method[..method.len() - "/list".len()]].is_object())
+    let has = |list: &List| told["capabilities"][list.capability()].is_object();
+    List::ALL.into_iter().find(has).map(List::method)
 }

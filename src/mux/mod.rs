@@ -186,7 +186,7 @@ impl Mux {
     fn attach(&mut self, now: Time, link: Key, server: ServerId, guest: bool, out: &mut dyn Sink) -> u64 {
         let refused = {
             let server = &self.servers[server];
-            (!guest && server.clients - server.guests >= server.policy.max_active_clients)
+            (!guest && server.is_full())
                 || self.draining
                 || self.closing
                 || server.retired
@@ -380,8 +380,7 @@ impl Mux {
     /// Whether a client that leaves a server would make no difference to the next one: there is a place, or
     /// none is given at all.
     pub fn has_room(&self, id: ServerId) -> bool {
-        let has_place = |server: &Server| server.clients - server.guests < server.policy.max_active_clients;
-        !self.takes_clients() || self.servers.get(id).is_none_or(has_place)
+        !self.takes_clients() || self.servers.get(id).is_none_or(|server| !server.is_full())
     }
 
     /// Whether new clients are taken at all.
@@ -460,8 +459,7 @@ impl Mux {
         format!(
             "server '{}' already serves {} clients (`max_active_clients` = {}); raise it or close one",
             policy.name,
-            // Guests are none of those that are counted.
-            self.servers[server].clients - self.servers[server].guests,
+            self.servers[server].counted(),
             policy.max_active_clients
         )
     }

@@ -3,6 +3,7 @@
 
 use crate::base::limits::REVERSE_PER_CHILD;
 use crate::base::{Key, ShortBytes, Time};
+use crate::codec::edit::is_object;
 use crate::codec::{Incoming, Message, Value, json};
 use crate::mux::method::Method;
 use crate::mux::peer::{Capabilities, Peer, Reverse};
@@ -10,6 +11,7 @@ use crate::mux::policy::{Interactive, ServerPolicy};
 use crate::mux::server::{Era, Holder};
 use crate::mux::{Mux, Sink, Timer, parse_key, quote, reply};
 use serde_json::json;
+use std::borrow::Cow;
 
 impl Mux {
     pub(super) fn on_child_request(
@@ -306,12 +308,16 @@ fn flaw(method: Method, msg: &Incoming<'_>) -> Option<&'static str> {
     if !matches!(method, Method::Sampling | Method::Elicit) {
         return None;
     }
-    if !msg.envelope.params.is_some_and(|params| msg.text(params).starts_with(b"{")) {
+    if !msg.envelope.params.is_some_and(|params| is_object(msg.bytes, params)) {
         return Some("`params` must be an object");
     }
-    let mode = msg.envelope.mode.filter(|_| method == Method::Elicit);
-    let mode = mode.and_then(|mode| json::unescape(msg.text(mode)))?;
+    let mode = mode_of(msg).filter(|_| method == Method::Elicit)?;
     (!matches!(&*mode, "form" | "url")).then_some("`mode` must be \"form\" or \"url\"")
+}
+
+/// How an elicitation asks, if it says so in a text.
+fn mode_of<'m>(msg: &'m Incoming<'_>) -> Option<Cow<'m, str>> {
+    json::unescape(msg.text(msg.envelope.mode?))
 }
 
 /// Who is asked.
@@ -341,12 +347,7 @@ impl Need {
                 let with_tools = has("tools") || has("toolChoice");
                 if with_tools { Need::SamplingWithTools } else { Need::Sampling }
             }
-            Method::Elicit
-                if msg.envelope.mode.and_then(|mode| json::unescape(msg.text(mode))).as_deref()
-                    == Some("url") =>
-            {
-                Need::ElicitUrl
-            }
+            Method::Elicit if mode_of(msg).as_deref() == Some("url") => Need::ElicitUrl,
             Method::Elicit => Need::ElicitForm,
             _ => Need::Roots,
         }

@@ -68,7 +68,7 @@ pub(super) struct Server {
     /// Requests of all clients, where they are limited, and those refused so far.
     pub meter: Meter,
     pub limited: u64,
-    /// Those of them that no limit counts.
+    /// Those of its clients that no limit counts.
     pub guests: usize,
     /// The era its process was found to speak.
     pub verdict: Option<Found>,
@@ -297,6 +297,15 @@ pub(super) struct Changed {
 }
 
 impl Server {
+    /// Its clients that `max_active_clients` counts.
+    pub(super) fn counted(&self) -> usize {
+        self.clients - self.guests
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.counted() >= self.policy.max_active_clients
+    }
+
     pub(super) fn new(policy: ServerPolicy) -> Self {
         let verdict = policy.found.clone();
         Server {

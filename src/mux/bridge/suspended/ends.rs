@@ -7,7 +7,7 @@ use crate::mux::bridge::inputs::Question;
 use crate::mux::request::{Origin, Request};
 use crate::mux::server::Holder;
 use crate::mux::sink::ServerId;
-use crate::mux::{Mux, Sink, reply};
+use crate::mux::{Mux, Sink};
 
 impl Mux {
     /// Nobody will answer what a child asked because of a request that ends.
@@ -73,11 +73,7 @@ impl Mux {
         let Stage::Open(key) = call.stage else { return };
         let Some(mut request) = self.take(key) else { return };
         self.counters.cancelled += 1;
-        self.refuse_questions(&mut request, out);
-        if let Some(link) = self.instances.get(request.instance).and_then(|i| i.link) {
-            out.send(link, &Message::new(&reply::cancelled(key.as_u64(), why)));
-            self.raise_fence(now, &request, out);
-        }
+        self.call_off(now, key, &mut request, why, out);
         self.end_if_served(now, request.instance, out);
         self.dispatch(now, request.instance, out);
     }
